@@ -1,0 +1,166 @@
+//! Accounts, roles, access keys and tokens.
+
+use std::fmt;
+
+use super::clock::Timestamp;
+use super::ids::{AccountId, ProjectId};
+use super::text::Invalid;
+
+/// What an account may do in a project.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Role {
+    /// Everything.
+    Admin,
+    /// Sees the inventory, never data.
+    Viewer,
+    /// Approves and requests changes.
+    ApprovalAdmin,
+    /// Requests changes.
+    ApprovalMember,
+    /// Its access keys may change things.
+    ApiAdmin,
+    /// Its access keys may read the inventory.
+    ApiViewer,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 6] = [Self::Admin, Self::Viewer, Self::ApprovalAdmin, Self::ApprovalMember, Self::ApiAdmin, Self::ApiViewer];
+
+    /// The product's word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "ADMIN",
+            Self::Viewer => "VIEWER",
+            Self::ApprovalAdmin => "APPROVAL ADMIN",
+            Self::ApprovalMember => "APPROVAL MEMBER",
+            Self::ApiAdmin => "API.ADMIN",
+            Self::ApiViewer => "API.VIEWER",
+        }
+    }
+
+    /// The role that `text` names.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
+    /// Whether an access key of an account with this role may read the inventory through the API.
+    pub const fn may_read_by_api(self) -> bool {
+        matches!(self, Self::ApiAdmin | Self::ApiViewer | Self::Admin)
+    }
+
+    /// Whether an access key of an account with this role may change things through the API.
+    pub const fn may_change_by_api(self) -> bool {
+        matches!(self, Self::ApiAdmin | Self::Admin)
+    }
+}
+
+/// A User Access Key ID: 1 to 64 ASCII letters and digits.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AccessKeyId(String);
+
+impl AccessKeyId {
+    /// The access key ID that `text` is, if it can be one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccessKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The SHA-256 of an access key's secret or of a bearer token. Both are 256 random bits, so no slow hash is needed.
+#[derive(Clone, Copy)]
+pub struct SecretHash(pub [u8; 32]);
+
+impl SecretHash {
+    /// Hashes what a caller showed.
+    pub fn of(secret: &str) -> Self {
+        use sha2::Digest as _;
+        Self(sha2::Sha256::digest(secret.as_bytes()).into())
+    }
+}
+
+impl PartialEq for SecretHash {
+    /// In constant time.
+    fn eq(&self, other: &Self) -> bool {
+        subtle::ConstantTimeEq::ct_eq(self.0.as_slice(), other.0.as_slice()).into()
+    }
+}
+
+impl Eq for SecretHash {}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(redacted)")
+    }
+}
+
+/// How long tokens of an access key live: 60 to 86,400 s.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TokenLife(u32);
+
+impl TokenLife {
+    /// The longest, and what an access key starts with.
+    pub const MAX: Self = Self(86_400);
+
+    /// A life of `seconds`, if it is within 60 to 86,400.
+    pub fn from_seconds(seconds: i64) -> Result<Self, Invalid> {
+        match u32::try_from(seconds) {
+            Ok(seconds) if (60..=86_400).contains(&seconds) => Ok(Self(seconds)),
+            _ => Err(Invalid::new("tokenLife", "must be 60 to 86400 seconds")),
+        }
+    }
+
+    /// Its length in seconds.
+    pub const fn seconds(self) -> u32 {
+        self.0
+    }
+}
+
+/// The most access keys of one account.
+pub const ACCESS_KEYS_MAX: usize = 5;
+
+/// An access key with what is needed to authorize its use.
+#[derive(Clone, Debug)]
+pub struct AccessKey {
+    /// Its User Access Key ID.
+    pub id: AccessKeyId,
+    /// The account that owns it.
+    pub account: AccountId,
+    /// That account's login name.
+    pub login: String,
+    /// The hash of its secret.
+    pub secret: SecretHash,
+    /// How long its tokens live.
+    pub token_life: TokenLife,
+    /// Whether it and its account are enabled.
+    pub enabled: bool,
+    /// The account's roles, per project.
+    pub roles: Vec<(ProjectId, Role)>,
+}
+
+impl AccessKey {
+    /// The roles in `project`.
+    pub fn roles_in(&self, project: ProjectId) -> impl Iterator<Item = Role> + '_ {
+        self.roles.iter().filter(move |(of, _)| *of == project).map(|(_, role)| *role)
+    }
+}
+
+/// A bearer token that was issued and not revoked.
+#[derive(Clone, Debug)]
+pub struct BearerToken {
+    /// The access key it was issued for.
+    pub access_key: AccessKeyId,
+    /// When it stops working.
+    pub expires: Timestamp,
+}

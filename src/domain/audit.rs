@@ -1,0 +1,370 @@
+//! Audit records: what is kept of every request of a project, and how records hang together.
+//!
+//! A chain per process start: each record carries the hash of the one before, over a versioned, length-prefixed encoding,
+//! so that nothing can be changed, dropped or put elsewhere without breaking a hash.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use sha2::{Digest as _, Sha256};
+
+use super::account::AccessKeyId;
+use super::caller::{CertFingerprint, MacAddr};
+use super::clock::Timestamp;
+use super::ids::{ChainId, ClientRuleId, KeyId, KeyStoreNumber, KeyVersion, ProjectId, RequestId};
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident => $text:literal),* $(,)?) => {
+        /// What was asked for.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Operation {
+            $($(#[$doc])* $name),*
+        }
+
+        impl Operation {
+            /// All operations.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The word in the log; never changed once published.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text),*
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    /// `GET /confirm`.
+    Confirm => "CONFIRM",
+    /// Confidential data was read.
+    ReadSecret => "READ_SECRET",
+    /// Confidential data was changed.
+    ChangeSecret => "CHANGE_SECRET",
+    /// `encrypt`.
+    Encrypt => "ENCRYPT",
+    /// `decrypt`.
+    Decrypt => "DECRYPT",
+    /// `create-local-key`.
+    CreateLocalKey => "CREATE_LOCAL_KEY",
+    /// `sign`.
+    Sign => "SIGN",
+    /// `verify`.
+    Verify => "VERIFY",
+    /// `sign-standard`.
+    SignStandard => "SIGN_STANDARD",
+    /// `verify-standard`.
+    VerifyStandard => "VERIFY_STANDARD",
+    /// `publicKey`.
+    ReadPublicKey => "READ_PUBLIC_KEY",
+    /// `symmetric-key`, which is always refused.
+    ExportSymmetricKey => "EXPORT_SYMMETRIC_KEY",
+    /// `privateKey`, which is always refused.
+    ExportPrivateKey => "EXPORT_PRIVATE_KEY",
+    /// A key store was made.
+    CreateKeyStore => "CREATE_KEY_STORE",
+    /// The inventory was read.
+    ReadInventory => "READ_INVENTORY",
+    /// A key was made.
+    CreateKey => "CREATE_KEY",
+    /// A key was imported.
+    ImportKey => "IMPORT_KEY",
+    /// A client rule was made.
+    CreateClientRule => "CREATE_CLIENT_RULE",
+    /// A client rule stopped admitting anybody.
+    RevokeClientRule => "REVOKE_CLIENT_RULE",
+    /// A bearer token was issued.
+    CreateToken => "CREATE_TOKEN",
+    /// A bearer token was revoked.
+    RevokeToken => "REVOKE_TOKEN",
+    /// A request for a route that doesn't exist.
+    UnknownRoute => "UNKNOWN_ROUTE",
+    /// A project was made.
+    CreateProject => "CREATE_PROJECT",
+    /// An account was made.
+    CreateAccount => "CREATE_ACCOUNT",
+    /// An access key was made.
+    CreateAccessKey => "CREATE_ACCESS_KEY",
+    /// A role was granted.
+    GrantRole => "GRANT_ROLE",
+    /// A chain began: the first record of a process.
+    StartChain => "START_CHAIN",
+    /// A chain ended in good order.
+    EndChain => "END_CHAIN",
+    /// What a crash left half done was undone or finished.
+    Reconcile => "RECONCILE",
+}
+
+impl Operation {
+    /// The operation that `text` names.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|operation| operation.as_str() == text)
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who is held to have asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Actor {
+    /// Whoever knows the appkey (v1.0, v1.1).
+    Appkey,
+    /// An access key, and the login name of the account that owns it.
+    AccessKey {
+        /// The User Access Key ID.
+        id: AccessKeyId,
+        /// The account's login name.
+        login: String,
+    },
+    /// An account at the console or, with the peer's uid, at the admin socket.
+    Account(String),
+    /// A person with the machine in hand, by uid.
+    Operator(u32),
+    /// The service itself.
+    Service,
+    /// Nobody that could be told.
+    Unknown,
+}
+
+impl Actor {
+    /// Its kind and name as the log keeps them: `access-key`, `AKID…/alice`.
+    pub fn parts(&self) -> (&'static str, String) {
+        match self {
+            Self::Appkey => ("appkey", String::new()),
+            Self::AccessKey { id, login } => ("access-key", format!("{id}/{login}")),
+            Self::Account(login) => ("account", login.clone()),
+            Self::Operator(uid) => ("operator", uid.to_string()),
+            Self::Service => ("service", String::new()),
+            Self::Unknown => ("unknown", String::new()),
+        }
+    }
+
+    /// The user of a [`super::key::Stamp`].
+    pub fn user(&self) -> String {
+        match self {
+            Self::Appkey => "appkey".to_owned(),
+            Self::AccessKey { login, .. } | Self::Account(login) => login.clone(),
+            Self::Operator(uid) => format!("uid {uid}"),
+            Self::Service | Self::Unknown => "skm".to_owned(),
+        }
+    }
+}
+
+/// One request, as the log keeps it. Never data: no plaintext, no ciphertext, no secret, no token.
+#[derive(Clone, Debug)]
+pub struct AuditEvent {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The request's name.
+    pub request: RequestId,
+    /// The project, where one is known.
+    pub project: Option<ProjectId>,
+    /// Who asked.
+    pub actor: Actor,
+    /// From which address.
+    pub address: Option<IpAddr>,
+    /// With which MAC header.
+    pub mac: Option<MacAddr>,
+    /// With which client certificate.
+    pub certificate: Option<CertFingerprint>,
+    /// With which User-Agent.
+    pub user_agent: Option<String>,
+    /// For what.
+    pub operation: Operation,
+    /// On which key store.
+    pub key_store: Option<KeyStoreNumber>,
+    /// On which key.
+    pub key: Option<KeyId>,
+    /// On which version of it.
+    pub version: Option<KeyVersion>,
+    /// The result code of the answer: 0 for success.
+    pub result_code: i32,
+    /// What else tells what was done (names, numbers), at most [`DETAIL_MAX_CHARS`].
+    pub detail: Option<String>,
+}
+
+/// The most characters of [`AuditEvent::detail`].
+pub const DETAIL_MAX_CHARS: usize = 500;
+
+/// What a request used, counted in the same transaction as its record.
+#[derive(Clone, Debug, Default)]
+pub struct Uses {
+    /// The key versions that were used, with how often each encrypted.
+    pub keys: Vec<KeyUse>,
+    /// The client rules that admitted the caller.
+    pub rules: Vec<ClientRuleId>,
+    /// The access key that was shown.
+    pub access_key: Option<AccessKeyId>,
+}
+
+/// One use of a key version.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyUse {
+    /// Which key: a client's, or an internal one by its own ID.
+    pub key: KeyId,
+    /// Which version.
+    pub version: KeyVersion,
+    /// How many encryptions it made (NIST SP 800-38D, 8.3 limits them per key).
+    pub encryptions: u32,
+}
+
+/// A record's place in its chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Link {
+    /// The chain.
+    pub chain: ChainId,
+    /// The record's number in it, from 0.
+    pub sequence: i64,
+    /// The hash of the record before; zeroes for the first.
+    pub previous: [u8; 32],
+}
+
+/// The version of [`record_hash`]'s encoding.
+pub const ENCODING_VERSION: u8 = 1;
+
+/// The hash of a record at its place: SHA-256 over the version, then each field with a length or presence mark.
+pub fn record_hash(link: &Link, event: &AuditEvent) -> [u8; 32] {
+    let (actor_kind, actor_name) = event.actor.parts();
+    let mut encoder = Encoder(Sha256::new_with_prefix([ENCODING_VERSION]));
+    encoder.bytes(link.chain.as_bytes());
+    encoder.number(link.sequence);
+    encoder.bytes(&link.previous);
+    encoder.number(event.at.micros());
+    encoder.bytes(event.request.as_bytes());
+    encoder.optional(event.project.map(|project| project.0.to_be_bytes()));
+    encoder.bytes(actor_kind.as_bytes());
+    encoder.bytes(actor_name.as_bytes());
+    encoder.optional(event.address.map(|address| address.to_string()));
+    encoder.optional(event.mac.map(|mac| mac.to_string()));
+    encoder.optional(event.certificate.map(|fingerprint| fingerprint.0));
+    encoder.optional(event.user_agent.as_deref());
+    encoder.bytes(event.operation.as_str().as_bytes());
+    encoder.optional(event.key_store.map(|number| number.0.to_be_bytes()));
+    encoder.optional(event.key.as_ref().map(KeyId::as_bytes));
+    encoder.optional(event.version.map(|version| version.number().to_be_bytes()));
+    encoder.number(i64::from(event.result_code));
+    encoder.optional(event.detail.as_deref());
+    encoder.0.finalize().into()
+}
+
+struct Encoder(Sha256);
+
+impl Encoder {
+    fn number(&mut self, number: i64) {
+        self.0.update(number.to_be_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    fn optional(&mut self, bytes: Option<impl AsRef<[u8]>>) {
+        match bytes {
+            None => self.0.update([0]),
+            Some(bytes) => {
+                self.0.update([1]);
+                self.bytes(bytes.as_ref());
+            }
+        }
+    }
+}
+
+/// The last record of a chain, as a checkpoint lists it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChainHead {
+    /// The chain.
+    pub chain: ChainId,
+    /// The number of its last record.
+    pub sequence: i64,
+    /// That record's hash.
+    pub hash: [u8; 32],
+}
+
+/// What a checkpoint's signature is over: a version byte, its number, its time, the hash of the checkpoint before it, the
+/// heads of all chains in the order of their names.
+pub fn checkpoint_digest(number: i64, at: Timestamp, previous: &[u8; 32], heads: &[ChainHead]) -> [u8; 32] {
+    let mut encoder = Encoder(Sha256::new_with_prefix([ENCODING_VERSION]));
+    encoder.bytes(b"skm checkpoint");
+    encoder.number(number);
+    encoder.number(at.micros());
+    encoder.bytes(previous);
+    encoder.number(i64::try_from(heads.len()).unwrap_or(i64::MAX));
+    for head in heads {
+        encoder.bytes(head.chain.as_bytes());
+        encoder.number(head.sequence);
+        encoder.bytes(&head.hash);
+    }
+    encoder.0.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> AuditEvent {
+        AuditEvent {
+            at: Timestamp::from_micros(1),
+            request: RequestId::from_bytes([1; 16]),
+            project: None,
+            actor: Actor::Appkey,
+            address: None,
+            mac: None,
+            certificate: None,
+            user_agent: None,
+            operation: Operation::Encrypt,
+            key_store: None,
+            key: None,
+            version: None,
+            result_code: 0,
+            detail: None,
+        }
+    }
+
+    fn link() -> Link {
+        Link { chain: ChainId::from_bytes([9; 16]), sequence: 0, previous: [0; 32] }
+    }
+
+    /// Each field alone changes the hash, and text can't slide from one field into the next.
+    #[test]
+    fn every_field_is_bound() {
+        let base = event();
+        let variants = [
+            AuditEvent { at: Timestamp::from_micros(2), ..base.clone() },
+            AuditEvent { request: RequestId::from_bytes([2; 16]), ..base.clone() },
+            AuditEvent { project: Some(ProjectId(0)), ..base.clone() },
+            AuditEvent { actor: Actor::Service, ..base.clone() },
+            AuditEvent { address: Some(IpAddr::from([127, 0, 0, 1])), ..base.clone() },
+            AuditEvent { mac: Some(MacAddr::from_bytes([0; 6])), ..base.clone() },
+            AuditEvent { certificate: Some(CertFingerprint([0; 32])), ..base.clone() },
+            AuditEvent { user_agent: Some(String::new()), ..base.clone() },
+            AuditEvent { operation: Operation::Decrypt, ..base.clone() },
+            AuditEvent { key_store: Some(KeyStoreNumber(0)), ..base.clone() },
+            AuditEvent { key: Some(KeyId::from_bytes([0; 16])), ..base.clone() },
+            AuditEvent { version: Some(KeyVersion::FIRST), ..base.clone() },
+            AuditEvent { result_code: 1, ..base.clone() },
+            AuditEvent { detail: Some(String::new()), ..base.clone() },
+        ];
+        let mut hashes: Vec<_> = variants.iter().map(|variant| record_hash(&link(), variant)).collect();
+        hashes.push(record_hash(&link(), &base));
+        hashes.push(record_hash(&Link { sequence: 1, ..link() }, &base));
+        hashes.push(record_hash(&Link { previous: [1; 32], ..link() }, &base));
+        hashes.push(record_hash(&Link { chain: ChainId::from_bytes([8; 16]), ..link() }, &base));
+        let count = hashes.len();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), count);
+    }
+
+    #[test]
+    fn operation_words_are_unique_and_read_back() {
+        for operation in Operation::ALL {
+            assert_eq!(Operation::parse(operation.as_str()), Some(*operation));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Plain types and rules: no I/O, no `async`, no clock but the one that is passed in.
+
+pub mod account;
+pub mod appkey;
+pub mod audit;
+pub mod caller;
+pub mod client_checks;
+pub mod clock;
+pub mod digest_info;
+pub mod envelope;
+pub mod ids;
+pub mod key;
+pub mod key_store;
+pub mod lifecycle;
+pub mod secret;
+pub mod text;

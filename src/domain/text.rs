@@ -1,0 +1,120 @@
+//! Names and descriptions, and the one shape of "this field is wrong".
+
+use std::fmt;
+
+use unicode_normalization::UnicodeNormalization;
+
+/// A field that can't be taken, and what would be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {problem}")]
+pub struct Invalid {
+    /// The field's name on the wire.
+    pub field: &'static str,
+    /// What is wrong with it, naming the limit; never the value.
+    pub problem: String,
+}
+
+impl Invalid {
+    /// `field` is wrong because of `problem`.
+    pub fn new(field: &'static str, problem: impl Into<String>) -> Self {
+        Self { field, problem: problem.into() }
+    }
+}
+
+/// The most characters in a name.
+pub const NAME_MAX_CHARS: usize = 100;
+/// The most characters in a description.
+pub const DESCRIPTION_MAX_CHARS: usize = 1_000;
+
+/// A name of 1 to 100 characters, in Unicode normalization form C, compared case-sensitively.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Name(String);
+
+impl Name {
+    /// A name from what somebody typed: white space at the ends is cut off, the rest brought to NFC.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        let name: String = bounded_nfc(field, text.trim(), NAME_MAX_CHARS)?;
+        if name.is_empty() {
+            return Err(Invalid::new(field, "must have 1 to 100 characters"));
+        }
+        if name.chars().any(char::is_control) {
+            return Err(Invalid::new(field, "must not contain control characters"));
+        }
+        Ok(Self(name))
+    }
+
+    /// A name that the database kept.
+    pub fn from_stored(name: String) -> Self {
+        Self(name)
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A description of 0 to 1,000 characters, in NFC; line breaks and tabs are welcome, other control characters aren't.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Description(String);
+
+impl Description {
+    /// A description from what somebody typed.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        let description = bounded_nfc(field, text, DESCRIPTION_MAX_CHARS)?;
+        if description.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            return Err(Invalid::new(field, "must not contain control characters"));
+        }
+        Ok(Self(description))
+    }
+
+    /// A description that the database kept.
+    pub fn from_stored(description: String) -> Self {
+        Self(description)
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn bounded_nfc(field: &'static str, text: &str, max_chars: usize) -> Result<String, Invalid> {
+    let too_long = || Invalid::new(field, format!("must have at most {max_chars} characters"));
+    // A composed character has at most a few parts: what is far longer can't come within the limit.
+    const MAX_PARTS: usize = 8;
+    if text.chars().nth(max_chars * MAX_PARTS).is_some() {
+        return Err(too_long());
+    }
+    let normalized: String = text.nfc().collect();
+    if normalized.chars().count() > max_chars { Err(too_long()) } else { Ok(normalized) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_counted_in_characters_after_normalization() {
+        let limit = "é".repeat(NAME_MAX_CHARS);
+        assert!(Name::parse("name", &limit).is_ok());
+        assert!(Name::parse("name", &"e\u{301}".repeat(NAME_MAX_CHARS)).is_ok());
+        assert!(Name::parse("name", &"é".repeat(NAME_MAX_CHARS + 1)).is_err());
+        assert_eq!(Name::parse("name", "e\u{301}"), Name::parse("name", "é"));
+    }
+
+    #[test]
+    fn empty_blank_and_control_characters_are_refused() {
+        for wrong in ["", "  ", "a\0b", "a\nb"] {
+            assert!(Name::parse("name", wrong).is_err(), "{wrong:?}");
+        }
+        assert!(Description::parse("description", "a\nb\tc").is_ok());
+        assert!(Description::parse("description", "a\0b").is_err());
+    }
+}

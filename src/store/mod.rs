@@ -1,0 +1,1 @@
+//! Metadata and the audit log: the only room that knows `diesel`.
