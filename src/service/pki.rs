@@ -1,0 +1,1 @@
+//! Certificates: the internal CA, whose key is in the token.

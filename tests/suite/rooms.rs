@@ -1,0 +1,1 @@
+//! The rooms import only what they may.

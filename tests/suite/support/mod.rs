@@ -1,0 +1,4 @@
+//! What the tests stand on: tokens, databases, services of their own.
+
+pub(crate) mod postgres;
+pub(crate) mod softhsm;

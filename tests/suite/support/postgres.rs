@@ -1,0 +1,1 @@
+//! A temporary PostgreSQL cluster.

@@ -1,0 +1,1 @@
+//! A SoftHSM2 token of its own, on tmpfs.

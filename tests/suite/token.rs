@@ -1,0 +1,1 @@
+//! The token room, against a real SoftHSM2.
