@@ -1,1 +1,54 @@
-//! x
+//! The HTTP API, wire-compatible with the hosted Secure Key Manager v1.0 to v1.3.
+//!
+//! One router, four versions: `routes.rs` says which exist where, `context.rs` turns a request into the service's words,
+//! `body.rs` reads bodies so that every error names its field, `error.rs` is the one place where a status is written.
+
+pub mod answer;
+mod body;
+mod call;
+mod context;
+mod data;
+mod error;
+mod inventory;
+mod oauth;
+mod routes;
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::service::Service;
+use crate::telemetry::Metrics;
+
+pub use routes::router;
+
+/// The most bytes of a body.
+pub const BODY_MAX_BYTES: usize = 256 * 1024;
+
+/// How the API answers.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The zone of the dates in answers.
+    pub zone: chrono_tz::Tz,
+    /// Answer 200 whatever happens, for clients that can't take another status.
+    pub always_http_200: bool,
+    /// How long a body may take to arrive, and an answer to be made.
+    pub request_timeout: std::time::Duration,
+}
+
+/// What every handler has.
+#[derive(Debug, Clone)]
+pub struct Api {
+    service: Service,
+    settings: Arc<ApiSettings>,
+    metrics: Arc<Metrics>,
+}
+
+impl Api {
+    /// The API over a service.
+    pub fn new(service: Service, settings: ApiSettings, metrics: Arc<Metrics>) -> Self {
+        Self { service, settings: Arc::new(settings), metrics }
+    }
+}

@@ -12,5 +12,6 @@ pub mod ids;
 pub mod key;
 pub mod key_store;
 pub mod lifecycle;
+pub mod result_code;
 pub mod secret;
 pub mod text;

@@ -1,2 +1,148 @@
 //! Use cases, one file each: authorize, act, audit, in that order, once.
+//!
+//! [`Service`] is the door. Every use case of a project's caller goes through `Service::run` (`request.rs`), which runs it to
+//! its audit record even if the caller hangs up.
+
+mod administration;
+mod audit_log;
+pub mod audit_verify;
+pub mod bootstrap;
+mod change_secret;
+mod client_rules;
+mod confirm;
+mod create_key;
+mod create_key_store;
+mod decrypt;
+mod encrypt;
+pub mod health;
+mod internal_keys;
+mod key_access;
 pub mod pki;
+mod provisioning;
+mod public_key;
+mod read_secret;
+mod reconcile;
+pub mod refusal;
+pub mod request;
+mod sign;
+mod tokens;
+mod verify;
+mod views;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use crate::domain::clock::{SharedClock, Timestamp};
+use crate::hsm::Token;
+use crate::store::{Change, Store};
+
+pub use administration::{NewAccessKey, Operator};
+pub use bootstrap::ServerIdentity;
+pub use change_secret::ChangedSecret;
+pub use client_rules::{NewClientRule, NewRuleValue, RegisteredClientRule, RuleSelector};
+pub use confirm::Confirmed;
+pub use create_key::{CreatedKey, NewContent, NewKeyRequest};
+pub use create_key_store::NewKeyStore;
+pub use decrypt::Decrypted;
+pub use encrypt::{Encrypted, LocalKey};
+pub use public_key::PublicKey;
+pub use refusal::Refusal;
+pub use request::{Credentials, Request, Right};
+pub use crate::hsm::RsaPadding as Padding;
+pub use sign::{Signed, SignedStandard};
+pub use tokens::{IssuedToken, TokenRequest};
+pub use verify::{Verified, VerifyStandard};
+
+/// How the service works.
+#[derive(Debug, Clone)]
+pub struct ServiceSettings {
+    /// Data operations are refused once the change log was last read longer ago than this.
+    pub freshness_limit: Duration,
+    /// How often the change log is read.
+    pub freshness_interval: Duration,
+    /// How long the maker of a token object is trusted to be at work; longer than the token's slow deadline.
+    pub lease: Duration,
+}
+
+/// The service, shared by everything in the process. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Service(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: ServiceSettings,
+    token: Token,
+    store: Store,
+    clock: SharedClock,
+    views: views::Views,
+    tasks: TaskTracker,
+    pki: arc_swap::ArcSwapOption<bootstrap::Authority>,
+    audit: audit_log::AuditKeys,
+}
+
+impl Service {
+    /// Puts the service together and begins to follow the change log. [`Service::begin`] must succeed before it is used.
+    pub fn new(settings: ServiceSettings, token: Token, store: Store, clock: SharedClock) -> Self {
+        let service = Self(Arc::new(Inner {
+            settings,
+            token,
+            store,
+            clock,
+            views: views::Views::default(),
+            tasks: TaskTracker::new(),
+            pki: arc_swap::ArcSwapOption::empty(),
+            audit: audit_log::AuditKeys::default(),
+        }));
+        let follower = Arc::downgrade(&service.0);
+        service.0.store.follow(service.0.settings.freshness_interval, move |changes| {
+            if let Some(inner) = follower.upgrade() {
+                Self(inner).apply(changes);
+            }
+        });
+        service
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    fn token(&self) -> &Token {
+        &self.0.token
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    fn views(&self) -> &views::Views {
+        &self.0.views
+    }
+
+    /// The tasks that must end before the process does: use cases under way.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
+    }
+
+    /// Drops what `changes` touched, here and in the token's handle cache.
+    fn apply(&self, changes: &[Change]) {
+        self.0.views.apply(changes);
+        for change in changes {
+            match change {
+                Change::ObjectGone(object) => self.0.token.forget(*object),
+                Change::Key(_) | Change::KeyStore(_) | Change::Project(_) | Change::Identity => {}
+            }
+        }
+    }
+
+    /// Refuses when it is not known how fresh the rules are.
+    fn require_freshness(&self) -> Result<(), Refusal> {
+        match self.0.store.staleness() {
+            Some(age) if age <= self.0.settings.freshness_limit => Ok(()),
+            Some(age) => Err(Refusal::unavailable(format!("the change log was last read {} ms ago", age.as_millis()))),
+            None => Err(Refusal::unavailable("the change log was not read yet")),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Reading bodies: bounded, in time, and so that every error names the field.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use http_body_util::BodyExt as _;
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use zeroize::Zeroizing;
+
+use super::BODY_MAX_BYTES;
+use crate::domain::result_code::ResultCode;
+use crate::domain::secret::SecretText;
+use crate::domain::text::{Description, Invalid, Name};
+use crate::service::Refusal;
+
+/// Reads a body of at most [`BODY_MAX_BYTES`] that arrives within `timeout`; it is wiped when dropped.
+pub(super) async fn read(body: Body, timeout: Duration) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    match tokio::time::timeout(timeout, collect(body)).await {
+        Ok(read) => read,
+        Err(_) => Err(Refusal::Malformed("the body did not arrive in time".to_owned())),
+    }
+}
+
+async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    let announced = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
+    if announced > BODY_MAX_BYTES {
+        return Err(Refusal::TooLarge(BODY_MAX_BYTES));
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::Malformed("the body broke off".to_owned()))?;
+        if let Some(data) = frame.data_ref() {
+            if bytes.len() + data.len() > BODY_MAX_BYTES {
+                return Err(Refusal::TooLarge(BODY_MAX_BYTES));
+            }
+            bytes.extend_from_slice(data);
+        }
+    }
+    Ok(bytes)
+}
+
+/// Whether the content type is JSON; absent counts as such, since clients in the wild leave it out.
+pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(ResultCode::UnsupportedMediaType.into()) }
+}
+
+/// The value of one field, texts wiped when dropped.
+#[derive(Debug)]
+enum Value {
+    Null,
+    Text(SecretText),
+    Number(i64),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ValueVisitor;
+        impl<'de> Visitor<'de> for ValueVisitor {
+            type Value = Value;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
+                Ok(Value::Other)
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+                Ok(Value::Number(number))
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+                Ok(i64::try_from(number).map_or(Value::Other, Value::Number))
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
+                Ok(Value::Other)
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+                Ok(Value::Text(SecretText::new(text.to_owned())))
+            }
+            fn visit_string<E>(self, text: String) -> Result<Value, E> {
+                Ok(Value::Text(SecretText::new(text)))
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+                while sequence.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Value::Other)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Value::Other)
+            }
+        }
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+/// The most fields of a body; none of ours has a third of that.
+const FIELDS_MAX: usize = 64;
+
+/// The fields of a JSON object. Fields that no route knows are passed over, as the hosted service does; one that comes
+/// twice is refused.
+#[derive(Debug)]
+pub(super) struct Fields(HashMap<String, Value>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Fields;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = HashMap::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if fields.len() == FIELDS_MAX {
+                        return Err(A::Error::custom("too many fields"));
+                    }
+                    if fields.insert(name, value).is_some() {
+                        return Err(A::Error::custom("a field comes twice"));
+                    }
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+impl Fields {
+    /// Reads a JSON object. The error says where, never what stood there.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            let problem = match error.classify() {
+                serde_json::error::Category::Data if error.to_string().starts_with("a field comes twice") => "a field comes twice",
+                serde_json::error::Category::Data if error.to_string().starts_with("too many fields") => "too many fields",
+                serde_json::error::Category::Data => "not a JSON object",
+                serde_json::error::Category::Io | serde_json::error::Category::Syntax | serde_json::error::Category::Eof => "not JSON",
+            };
+            Refusal::Malformed(format!("{problem}, line {}, column {}", error.line(), error.column()))
+        })
+    }
+
+    /// A text that may be missing; `null` means the same.
+    pub(super) fn optional_text(&mut self, field: &'static str) -> Result<Option<SecretText>, Invalid> {
+        match self.0.remove(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(Value::Number(_) | Value::Other) => Err(Invalid::new(field, "must be a text")),
+        }
+    }
+
+    /// A text that must be there.
+    pub(super) fn text(&mut self, field: &'static str) -> Result<SecretText, Invalid> {
+        self.optional_text(field)?.ok_or_else(|| Invalid::new(field, "is required"))
+    }
+
+    /// A whole number that may be missing.
+    pub(super) fn optional_number(&mut self, field: &'static str) -> Result<Option<i64>, Invalid> {
+        match self.0.remove(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Number(number)) => Ok(Some(number)),
+            Some(Value::Text(_) | Value::Other) => Err(Invalid::new(field, "must be a whole number")),
+        }
+    }
+
+    /// A whole number that must be there.
+    pub(super) fn number(&mut self, field: &'static str) -> Result<i64, Invalid> {
+        self.optional_number(field)?.ok_or_else(|| Invalid::new(field, "is required"))
+    }
+
+    /// A name that must be there.
+    pub(super) fn name(&mut self, field: &'static str) -> Result<Name, Invalid> {
+        Name::parse(field, self.text(field)?.expose())
+    }
+
+    /// The description, empty when it is missing.
+    pub(super) fn description(&mut self) -> Result<Description, Invalid> {
+        let text = self.optional_text("description")?;
+        text.map_or(Ok(Description::default()), |text| Description::parse("description", text.expose()))
+    }
+
+    /// "Y" or "N", "N" when it is missing.
+    pub(super) fn yes_no(&mut self, field: &'static str) -> Result<bool, Invalid> {
+        match self.optional_text(field)?.as_ref().map(SecretText::expose) {
+            None | Some("N") => Ok(false),
+            Some("Y") => Ok(true),
+            Some(_) => Err(Invalid::new(field, "must be \"Y\" or \"N\"")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(json: &str) -> Fields {
+        Fields::parse(json.as_bytes()).expect("an object")
+    }
+
+    #[test]
+    fn what_is_no_object_is_malformed() {
+        for wrong in ["", "{", "[]", "1", "null", "\"text\"", "{\"a\":1,\"a\":2}", "{\"a\":1}x", "{\"a\": NaN}", "{'a':1}"] {
+            assert!(matches!(Fields::parse(wrong.as_bytes()), Err(Refusal::Malformed(_))), "{wrong}");
+        }
+        assert!(Fields::parse(b"{\"a\":\"\xff\"}").is_err());
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
+        assert!(Fields::parse(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn missing_null_and_wrong_types_name_the_field() {
+        for (json, problem) in [
+            ("{}", "plaintext is required"),
+            ("{\"plaintext\":null}", "plaintext is required"),
+            ("{\"plaintext\":1}", "plaintext must be a text"),
+            ("{\"plaintext\":[]}", "plaintext must be a text"),
+            ("{\"plaintext\":{}}", "plaintext must be a text"),
+            ("{\"plaintext\":true}", "plaintext must be a text"),
+        ] {
+            assert_eq!(fields(json).text("plaintext").map(|_| ()).map_err(|error| error.to_string()), Err(problem.to_owned()), "{json}");
+        }
+        assert_eq!(fields("{\"n\":1.5}").number("n").map_err(|error| error.to_string()), Err("n must be a whole number".to_owned()));
+    }
+
+    #[test]
+    fn unknown_fields_are_passed_over() {
+        assert_eq!(fields("{\"x\":{\"y\":[1]},\"n\":7}").number("n"), Ok(7));
+    }
+
+    #[test]
+    fn an_error_never_shows_what_stood_there() {
+        let error = Fields::parse(b"{\"plaintext\": hunter2}").expect_err("no JSON");
+        assert!(!error.to_string().contains("hunter2"));
+    }
+}

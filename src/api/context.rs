@@ -1,0 +1,150 @@
+//! From an HTTP request to the service's words.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::Api;
+use crate::domain::caller::{Caller, MacAddr, MacHeader, USER_AGENT_MAX_BYTES};
+use crate::domain::ids::RequestId;
+use crate::domain::secret::SecretText;
+use crate::service::{Credentials, Request};
+use crate::tls::{Peer, client_address};
+
+/// The MAC address header of the wire contract.
+const MAC_HEADER: &str = "x-toast-client-mac-addr";
+/// v1.2: the User Access Key ID.
+const ACCESS_KEY_ID_HEADER: &str = "x-tc-authentication-id";
+/// v1.2: the Secret Access Key.
+const ACCESS_KEY_SECRET_HEADER: &str = "x-tc-authentication-secret";
+/// v1.3: the bearer token.
+const BEARER_HEADER: &str = "x-nhn-authorization";
+
+/// The versions of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Version {
+    V1_0,
+    V1_1,
+    V1_2,
+    V1_3,
+}
+
+impl Version {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "v1.0" => Some(Self::V1_0),
+            "v1.1" => Some(Self::V1_1),
+            "v1.2" => Some(Self::V1_2),
+            "v1.3" => Some(Self::V1_3),
+            _ => None,
+        }
+    }
+
+    /// Whether this version has routes that change things.
+    pub(super) const fn has_changes(self) -> bool {
+        matches!(self, Self::V1_2 | Self::V1_3)
+    }
+}
+
+/// A request's name, random; all zeroes should the operating system have no random numbers, which the token then shows too.
+pub(super) fn new_request_id() -> RequestId {
+    let mut id = [0; 16];
+    let _ = SystemRandom::new().fill(&mut id);
+    RequestId::from_bytes(id)
+}
+
+/// A header that comes exactly once and is text.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
+        (Some(_), Some(_)) => Err(()),
+    }
+}
+
+fn mac_header(headers: &HeaderMap) -> MacHeader {
+    match single(headers, MAC_HEADER) {
+        Ok(None) => MacHeader::Absent,
+        Ok(Some(text)) => MacAddr::parse(text.trim()).map_or(MacHeader::Malformed, MacHeader::Claimed),
+        Err(()) => MacHeader::Malformed,
+    }
+}
+
+fn credentials(version: Version, headers: &HeaderMap) -> Credentials {
+    match version {
+        Version::V1_0 | Version::V1_1 => Credentials::Appkey,
+        Version::V1_2 => match (single(headers, ACCESS_KEY_ID_HEADER), single(headers, ACCESS_KEY_SECRET_HEADER)) {
+            (Ok(Some(id)), Ok(Some(secret))) => Credentials::AccessKey { id: id.to_owned(), secret: SecretText::new(secret.to_owned()) },
+            _ => Credentials::Missing,
+        },
+        Version::V1_3 => match single(headers, BEARER_HEADER) {
+            Ok(Some(value)) => bearer(value).map_or(Credentials::Missing, Credentials::Bearer),
+            Ok(None) | Err(()) => Credentials::Missing,
+        },
+    }
+}
+
+/// `Bearer {token}` (RFC 6750, 2.1; the scheme in any case).
+fn bearer(value: &str) -> Option<SecretText> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| SecretText::new(token.to_owned()))
+}
+
+fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(axum::http::header::USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(USER_AGENT_MAX_BYTES).collect())
+}
+
+/// Who asks, as far as connection and headers tell.
+pub(super) fn caller(api: &Api, parts: &Parts) -> Caller {
+    let peer = parts.extensions.get::<Arc<Peer>>();
+    // Without a peer there is no address that any rule admits: 0.0.0.0 is in no CIDR block that can be registered.
+    let address = peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |peer| client_address(peer.address, &parts.headers, &api.settings.trusted_proxies));
+    Caller { address, mac: mac_header(&parts.headers), certificate: peer.and_then(|peer| peer.certificate.clone()), user_agent: user_agent(&parts.headers) }
+}
+
+/// The request in the service's words.
+pub(super) fn request(api: &Api, parts: &Parts, version: Version, appkey: String) -> Request {
+    let id = parts.extensions.get::<RequestId>().copied().unwrap_or_else(new_request_id);
+    Request { id, caller: caller(api, parts), appkey, credentials: credentials(version, &parts.headers) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_mac_header_that_comes_twice_or_is_no_address_matches_nothing() {
+        assert_eq!(mac_header(&headers(&[])), MacHeader::Absent);
+        assert!(matches!(mac_header(&headers(&[(MAC_HEADER, "AA-bb-cc-dd-ee-ff")])), MacHeader::Claimed(_)));
+        assert_eq!(mac_header(&headers(&[(MAC_HEADER, "nonsense")])), MacHeader::Malformed);
+        assert_eq!(mac_header(&headers(&[(MAC_HEADER, "aa:bb:cc:dd:ee:ff"), (MAC_HEADER, "aa:bb:cc:dd:ee:ff")])), MacHeader::Malformed);
+    }
+
+    #[test]
+    fn each_version_reads_its_own_credentials_only() {
+        let all = headers(&[(ACCESS_KEY_ID_HEADER, "id"), (ACCESS_KEY_SECRET_HEADER, "secret"), (BEARER_HEADER, "Bearer token")]);
+        assert!(matches!(credentials(Version::V1_0, &all), Credentials::Appkey));
+        assert!(matches!(credentials(Version::V1_2, &all), Credentials::AccessKey { .. }));
+        assert!(matches!(credentials(Version::V1_3, &all), Credentials::Bearer(_)));
+        for version in [Version::V1_2, Version::V1_3] {
+            assert!(matches!(credentials(version, &headers(&[])), Credentials::Missing));
+        }
+        for wrong in ["token", "Bearer", "Bearer ", "Basic abc"] {
+            assert!(matches!(credentials(Version::V1_3, &headers(&[(BEARER_HEADER, wrong)])), Credentials::Missing), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! From a refusal to an answer: the one place where a status is written. The codes are the table in `domain::result_code`.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+
+use super::answer::failure;
+use crate::domain::result_code::ResultCode;
+use crate::service::Refusal;
+use crate::service::refusal::RETRY_AFTER;
+
+/// The HTTP status that tells the truth about a code.
+pub const fn status_of(code: ResultCode) -> StatusCode {
+    match code {
+        ResultCode::InvalidAppkey
+        | ResultCode::UrlNotFound
+        | ResultCode::InvalidKeyId
+        | ResultCode::InvalidKeyVersion
+        | ResultCode::InvalidKeyStore
+        | ResultCode::InvalidClientRule => StatusCode::NOT_FOUND,
+        ResultCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        ResultCode::Forbidden
+        | ResultCode::Ipv4AuthFailure
+        | ResultCode::MacAuthFailure
+        | ResultCode::CertificateAuthFailure
+        | ResultCode::KeyNotExportable => StatusCode::FORBIDDEN,
+        ResultCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ResultCode::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+        ResultCode::InvalidKeyStatus
+        | ResultCode::InvalidKeyVersionStatus
+        | ResultCode::KeyUseLimitReached
+        | ResultCode::AlreadyExists
+        | ResultCode::Conflict => StatusCode::CONFLICT,
+        ResultCode::InvalidUserData | ResultCode::MalformedBody | ResultCode::InvalidField => StatusCode::BAD_REQUEST,
+        ResultCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ResultCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ResultCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// The answer to a request that was refused.
+pub(super) fn refused(refusal: &Refusal, always_http_200: bool) -> Response {
+    let code = refusal.code();
+    let status = if always_http_200 { StatusCode::OK } else { status_of(code) };
+    let mut response = failure(status, code.number(), &refusal.to_string());
+    let headers = response.headers_mut();
+    match refusal {
+        Refusal::Unavailable { .. } => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()))),
+        Refusal::TooMany(wait) => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))),
+        Refusal::Code(ResultCode::Unauthorized) => drop(headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"skm\""))),
+        Refusal::Code(_) | Refusal::Field(_) | Refusal::Malformed(_) | Refusal::TooLarge(_) | Refusal::Exists { .. } => {}
+    }
+    response
+}

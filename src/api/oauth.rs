@@ -1,0 +1,126 @@
+//! The token endpoints: OAuth 2 shapes, no envelope (RFC 6749, 4.4 and 5; RFC 7009).
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::answer::json_response;
+use super::error::status_of;
+use super::{Api, body, context};
+use crate::domain::ids::RequestId;
+use crate::domain::result_code::ResultCode;
+use crate::domain::secret::SecretText;
+use crate::service::{Refusal, TokenRequest};
+
+#[derive(Serialize)]
+struct TokenBody<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u32,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'static str,
+    error_description: &'a str,
+}
+
+fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    let mut bytes = Zeroizing::new(Vec::new());
+    // Strings and numbers always have a JSON form.
+    let written = serde_json::to_writer(&mut *bytes, value);
+    debug_assert!(written.is_ok());
+    json_response(status, bytes)
+}
+
+/// What is wrong, in OAuth 2's words (RFC 6749, 5.2).
+fn failure(refusal: &Refusal, error: &'static str) -> Response {
+    let error = if refusal.code() == ResultCode::Unauthorized { "invalid_client" } else { error };
+    let mut response = json(status_of(refusal.code()), &ErrorBody { error, error_description: &refusal.to_string() });
+    match refusal {
+        Refusal::Code(ResultCode::Unauthorized) => {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"skm\", charset=\"UTF-8\""));
+        }
+        Refusal::Unavailable { reason } => {
+            tracing::warn!(%reason, "a token request was answered that the service is unavailable");
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
+        }
+        Refusal::Code(_) | Refusal::Field(_) | Refusal::Malformed(_) | Refusal::TooLarge(_) | Refusal::Exists { .. } | Refusal::TooMany(_) => {}
+    }
+    response
+}
+
+/// Access key ID and secret of HTTP Basic (RFC 7617), form-decoded as OAuth 2 wants it (RFC 6749, 2.3.1): both are letters,
+/// digits, `-` and `_`, which that doesn't change.
+fn basic(headers: &HeaderMap) -> Option<(String, SecretText)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = Zeroizing::new(STANDARD.decode(encoded.trim()).ok()?);
+    let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some((id.to_owned(), SecretText::new(secret.to_owned())))
+}
+
+/// A field of a form that comes exactly once.
+fn field(form: &[(String, SecretText)], name: &str) -> Result<SecretText, Refusal> {
+    let mut values = form.iter().filter(|(key, _)| key == name).map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value.clone()),
+        (None, _) => Err(Refusal::Malformed(format!("{name} is required"))),
+        (Some(_), Some(_)) => Err(Refusal::Malformed(format!("{name} comes twice"))),
+    }
+}
+
+async fn form(headers: &HeaderMap, body: Body, api: &Api) -> Result<Vec<(String, SecretText)>, Refusal> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(ResultCode::UnsupportedMediaType.into());
+    }
+    let bytes = body::read(body, api.settings.request_timeout).await?;
+    serde_urlencoded::from_bytes(&bytes).map_err(|_| Refusal::Malformed("not form-encoded".to_owned()))
+}
+
+/// `POST /oauth2/token/create`.
+pub(super) async fn create(State(api): State<Api>, request: axum::extract::Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let asked = token_request(&api, &parts);
+    // Credentials first: what is wrong with the form is told to those who may ask.
+    let grant = form(&parts.headers, body, &api).await.and_then(|form| field(&form, "grant_type"));
+    match grant {
+        Err(refusal) => failure(&refusal, "invalid_request"),
+        Ok(grant) if grant.expose() != "client_credentials" => {
+            json(StatusCode::BAD_REQUEST, &ErrorBody { error: "unsupported_grant_type", error_description: "grant_type must be client_credentials" })
+        }
+        Ok(_) => match api.service.create_token(asked).await {
+            Ok(issued) => json(StatusCode::OK, &TokenBody { access_token: issued.token.expose(), token_type: "Bearer", expires_in: issued.expires_in }),
+            Err(refusal) => failure(&refusal, "invalid_request"),
+        },
+    }
+}
+
+/// `POST /oauth2/token/revoke`.
+pub(super) async fn revoke(State(api): State<Api>, request: axum::extract::Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let asked = token_request(&api, &parts);
+    let token = form(&parts.headers, body, &api).await.and_then(|form| field(&form, "token"));
+    match token {
+        Err(refusal) => failure(&refusal, "invalid_request"),
+        Ok(token) => match api.service.revoke_token(asked, token).await {
+            Ok(()) => json(StatusCode::OK, &serde_json::Map::new()),
+            Err(refusal) => failure(&refusal, "invalid_request"),
+        },
+    }
+}
+
+fn token_request(api: &Api, parts: &axum::http::request::Parts) -> TokenRequest {
+    let id = parts.extensions.get::<RequestId>().copied().unwrap_or_else(context::new_request_id);
+    TokenRequest { id, caller: context::caller(api, parts), credentials: basic(&parts.headers) }
+}

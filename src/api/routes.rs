@@ -1,0 +1,108 @@
+//! Which routes exist in which version.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post, put};
+
+use super::context::{self, Version, new_request_id};
+use super::error::refused;
+use super::{Api, data, inventory, oauth};
+use crate::domain::result_code::ResultCode;
+use crate::service::Refusal;
+
+/// The header that names the request in the answer, as in log and audit record.
+const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// Routes of all versions.
+fn data_routes() -> Router<Api> {
+    Router::new()
+        .route("/confirm", get(data::confirm))
+        .route("/symmetric-keys/{keyid}/encrypt", post(data::encrypt))
+        .route("/symmetric-keys/{keyid}/decrypt", post(data::decrypt))
+        .route("/symmetric-keys/{keyid}/create-local-key", post(data::create_local_key))
+        .route("/symmetric-keys/{keyid}/symmetric-key", get(data::export_symmetric_key))
+        .route("/asymmetric-keys/{keyid}/sign", post(data::sign))
+        .route("/asymmetric-keys/{keyid}/verify", post(data::verify))
+        .route("/asymmetric-keys/{keyid}/sign-standard", post(data::sign_standard))
+        .route("/asymmetric-keys/{keyid}/verify-standard", post(data::verify_standard))
+        .route("/asymmetric-keys/{keyid}/privateKey", get(data::export_private_key))
+        .route("/asymmetric-keys/{keyid}/publicKey", get(data::public_key))
+}
+
+/// Routes of the versions that change things (v1.2 and v1.3).
+fn change_routes() -> Router<Api> {
+    Router::new()
+        .route("/secrets/{keyid}", get(data::read_secret).put(data::change_secret))
+        .route("/keystores", post(inventory::create_key_store))
+        .route("/keys/secrets/create", post(inventory::create_secret))
+        .route("/keys/symmetric-keys/create", post(inventory::create_symmetric_key))
+        .route("/keys/asymmetric-keys/create", post(inventory::create_asymmetric_key))
+        .route("/auths/ipv4s", post(inventory::register_ipv4))
+        .route("/auths/macs", post(inventory::register_mac))
+        .route("/auths/certificates", post(inventory::register_certificate))
+        .route("/auths/ipv4s/delete", put(inventory::request_ipv4_deletion))
+        .route("/auths/macs/delete", put(inventory::request_mac_deletion))
+        .route("/auths/certificates/delete", put(inventory::request_certificate_deletion))
+}
+
+fn routes_of(version: Version) -> Router<Api> {
+    let routes = data_routes();
+    let routes = if version.has_changes() { routes.merge(change_routes()) } else { routes.route("/secrets/{keyid}", get(data::read_secret)) };
+    routes.layer(axum::Extension(version))
+}
+
+/// The whole API.
+pub fn router(api: Api) -> Router {
+    let mut router = Router::new();
+    for (name, version) in [("v1.0", Version::V1_0), ("v1.1", Version::V1_1), ("v1.2", Version::V1_2), ("v1.3", Version::V1_3)] {
+        router = router.nest(&format!("/keymanager/{name}/appkey/{{appkey}}"), routes_of(version));
+    }
+    router
+        .route("/oauth2/token/create", post(oauth::create))
+        .route("/oauth2/token/revoke", post(oauth::revoke))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(from_fn_with_state(api.clone(), around))
+        .with_state(api)
+}
+
+/// Around every request: its name, its time limit, its measurement.
+async fn around(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let id = new_request_id();
+    request.extensions_mut().insert(id);
+    let limit = api.settings.request_timeout.saturating_mul(2);
+    let mut response = match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => refused(&Refusal::unavailable("the answer took too long"), api.settings.always_http_200),
+    };
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    response
+}
+
+async fn unknown_route(State(api): State<Api>, request: Request) -> Response {
+    refuse(&api, request, ResultCode::UrlNotFound).await
+}
+
+async fn unknown_method(State(api): State<Api>, request: Request) -> Response {
+    refuse(&api, request, ResultCode::MethodNotAllowed).await
+}
+
+/// A route that doesn't exist: recorded where the path names a project.
+async fn refuse(api: &Api, request: Request, code: ResultCode) -> Response {
+    let (parts, _) = request.into_parts();
+    let mut segments = parts.uri.path().split('/').skip(1);
+    let named = match (segments.next(), segments.next().and_then(Version::parse), segments.next(), segments.next()) {
+        (Some("keymanager"), Some(version), Some("appkey"), Some(appkey)) => Some(context::request(api, &parts, version, appkey.to_owned())),
+        _ => None,
+    };
+    let refusal = match named {
+        Some(named) => api.service.refuse(named, code).await,
+        None => Refusal::Code(code),
+    };
+    refused(&refusal, api.settings.always_http_200)
+}

@@ -1,0 +1,82 @@
+//! The audit log's seals: the signature of a chain's first record, and checkpoints over the heads of all chains.
+
+use std::sync::OnceLock;
+
+use sha2::{Digest as _, Sha256};
+
+use super::Service;
+use super::refusal::Refusal;
+use crate::domain::audit::{Operation, Uses, checkpoint_digest};
+use crate::store::{Checkpoint, InternalKey, StoreError};
+
+/// The key that signs, once it is known.
+#[derive(Debug, Default)]
+pub(super) struct AuditKeys(OnceLock<InternalKey>);
+
+/// What a checkpoint did.
+#[derive(Debug, Clone)]
+pub enum CheckpointOutcome {
+    /// One was made.
+    Made(Box<Checkpoint>),
+    /// Another node made one at the same moment; its heads may lack our newest records, which the next one lists.
+    AnotherNodeWas,
+}
+
+impl Service {
+    /// Begins this process's chain: its first record, signed, and a checkpoint that lists it, so that the whole chain can't
+    /// be dropped unnoticed.
+    pub(super) async fn begin_chain(&self, signer: InternalKey) -> Result<(), Refusal> {
+        let chain = self.store().chain();
+        let mut event = self.own_event(Operation::StartChain)?;
+        event.detail = Some(format!("skm {}", env!("CARGO_PKG_VERSION")));
+        self.store().audit(event, Uses::default()).await?;
+        let first = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.chain_records(chain, 0, 1)?)).await?;
+        let first = first.first().ok_or_else(|| Refusal::unavailable("the first audit record can't be read back"))?;
+        let signature = self.sign_hash(&signer, &first.hash).await?;
+        let signer_id = signer.id;
+        self.store().change::<_, Refusal, _>(move |tx| Ok(tx.sign_chain(chain, &signature, signer_id)?)).await?;
+        // Only the first call sets it; a service begins once.
+        let _ = self.0.audit.0.set(signer);
+        self.checkpoint().await?;
+        Ok(())
+    }
+
+    /// Signs the heads of all chains and puts the checkpoint into the database and the log.
+    pub async fn checkpoint(&self) -> Result<CheckpointOutcome, Refusal> {
+        let signer = self.0.audit.0.get().ok_or_else(|| Refusal::unavailable("the audit chain was not begun"))?;
+        let (last, mut heads) = self.store().read::<_, Refusal, _>(|reader| Ok((reader.last_checkpoint()?, reader.chain_heads()?))).await?;
+        heads.sort_unstable_by_key(|head| head.chain);
+        let number = last.as_ref().map_or(1, |last| last.number.saturating_add(1));
+        let previous = last.map_or([0; 32], |last| last.digest);
+        let at = self.now();
+        let digest = checkpoint_digest(number, at, &previous, &heads);
+        let signature = self.sign_hash(signer, &digest).await?;
+        let checkpoint = Checkpoint { number, at, previous, heads, digest, signature, signer: signer.id };
+        let row = checkpoint.clone();
+        match self.store().change::<_, StoreError, _>(move |tx| tx.insert_checkpoint(&row)).await {
+            Ok(()) => {}
+            Err(StoreError::Exists { .. }) => return Ok(CheckpointOutcome::AnotherNodeWas),
+            Err(error) => return Err(error.into()),
+        }
+        tracing::info!(target: "skm::audit", number, at = at.micros(), digest = hex::encode(digest), signature = hex::encode(signature), "audit checkpoint");
+        Ok(CheckpointOutcome::Made(Box::new(checkpoint)))
+    }
+
+    /// Ends this process's chain in good order: a last record and a checkpoint over it.
+    pub async fn end_chain(&self) -> Result<(), Refusal> {
+        self.record_own(Operation::EndChain, |_| {}).await?;
+        self.checkpoint().await.map(drop)
+    }
+
+    /// The number of this process's last audit record.
+    pub async fn audit_sequence(&self) -> Result<i64, Refusal> {
+        let chain = self.store().chain();
+        let heads = self.store().read::<_, Refusal, _>(|reader| Ok(reader.chain_heads()?)).await?;
+        Ok(heads.into_iter().find(|head| head.chain == chain).map_or(0, |head| head.sequence))
+    }
+
+    /// ECDSA with SHA-256 over the 32 bytes of a hash, so that common tools can verify it.
+    async fn sign_hash(&self, signer: &InternalKey, hash: &[u8; 32]) -> Result<[u8; 64], Refusal> {
+        Ok(self.token().sign_digest(signer.object, Sha256::digest(hash).into()).await?)
+    }
+}

@@ -1,0 +1,173 @@
+//! The service's own beginnings: the keys it needs for itself, its certificate authority, and its start.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Service;
+use super::pki::{Ca, IssuedServer, TokenSigner};
+use super::provisioning::{NewMaterial, random_id};
+use super::refusal::Refusal;
+use crate::domain::audit::{Actor, Operation, Uses};
+use crate::domain::ids::{KeyId, KeyVersion};
+use crate::domain::key::{Origin, Stamp};
+use crate::hsm::ObjectKind;
+use crate::store::{Change, InternalKey, Purpose};
+
+/// The setting that holds the CA's certificate (DER).
+const CA_CERTIFICATE: &str = "ca_certificate";
+/// How long the internal CA lives.
+const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// How long a server certificate of the internal CA lives.
+const SERVER_CERTIFICATE_LIFE: Duration = Duration::from_secs(397 * 86_400);
+/// How long the start waits for the change log to be read.
+const FRESHNESS_WAIT: Duration = Duration::from_secs(5);
+
+/// The certificate authority, once it is there.
+#[derive(Debug)]
+pub(super) struct Authority {
+    pub(super) ca: Ca,
+    /// Seals `.p12` files.
+    pub(super) seal: InternalKey,
+}
+
+/// A server certificate of the internal CA with its key, which is for the listener alone.
+pub type ServerIdentity = IssuedServer;
+
+impl Service {
+    /// Makes what is missing of the service's own keys and its CA. Running it again makes nothing twice. The audit log's
+    /// key comes first, so that everything after it is in a signed chain.
+    pub async fn initialise(&self, operator_uid: u32, ca_name: &str) -> Result<(), Refusal> {
+        let audit_key = match self.internal_key(Purpose::AuditCheckpoint).await? {
+            Some(key) => key,
+            None => self.make_internal_key(Purpose::AuditCheckpoint, ObjectKind::EcP256, None).await?,
+        };
+        self.begin_chain(audit_key).await?;
+        for (purpose, kind) in [(Purpose::Canary, ObjectKind::Aes256), (Purpose::Seal, ObjectKind::Aes256), (Purpose::CertificateAuthority, ObjectKind::EcP256)] {
+            if self.internal_key(purpose).await?.is_none() {
+                self.make_internal_key(purpose, kind, Some(operator_uid)).await?;
+            }
+        }
+        self.make_ca_certificate(operator_uid, ca_name).await?;
+        self.use_own_keys().await
+    }
+
+    /// Starts the service on what [`Service::initialise`] made: canary, audit chain, CA, freshness.
+    pub async fn begin(&self) -> Result<(), Refusal> {
+        let missing = || Refusal::unavailable("the service's own keys are missing: run `skm init`");
+        let audit_key = self.internal_key(Purpose::AuditCheckpoint).await?.ok_or_else(missing)?;
+        self.begin_chain(audit_key).await?;
+        self.use_own_keys().await
+    }
+
+    /// Hands the canary to the token, loads the CA, and waits until the change log was read.
+    async fn use_own_keys(&self) -> Result<(), Refusal> {
+        let missing = || Refusal::unavailable("the service's own keys are missing: run `skm init`");
+        let canary = self.internal_key(Purpose::Canary).await?.ok_or_else(missing)?;
+        self.token().use_canary(canary.object);
+        let seal = self.internal_key(Purpose::Seal).await?.ok_or_else(missing)?;
+        let key = self.internal_key(Purpose::CertificateAuthority).await?.ok_or_else(missing)?;
+        let certificate = self.setting(CA_CERTIFICATE).await?.ok_or_else(missing)?;
+        let ca = Ca::new(certificate, self.signer(&key)?).map_err(|error| Refusal::unavailable(format!("the CA's certificate: {error}")))?;
+        self.0.pki.store(Some(Arc::new(Authority { ca, seal })));
+        let deadline = tokio::time::Instant::now() + FRESHNESS_WAIT;
+        while let Err(refusal) = self.require_freshness() {
+            if tokio::time::Instant::now() > deadline {
+                return Err(refusal);
+            }
+            tokio::time::sleep(self.0.settings.freshness_interval.min(Duration::from_millis(20))).await;
+        }
+        Ok(())
+    }
+
+    pub(super) fn authority(&self) -> Result<Arc<Authority>, Refusal> {
+        self.0.pki.load_full().ok_or_else(|| Refusal::unavailable("the certificate authority is not loaded"))
+    }
+
+    /// The CA's certificate, DER.
+    pub fn ca_certificate(&self) -> Result<Vec<u8>, Refusal> {
+        Ok(self.authority()?.ca.certificate_der().to_vec())
+    }
+
+    /// The DER SPKI of the key that signs the audit log, to be pinned elsewhere, with its ID.
+    pub async fn audit_public_key(&self) -> Result<(KeyId, Vec<u8>), Refusal> {
+        let key = self.internal_key(Purpose::AuditCheckpoint).await?.ok_or_else(|| Refusal::unavailable("no audit key: run `skm init`"))?;
+        let spki = key.public_key.ok_or_else(|| Refusal::unavailable("the audit key has no public key"))?;
+        Ok((key.id, spki))
+    }
+
+    /// A certificate for the listener from the internal CA.
+    pub async fn issue_server_certificate(&self, names: Vec<String>, addresses: Vec<IpAddr>) -> Result<ServerIdentity, Refusal> {
+        let (authority, now) = (self.authority()?, self.now());
+        let issued = tokio::task::spawn_blocking(move || authority.ca.issue_server(&names, &addresses, SERVER_CERTIFICATE_LIFE, now)).await;
+        let issued = issued.map_err(|_| Refusal::unavailable("issuing a certificate panicked"))?;
+        issued.map_err(|error| Refusal::unavailable(format!("issuing a server certificate: {error}")))
+    }
+
+    async fn internal_key(&self, purpose: Purpose) -> Result<Option<InternalKey>, Refusal> {
+        self.store().read(move |reader| Ok(reader.internal_key(purpose)?)).await
+    }
+
+    async fn setting(&self, name: &'static str) -> Result<Option<Vec<u8>>, Refusal> {
+        self.store().read(move |reader| Ok(reader.setting(name)?)).await
+    }
+
+    fn signer(&self, key: &InternalKey) -> Result<TokenSigner, Refusal> {
+        let spki = key.public_key.clone().ok_or_else(|| Refusal::unavailable("the CA's key has no public key"))?;
+        let (token, object) = (self.token().clone(), key.object);
+        TokenSigner::new(&spki, move |digest| token.sign_digest_blocking(object, digest).map_err(|error| error.to_string()))
+            .map_err(|error| Refusal::unavailable(format!("the CA's key: {error}")))
+    }
+
+    async fn make_ca_certificate(&self, operator_uid: u32, name: &str) -> Result<(), Refusal> {
+        if self.setting(CA_CERTIFICATE).await?.is_some() {
+            return Ok(());
+        }
+        let key = self.internal_key(Purpose::CertificateAuthority).await?.ok_or_else(|| Refusal::unavailable("the CA's key is missing"))?;
+        let (signer, name, now) = (self.signer(&key)?, name.to_owned(), self.now());
+        let made = tokio::task::spawn_blocking(move || super::pki::make_ca_certificate(&name, signer, now, CA_LIFE)).await;
+        let made = made.map_err(|_| Refusal::unavailable("making the CA's certificate panicked"))?;
+        let certificate = made.map_err(|error| Refusal::unavailable(format!("making the CA's certificate: {error}")))?;
+        let mut event = self.own_event(Operation::CreateKey)?;
+        event.actor = Actor::Operator(operator_uid);
+        event.key = Some(key.id);
+        event.detail = Some("certificate of the internal CA".to_owned());
+        self.store()
+            .change(move |tx| {
+                tx.put_setting(CA_CERTIFICATE, &certificate)?;
+                Ok(tx.audit(event, Uses::default())?)
+            })
+            .await
+    }
+
+    /// Makes a key of the service's own. Without an operator there is no record: that is the audit log's own key, which the
+    /// first record of the log follows.
+    async fn make_internal_key(&self, purpose: Purpose, kind: ObjectKind, operator_uid: Option<u32>) -> Result<InternalKey, Refusal> {
+        let id = KeyId::from_bytes(random_id()?);
+        let planned = self.plan_object(id, KeyVersion::FIRST)?;
+        let stamp = Stamp { user: "skm".to_owned(), at: self.now() };
+        let row = planned.clone();
+        self.store().change::<_, Refusal, _>(move |tx| Ok(tx.insert_internal_key(purpose, &row, &stamp)?)).await?;
+        let public_key = self.make_object(&planned, NewMaterial::Generated(kind)).await?;
+        let mut event = self.own_event(Operation::CreateKey)?;
+        event.key = Some(id);
+        event.detail = Some(format!("internal key: {purpose:?}"));
+        let (row, spki) = (planned.clone(), public_key.clone());
+        let activated = self
+            .store()
+            .change::<_, Refusal, _>(move |tx| {
+                tx.activate_object(&row, spki.as_deref(), Origin::Generated)?;
+                if let Some(uid) = operator_uid {
+                    event.actor = Actor::Operator(uid);
+                    tx.audit(event, Uses::default())?;
+                }
+                Ok(tx.changed(Change::Key(id))?)
+            })
+            .await;
+        if let Err(refusal) = activated {
+            self.undo_object(&planned).await;
+            return Err(refusal);
+        }
+        Ok(InternalKey { id, purpose, version: KeyVersion::FIRST, object: planned.object, public_key })
+    }
+}

@@ -1,0 +1,72 @@
+//! Changing confidential data.
+
+use super::Service;
+use super::encrypt::{PLAINTEXT_MAX_BYTES, bounded};
+use super::key_access::{ClientChecks, KeyAccess};
+use super::read_secret::secret_context;
+use super::refusal::Refusal;
+use super::request::{Request, Right, Scope};
+use super::views::take_encryption;
+use crate::domain::audit::{KeyUse, Operation};
+use crate::domain::key::{Key, KeyKind, Stamp};
+use crate::domain::result_code::ResultCode;
+use crate::domain::secret::{SecretBytes, SecretText};
+use crate::domain::text::Invalid;
+use crate::store::Change;
+
+/// Confidential data after a change.
+#[derive(Debug, Clone)]
+pub struct ChangedSecret {
+    /// The key, as it was before this change.
+    pub key: Key,
+    /// Its new value.
+    pub value: SecretText,
+    /// Who changed it, and when.
+    pub changed: Stamp,
+}
+
+/// The value of confidential data: 1 to [`PLAINTEXT_MAX_BYTES`] bytes.
+pub(super) fn secret_value(text: SecretText) -> Result<SecretBytes, Invalid> {
+    let bytes = bounded("secretValue", text, PLAINTEXT_MAX_BYTES)?;
+    if bytes.is_empty() { Err(Invalid::new("secretValue", "must have 1 to 32768 bytes of UTF-8")) } else { Ok(bytes) }
+}
+
+impl Service {
+    /// Replaces the value of confidential data. The old value is erased in the transaction that makes the new one current.
+    pub async fn change_secret(&self, request: Request, key: String, value: Result<SecretText, Refusal>) -> Result<ChangedSecret, Refusal> {
+        self.run(request, Operation::ChangeSecret, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let access = service.access_key_of_kind(scope, &key, KeyKind::Secret, ClientChecks::Run).await?;
+                let value = value?;
+                let bytes = secret_value(value.clone())?;
+                let changed = service.put_secret(scope, &access, bytes).await?;
+                Ok(ChangedSecret { key: access.view.key.clone(), value, changed })
+            })
+        })
+        .await
+    }
+
+    async fn put_secret(&self, scope: &mut Scope, access: &KeyAccess, value: SecretBytes) -> Result<Stamp, Refusal> {
+        let (id, current) = (access.id(), access.view.key.current_version);
+        let next = current.next().ok_or(ResultCode::KeyUseLimitReached)?;
+        scope.names_version(next);
+        let key_store = &access.key_store;
+        take_encryption(&key_store.sealings)?;
+        let sealed = self.seal(&key_store.sealing_key, &secret_context(id, next), value).await?;
+        scope.uses_key(KeyUse { key: key_store.sealing_key.id, version: key_store.sealing_key.version, encryptions: 1 });
+        let stamp = scope.stamp(self);
+        let (event, uses) = scope.record_of_success(self);
+        let changed = stamp.clone();
+        let changes = [Change::Key(id)];
+        self.store()
+            .change::<_, Refusal, _>(move |tx| {
+                tx.put_secret_version(id, Some(current), next, &sealed, &changed)?;
+                tx.changed(Change::Key(id))?;
+                Ok(tx.audit(event, uses)?)
+            })
+            .await?;
+        scope.committed();
+        self.apply(&changes);
+        Ok(stamp)
+    }
+}

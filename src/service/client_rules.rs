@@ -1,0 +1,205 @@
+//! Registering the clients of a key store, and shutting them out again.
+
+use super::Service;
+use super::bootstrap::Authority;
+use super::pki::{self, IssuedClient};
+use super::refusal::Refusal;
+use super::request::{Request, Right, Scope};
+use crate::domain::audit::Operation;
+use crate::domain::caller::{CertFingerprint, MacAddr};
+use crate::domain::client_checks::{ClientRule, Method, RuleValue, parse_ipv4_rule};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::KeyStoreId;
+use crate::domain::key::State;
+use crate::domain::lifecycle::deletion_due;
+use crate::domain::result_code::ResultCode;
+use crate::domain::secret::{SecretBytes, SecretText};
+use crate::domain::text::{Description, Invalid, Name};
+use crate::store::Change;
+
+/// The most entries of one method in a key store.
+pub const RULES_MAX: usize = 10_000;
+
+/// A client to be registered.
+#[derive(Debug, Clone)]
+pub struct NewClientRule {
+    /// The name of the key store.
+    pub key_store: Name,
+    /// What is registered.
+    pub value: NewRuleValue,
+    /// What people say about it.
+    pub description: Description,
+}
+
+/// What is registered.
+#[derive(Debug, Clone)]
+pub enum NewRuleValue {
+    /// An IPv4 address or CIDR block, as typed.
+    Ipv4(String),
+    /// A MAC address, as typed.
+    Mac(String),
+    /// A client certificate to be made, with its key, as a `.p12`.
+    Certificate {
+        /// Its name in the key store.
+        name: Name,
+        /// What encrypts the `.p12`; never kept.
+        password: SecretText,
+        /// Days until it expires.
+        life_days: i64,
+    },
+}
+
+/// A client that was registered.
+#[derive(Debug)]
+pub struct RegisteredClientRule {
+    /// The value in its canonical form; of a certificate its name.
+    pub value: String,
+    /// What people say about it.
+    pub description: Description,
+    /// A certificate that was made, with its key, for whoever asked in this process; the API hands out neither.
+    pub issued: Option<IssuedClient>,
+}
+
+/// Which entry is meant.
+#[derive(Debug, Clone)]
+pub struct RuleSelector {
+    /// The name of the key store.
+    pub key_store: Name,
+    /// The method.
+    pub method: Method,
+    /// The value as typed; of a certificate its name.
+    pub value: String,
+}
+
+struct Prepared {
+    value: RuleValue,
+    shown: String,
+    sealed_p12: Option<Vec<u8>>,
+    issued: Option<IssuedClient>,
+}
+
+/// What a `.p12` at rest is bound to.
+fn p12_context(fingerprint: CertFingerprint) -> Vec<u8> {
+    [b"p12".as_slice(), &fingerprint.0].concat()
+}
+
+fn parse_mac(text: &str) -> Result<MacAddr, Invalid> {
+    let mac = MacAddr::parse(text).ok_or_else(|| Invalid::new("value", "must be a MAC address like aa:bb:cc:dd:ee:ff"))?;
+    if mac.is_unicast() { Ok(mac) } else { Err(Invalid::new("value", "must be the address of one network card: not zero, not a group address")) }
+}
+
+impl RuleSelector {
+    fn matches(&self, rule: &ClientRule) -> Result<bool, Invalid> {
+        Ok(match &rule.value {
+            RuleValue::Ipv4(net) => *net == parse_ipv4_rule("value", &self.value)?,
+            RuleValue::Mac(mac) => *mac == parse_mac(&self.value)?,
+            RuleValue::Certificate { name, .. } => *name == self.value,
+        })
+    }
+}
+
+impl Service {
+    /// Registers a client of a key store.
+    pub async fn register_client(&self, request: Request, input: Result<NewClientRule, Refusal>) -> Result<RegisteredClientRule, Refusal> {
+        self.run(request, Operation::CreateClientRule, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let input = input?;
+                let key_store = service.key_store_named(scope, &input.key_store).await?;
+                let prepared = service.prepare_rule(input.value).await?;
+                scope.details(format!("{} {}", prepared.value.method().as_str(), prepared.shown));
+                let (value, shown, issued) = (prepared.value, prepared.shown, prepared.issued);
+                service.insert_rule(scope, key_store.key_store.id, value, input.description.clone(), prepared.sealed_p12).await?;
+                Ok(RegisteredClientRule { value: shown, description: input.description, issued })
+            })
+        })
+        .await
+    }
+
+    async fn prepare_rule(&self, value: NewRuleValue) -> Result<Prepared, Refusal> {
+        match value {
+            NewRuleValue::Ipv4(text) => {
+                let net = parse_ipv4_rule("value", &text)?;
+                let shown = if net.prefix_len() == 32 { net.addr().to_string() } else { net.to_string() };
+                Ok(Prepared { value: RuleValue::Ipv4(net), shown, sealed_p12: None, issued: None })
+            }
+            NewRuleValue::Mac(text) => {
+                let mac = parse_mac(&text)?;
+                Ok(Prepared { value: RuleValue::Mac(mac), shown: mac.to_string(), sealed_p12: None, issued: None })
+            }
+            NewRuleValue::Certificate { name, password, life_days } => self.prepare_certificate(name, password, life_days).await,
+        }
+    }
+
+    async fn prepare_certificate(&self, name: Name, password: SecretText, life_days: i64) -> Result<Prepared, Refusal> {
+        pki::check_p12_password(&password)?;
+        let (authority, now, common_name) = (self.authority()?, self.now(), name.clone());
+        let made = tokio::task::spawn_blocking(move || issue(&authority, &common_name, &password, life_days, now)).await;
+        let (issued, p12) = made.map_err(|_| Refusal::unavailable("issuing a certificate panicked"))??;
+        let seal = self.authority()?.seal.clone();
+        let sealed = self.seal(&seal, &p12_context(issued.fingerprint), p12).await?;
+        let value = RuleValue::Certificate { name: name.to_string(), fingerprint: issued.fingerprint, serial: issued.serial.clone(), not_after: issued.not_after };
+        Ok(Prepared { value, shown: name.to_string(), sealed_p12: Some(sealed), issued: Some(issued) })
+    }
+
+    async fn insert_rule(&self, scope: &mut Scope, id: KeyStoreId, value: RuleValue, description: Description, p12: Option<Vec<u8>>) -> Result<(), Refusal> {
+        let stamp = scope.stamp(self);
+        let (event, uses) = scope.record_of_success(self);
+        self.store()
+            .change::<_, Refusal, _>(move |tx| {
+                if tx.client_rules(id, Some(value.method()))?.len() >= RULES_MAX {
+                    return Err(Invalid::new("keyStoreName", format!("has {RULES_MAX} entries of that kind already")).into());
+                }
+                tx.insert_client_rule(id, &value, &description, p12.as_deref(), &stamp)?;
+                tx.changed(Change::KeyStore(id))?;
+                Ok(tx.audit(event, uses)?)
+            })
+            .await?;
+        scope.committed();
+        self.apply(&[Change::KeyStore(id)]);
+        Ok(())
+    }
+
+    /// Asks for the deletion of an entry: it admits nobody from this moment on, and is gone after seven days.
+    pub async fn request_client_deletion(&self, request: Request, input: Result<RuleSelector, Refusal>) -> Result<(String, Timestamp), Refusal> {
+        self.run(request, Operation::RevokeClientRule, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let input = input?;
+                scope.details(format!("{} {}", input.method.as_str(), input.value));
+                let key_store = service.key_store_named(scope, &input.key_store).await?;
+                let due = service.revoke_rule(scope, key_store.key_store.id, input.clone()).await?;
+                Ok((input.value, due))
+            })
+        })
+        .await
+    }
+
+    async fn revoke_rule(&self, scope: &mut Scope, key_store: KeyStoreId, input: RuleSelector) -> Result<Timestamp, Refusal> {
+        let stamp = scope.stamp(self);
+        let due = deletion_due(stamp.at);
+        let (event, uses) = scope.record_of_success(self);
+        self.store()
+            .change::<_, Refusal, _>(move |tx| {
+                let mut found = None;
+                for rule in tx.client_rules(key_store, Some(input.method))? {
+                    if input.matches(&rule)? {
+                        found = Some(rule);
+                    }
+                }
+                let rule = found.ok_or(ResultCode::InvalidClientRule)?;
+                tx.set_client_rule_state(rule.id, State::Active, State::PendingDeletion, Some(due), &stamp)?;
+                tx.changed(Change::KeyStore(key_store))?;
+                Ok(tx.audit(event, uses)?)
+            })
+            .await?;
+        scope.committed();
+        self.apply(&[Change::KeyStore(key_store)]);
+        Ok(due)
+    }
+}
+
+fn issue(authority: &Authority, name: &Name, password: &SecretText, life_days: i64, now: Timestamp) -> Result<(IssuedClient, SecretBytes), Refusal> {
+    let issued = authority.ca.issue_client(name.as_str(), life_days, now)?;
+    let p12 = pki::pkcs12(&issued, authority.ca.certificate_der(), password, name.as_str());
+    let p12 = p12.map_err(|error| Refusal::unavailable(format!("making a .p12: {error}")))?;
+    Ok((issued, SecretBytes::new(p12.to_vec())))
+}

@@ -1,0 +1,203 @@
+//! Making and importing keys, and keeping new confidential data.
+
+use std::sync::Arc;
+
+use super::Service;
+use super::change_secret::secret_value;
+use super::provisioning::{NewMaterial, random_id};
+use super::read_secret::secret_context;
+use super::refusal::Refusal;
+use super::request::{Request, Right, Scope};
+use super::views::{KeyStoreView, take_encryption};
+use crate::domain::audit::{KeyUse, Operation};
+use crate::domain::ids::{KeyId, KeyVersion};
+use crate::domain::key::{KeyKind, Origin, RotationPeriod, State};
+use crate::domain::result_code::ResultCode;
+use crate::domain::secret::{SecretBytes, SecretText};
+use crate::domain::text::{Description, Invalid, Name};
+use crate::hsm::ObjectKind;
+use crate::store::{Change, NewKey, PlannedObject};
+
+/// A key to be made.
+#[derive(Debug, Clone)]
+pub struct NewKeyRequest {
+    /// The name of the key store that it goes into.
+    pub key_store: Name,
+    /// Its name.
+    pub name: Name,
+    /// What people say about it.
+    pub description: Description,
+    /// What it is made from.
+    pub content: NewContent,
+}
+
+/// What a key is made from.
+#[derive(Debug, Clone)]
+pub enum NewContent {
+    /// Confidential data.
+    Secret(SecretText),
+    /// An AES-256 key.
+    Symmetric(RotationPeriod),
+    /// An RSA-2048 pair.
+    Asymmetric(RotationPeriod),
+    /// An AES-256 key from outside: 32 bytes. It doesn't rotate.
+    ImportedSymmetric(SecretBytes),
+}
+
+impl NewContent {
+    const fn kind(&self) -> KeyKind {
+        match self {
+            Self::Secret(_) => KeyKind::Secret,
+            Self::Symmetric(_) | Self::ImportedSymmetric(_) => KeyKind::Symmetric,
+            Self::Asymmetric(_) => KeyKind::Asymmetric,
+        }
+    }
+
+    const fn rotation(&self) -> RotationPeriod {
+        match self {
+            Self::Symmetric(period) | Self::Asymmetric(period) => *period,
+            Self::Secret(_) | Self::ImportedSymmetric(_) => RotationPeriod::NEVER,
+        }
+    }
+
+    const fn origin(&self) -> Origin {
+        match self {
+            Self::ImportedSymmetric(_) => Origin::Imported,
+            Self::Secret(_) | Self::Symmetric(_) | Self::Asymmetric(_) => Origin::Generated,
+        }
+    }
+}
+
+/// A key that was made.
+#[derive(Debug, Clone)]
+pub struct CreatedKey {
+    /// Its name on the wire.
+    pub id: KeyId,
+    /// Where its life stands: in service.
+    pub state: State,
+}
+
+/// Bytes of an AES-256 key.
+const AES256_BYTES: usize = 32;
+
+/// Whoever lost the lease answers that it could not be done, not that something is in conflict.
+pub(super) fn lost_lease(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Code(ResultCode::Conflict) => Refusal::unavailable("the lease of a new token object was taken over"),
+        other => other,
+    }
+}
+
+impl Service {
+    /// Makes a key in the token, or keeps confidential data sealed by it.
+    pub async fn create_key(&self, request: Request, input: Result<NewKeyRequest, Refusal>) -> Result<CreatedKey, Refusal> {
+        let operation = match &input {
+            Ok(NewKeyRequest { content: NewContent::ImportedSymmetric(_), .. }) => Operation::ImportKey,
+            Ok(_) | Err(_) => Operation::CreateKey,
+        };
+        self.run(request, operation, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let input = input?;
+                let key_store = service.key_store_named(scope, &input.key_store).await?;
+                let id = KeyId::from_bytes(random_id()?);
+                scope.names_key(id);
+                scope.names_version(KeyVersion::FIRST);
+                scope.details(format!("{} {}", input.content.kind(), input.name));
+                service.make_key(scope, &key_store, id, input).await?;
+                scope.committed();
+                service.apply(&[Change::Key(id)]);
+                Ok(CreatedKey { id, state: State::Active })
+            })
+        })
+        .await
+    }
+
+    /// The active key store of that name in the scope's project.
+    pub(super) async fn key_store_named(&self, scope: &mut Scope, name: &Name) -> Result<Arc<KeyStoreView>, Refusal> {
+        let (project, name) = (scope.project.id, name.clone());
+        let found = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.key_store_by_name(project, &name)?)).await?;
+        let found = found.filter(|key_store| key_store.state == State::Active).ok_or(ResultCode::InvalidKeyStore)?;
+        let view = self.views().key_store(self.store(), found.id).await?.ok_or(ResultCode::InvalidKeyStore)?;
+        scope.names_key_store(view.key_store.number);
+        Ok(view)
+    }
+
+    async fn make_key(&self, scope: &mut Scope, key_store: &KeyStoreView, id: KeyId, input: NewKeyRequest) -> Result<(), Refusal> {
+        let created = scope.stamp(self);
+        let rotation = input.content.rotation();
+        let key = NewKey {
+            id,
+            project: scope.project.id,
+            key_store: key_store.key_store.id,
+            kind: input.content.kind(),
+            name: input.name,
+            description: input.description,
+            rotation,
+            next_rotation: rotation.next_after(created.at),
+            origin: input.content.origin(),
+            created,
+        };
+        match input.content {
+            NewContent::Secret(value) => self.keep_secret(scope, key_store, key, secret_value(value)?).await,
+            NewContent::Symmetric(_) => self.make_token_key(scope, key, NewMaterial::Generated(ObjectKind::Aes256)).await,
+            NewContent::Asymmetric(_) => self.make_token_key(scope, key, NewMaterial::Generated(ObjectKind::Rsa2048)).await,
+            NewContent::ImportedSymmetric(value) if value.len() == AES256_BYTES => self.make_token_key(scope, key, NewMaterial::Imported(value)).await,
+            NewContent::ImportedSymmetric(_) => Err(Invalid::new("keyData", "must be exactly 32 bytes").into()),
+        }
+    }
+
+    /// Seals first, then inserts key and value in one transaction: there is nothing in the token to undo.
+    async fn keep_secret(&self, scope: &mut Scope, key_store: &KeyStoreView, key: NewKey, value: SecretBytes) -> Result<(), Refusal> {
+        take_encryption(&key_store.sealings)?;
+        let sealed = self.seal(&key_store.sealing_key, &secret_context(key.id, KeyVersion::FIRST), value).await?;
+        scope.uses_key(KeyUse { key: key_store.sealing_key.id, version: key_store.sealing_key.version, encryptions: 1 });
+        let (event, uses) = scope.record_of_success(self);
+        self.store()
+            .change::<_, Refusal, _>(move |tx| {
+                require_active(tx, &key)?;
+                tx.insert_key(&key, None)?;
+                tx.put_secret_version(key.id, None, KeyVersion::FIRST, &sealed, &key.created)?;
+                tx.changed(Change::Key(key.id))?;
+                Ok(tx.audit(event, uses)?)
+            })
+            .await
+    }
+
+    async fn make_token_key(&self, scope: &Scope, key: NewKey, material: NewMaterial) -> Result<(), Refusal> {
+        let planned = self.plan_object(key.id, KeyVersion::FIRST)?;
+        let origin = key.origin;
+        let row = planned.clone();
+        let inserted = key.clone();
+        self.store()
+            .change::<_, Refusal, _>(move |tx| {
+                require_active(tx, &inserted)?;
+                Ok(tx.insert_key(&inserted, Some(&row))?)
+            })
+            .await?;
+        let public_key = self.make_object(&planned, material).await?;
+        if let Err(refusal) = self.activate_key(scope, key, &planned, public_key, origin).await {
+            self.undo_object(&planned).await;
+            return Err(lost_lease(refusal));
+        }
+        Ok(())
+    }
+
+    async fn activate_key(&self, scope: &Scope, key: NewKey, planned: &PlannedObject, public_key: Option<Vec<u8>>, origin: Origin) -> Result<(), Refusal> {
+        let planned = planned.clone();
+        let (event, uses) = scope.record_of_success(self);
+        self.store()
+            .change::<_, Refusal, _>(move |tx| {
+                require_active(tx, &key)?;
+                tx.activate_object(&planned, public_key.as_deref(), origin)?;
+                tx.changed(Change::Key(key.id))?;
+                Ok(tx.audit(event, uses)?)
+            })
+            .await
+    }
+}
+
+/// In the transaction that makes a key: its key store is still in service.
+fn require_active(tx: &mut crate::store::Tx<'_>, key: &NewKey) -> Result<(), Refusal> {
+    let key_store = tx.key_store(key.key_store)?;
+    if key_store.is_some_and(|key_store| key_store.state == State::Active) { Ok(()) } else { Err(ResultCode::InvalidKeyStore.into()) }
+}

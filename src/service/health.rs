@@ -1,0 +1,42 @@
+//! How the service does: what `/readyz` and the metrics show.
+
+use std::time::Duration;
+
+use super::Service;
+use crate::hsm::TokenHealth;
+
+/// How the service does, as of now; asking never waits.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// Why it isn't ready; empty when it is.
+    pub problems: Vec<String>,
+    /// The token.
+    pub token: TokenHealth,
+    /// How long ago the change log was read.
+    pub staleness: Option<Duration>,
+    /// Records and changes that wait for the writer.
+    pub writer_queue: usize,
+    /// Keys kept ready.
+    pub keys_kept: usize,
+    /// Use cases under way.
+    pub tasks: usize,
+}
+
+impl Service {
+    /// How the service does.
+    pub fn health(&self) -> Health {
+        let token = self.token().health();
+        let staleness = self.store().staleness();
+        let mut problems = Vec::new();
+        if !token.ready {
+            problems.push(format!("token: {}", token.problem.as_deref().unwrap_or("not ready")));
+        }
+        if let Err(problem) = self.store().health() {
+            problems.push(format!("database: {problem}"));
+        }
+        if self.require_freshness().is_err() {
+            problems.push("freshness: the change log could not be read in time".to_owned());
+        }
+        Health { problems, token, staleness, writer_queue: self.store().queued(), keys_kept: self.views().keys_kept(), tasks: self.tasks().len() }
+    }
+}

@@ -1,0 +1,270 @@
+//! The way of a request through the service: who asks, for which project, by which right; then the act; then its audit
+//! record; then the answer.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use super::Service;
+use super::refusal::Refusal;
+use crate::domain::account::{AccessKey, AccessKeyId};
+use crate::domain::appkey::Appkey;
+use crate::domain::audit::{Actor, AuditEvent, DETAIL_MAX_CHARS, KeyUse, Operation, Uses};
+use crate::domain::caller::{Caller, MacHeader};
+use crate::domain::client_checks::{self, Admitted};
+use crate::domain::ids::{ClientRuleId, KeyId, KeyStoreNumber, KeyVersion, RequestId};
+use crate::domain::key::Stamp;
+use crate::domain::key_store::Project;
+use crate::domain::result_code::ResultCode;
+use crate::domain::secret::SecretText;
+
+/// How the caller proves who it is, by the version of the API.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// v1.0 and v1.1: the appkey alone.
+    Appkey,
+    /// v1.2: an access key's headers.
+    AccessKey {
+        /// The User Access Key ID as it was sent.
+        id: String,
+        /// Its secret as it was sent.
+        secret: SecretText,
+    },
+    /// v1.3: a bearer token.
+    Bearer(SecretText),
+    /// The version wants credentials, and none that can be read were sent.
+    Missing,
+}
+
+/// A request as the listener hands it on.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Its name in the log, the answer and the audit record.
+    pub id: RequestId,
+    /// Who asks.
+    pub caller: Caller,
+    /// The appkey as it was sent.
+    pub appkey: String,
+    /// How the caller proves who it is.
+    pub credentials: Credentials,
+}
+
+/// Which right an operation needs in the appkey's project, beside the client checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Use keys and secrets: with an access key any role; by appkey alone too.
+    Use,
+    /// Change things: `API.ADMIN` or above; never by appkey alone.
+    Change,
+}
+
+/// A request of a known project, with the draft of its audit record.
+#[derive(Debug)]
+pub struct Scope {
+    /// The project that the appkey names.
+    pub project: Arc<Project>,
+    /// Who asks.
+    pub caller: Caller,
+    /// Who is held to have asked.
+    pub actor: Actor,
+    event: AuditEvent,
+    uses: Uses,
+    recorded: bool,
+}
+
+impl Scope {
+    fn new(service: &Service, request: &Request, project: Arc<Project>, operation: Operation) -> Self {
+        let event = draft(service, request.id, &request.caller, Some(&project), operation);
+        Self { project, caller: request.caller.clone(), actor: Actor::Unknown, event, uses: Uses::default(), recorded: false }
+    }
+
+    /// Names the key that the request is about.
+    pub fn names_key(&mut self, key: KeyId) {
+        self.event.key = Some(key);
+    }
+
+    /// Names the version that was used.
+    pub fn names_version(&mut self, version: KeyVersion) {
+        self.event.version = Some(version);
+    }
+
+    /// Names the key store that the request is about.
+    pub fn names_key_store(&mut self, number: KeyStoreNumber) {
+        self.event.key_store = Some(number);
+    }
+
+    /// Says what else was done: names and numbers, never data.
+    pub fn details(&mut self, detail: impl Into<String>) {
+        let mut detail: String = detail.into();
+        if let Some((cut, _)) = detail.char_indices().nth(DETAIL_MAX_CHARS) {
+            detail.truncate(cut);
+        }
+        self.event.detail = Some(detail);
+    }
+
+    /// Counts a use of a key version.
+    pub fn uses_key(&mut self, used: KeyUse) {
+        self.uses.keys.push(used);
+    }
+
+    /// Notes the entries that admitted the caller.
+    pub fn admitted_by(&mut self, rules: &[ClientRuleId]) {
+        self.uses.rules.extend_from_slice(rules);
+    }
+
+    /// Runs the client checks of a key store.
+    pub fn pass_client_checks(&mut self, service: &Service, view: &super::views::KeyStoreView) -> Result<(), Refusal> {
+        let admitted: Admitted = client_checks::check(view.key_store.checks, &view.rules, &self.caller, service.now())?;
+        self.admitted_by(&admitted);
+        Ok(())
+    }
+
+    /// Who did it, for a row.
+    pub fn stamp(&self, service: &Service) -> Stamp {
+        Stamp { user: self.actor.user(), at: service.now() }
+    }
+
+    /// The record of a change that succeeds with this very transaction. Whoever takes it puts it into the transaction
+    /// that makes the change; [`Scope::committed`] says that it is there for good.
+    pub fn record_of_success(&self, service: &Service) -> (AuditEvent, Uses) {
+        let event = AuditEvent { at: service.now(), actor: self.actor.clone(), result_code: 0, ..self.event.clone() };
+        (event, self.uses.clone())
+    }
+
+    /// The transaction that holds the record is durable.
+    pub fn committed(&mut self) {
+        self.recorded = true;
+    }
+}
+
+fn draft(service: &Service, request: RequestId, caller: &Caller, project: Option<&Project>, operation: Operation) -> AuditEvent {
+    AuditEvent {
+        at: service.now(),
+        request,
+        project: project.map(|project| project.id),
+        actor: Actor::Unknown,
+        address: Some(caller.address),
+        mac: match caller.mac {
+            MacHeader::Claimed(mac) => Some(mac),
+            MacHeader::Absent | MacHeader::Malformed => None,
+        },
+        certificate: caller.certificate.as_ref().map(|certificate| certificate.fingerprint),
+        user_agent: caller.user_agent.clone(),
+        operation,
+        key_store: None,
+        key: None,
+        version: None,
+        result_code: 0,
+        detail: None,
+    }
+}
+
+impl Service {
+    /// Runs one request from authorization to its audit record in a task of its own: a caller that hangs up leaves neither
+    /// half a change nor an unaudited use. The answer comes after the record is durable; if it can't be, there is none.
+    pub(super) async fn run<T, F>(&self, request: Request, operation: Operation, right: Right, act: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>> + Send + 'static,
+    {
+        let service = self.clone();
+        let task = self.tasks().spawn(async move { service.run_to_record(&request, operation, right, act).await });
+        task.await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case ended without an answer")))
+    }
+
+    async fn run_to_record<T, F>(&self, request: &Request, operation: Operation, right: Right, act: F) -> Result<T, Refusal>
+    where
+        F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>>,
+    {
+        self.require_freshness()?;
+        let project = self.project(&request.appkey).await?;
+        let mut scope = Scope::new(self, request, project, operation);
+        let authorized = self.authorize(&request.credentials, right, &mut scope).await;
+        let outcome = match authorized {
+            Err(refusal) => Err(refusal),
+            Ok(()) => AssertUnwindSafe(act(self, &mut scope)).catch_unwind().await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case panicked"))),
+        };
+        self.record(scope, &outcome).await?;
+        outcome
+    }
+
+    async fn record<T>(&self, mut scope: Scope, outcome: &Result<T, Refusal>) -> Result<(), Refusal> {
+        if scope.recorded {
+            return Ok(());
+        }
+        scope.event.at = self.now();
+        scope.event.actor = scope.actor;
+        if let Err(refusal) = outcome {
+            scope.event.result_code = refusal.code().number();
+        }
+        Ok(self.store().audit(scope.event, scope.uses).await?)
+    }
+
+    /// The project that an appkey names.
+    pub(super) async fn project(&self, appkey: &str) -> Result<Arc<Project>, Refusal> {
+        let appkey = Appkey::parse(appkey).ok_or(ResultCode::InvalidAppkey)?;
+        self.views().project(self.store(), appkey).await?.ok_or(ResultCode::InvalidAppkey.into())
+    }
+
+    /// Who asks, and whether a role in the project gives the right. Sets the scope's actor.
+    async fn authorize(&self, credentials: &Credentials, right: Right, scope: &mut Scope) -> Result<(), Refusal> {
+        let access_key = match credentials {
+            Credentials::Missing => return Err(ResultCode::Unauthorized.into()),
+            Credentials::Appkey => {
+                scope.actor = Actor::Appkey;
+                return if right == Right::Use { Ok(()) } else { Err(ResultCode::Forbidden.into()) };
+            }
+            Credentials::AccessKey { id, secret } => self.access_key_by_secret(id, secret).await?,
+            Credentials::Bearer(token) => self.access_key_by_token(token).await?,
+        };
+        scope.actor = Actor::AccessKey { id: access_key.id.clone(), login: access_key.login.clone() };
+        scope.uses.access_key = Some(access_key.id.clone());
+        let mut roles = access_key.roles_in(scope.project.id);
+        let allowed = match right {
+            Right::Use => roles.next().is_some(),
+            Right::Change => roles.any(crate::domain::account::Role::may_change_by_api),
+        };
+        if allowed { Ok(()) } else { Err(ResultCode::Forbidden.into()) }
+    }
+
+    /// The enabled access key with that ID and secret; the secret is compared in constant time, whether or not the ID exists.
+    pub(super) async fn access_key_by_secret(&self, id: &str, secret: &SecretText) -> Result<Arc<AccessKey>, Refusal> {
+        let shown = crate::domain::account::SecretHash::of(secret.expose());
+        let found = match AccessKeyId::parse(id) {
+            Some(id) => self.views().access_key(self.store(), id).await?,
+            None => None,
+        };
+        let kept = found.as_ref().map_or(crate::domain::account::SecretHash([0; 32]), |access_key| access_key.secret);
+        let matches = shown == kept;
+        found.filter(|access_key| matches && access_key.enabled).ok_or(ResultCode::Unauthorized.into())
+    }
+
+    /// The enabled access key that a bearer token was issued for, while the token lives.
+    async fn access_key_by_token(&self, token: &SecretText) -> Result<Arc<AccessKey>, Refusal> {
+        let unauthorized = || Refusal::Code(ResultCode::Unauthorized);
+        let hash = crate::domain::account::SecretHash::of(token.expose());
+        let token = self.views().bearer_token(self.store(), hash).await?.ok_or_else(unauthorized)?;
+        if self.now() >= token.expires {
+            return Err(unauthorized());
+        }
+        let access_key = self.views().access_key(self.store(), token.access_key.clone()).await?.ok_or_else(unauthorized)?;
+        if access_key.enabled { Ok(access_key) } else { Err(unauthorized()) }
+    }
+
+    /// A request of a known project for a route that doesn't exist: recorded and refused.
+    pub async fn refuse(&self, request: Request, code: ResultCode) -> Refusal {
+        let outcome = self.run::<(), _>(request, Operation::UnknownRoute, Right::Use, move |_, _| Box::pin(async move { Err(code.into()) })).await;
+        match outcome {
+            Err(refusal @ (Refusal::Unavailable { .. } | Refusal::TooMany(_))) => refusal,
+            // Whoever asks for a route that isn't there learns nothing else.
+            Err(_) | Ok(()) => code.into(),
+        }
+    }
+}
+
+/// A record that belongs to no project: tokens made and revoked.
+pub(super) fn event_without_project(service: &Service, request: RequestId, caller: &Caller, actor: Actor, operation: Operation) -> AuditEvent {
+    AuditEvent { actor, ..draft(service, request, caller, None, operation) }
+}

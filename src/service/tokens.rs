@@ -1,0 +1,122 @@
+//! Bearer tokens (OAuth 2 client credentials, RFC 6749, 4.4; revocation, RFC 7009).
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use zeroize::Zeroizing;
+
+use super::Service;
+use super::refusal::Refusal;
+use super::request::event_without_project;
+use crate::domain::account::SecretHash;
+use crate::domain::audit::{Actor, Operation, Uses};
+use crate::domain::caller::Caller;
+use crate::domain::ids::RequestId;
+use crate::domain::result_code::ResultCode;
+use crate::domain::secret::SecretText;
+use crate::store::Change;
+
+/// A token that was issued.
+#[derive(Debug, Clone)]
+pub struct IssuedToken {
+    /// The token, shown once.
+    pub token: SecretText,
+    /// How long it lives, in seconds.
+    pub expires_in: u32,
+}
+
+/// 256 random bits as text, for tokens and access key secrets.
+pub(super) fn random_secret() -> Result<SecretText, Refusal> {
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    SystemRandom::new().fill(bytes.as_mut_slice()).map_err(|_| Refusal::unavailable("the operating system gives no random numbers"))?;
+    Ok(SecretText::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
+}
+
+/// What a token request shows: who asks, with what.
+#[derive(Debug, Clone)]
+pub struct TokenRequest {
+    /// The request's name.
+    pub id: RequestId,
+    /// Who asks.
+    pub caller: Caller,
+    /// The access key ID and secret of HTTP Basic, if they could be read.
+    pub credentials: Option<(String, SecretText)>,
+}
+
+impl Service {
+    /// Issues a token that lives as long as the access key's setting says.
+    pub async fn create_token(&self, request: TokenRequest) -> Result<IssuedToken, Refusal> {
+        let service = self.clone();
+        let task = self.tasks().spawn(async move { service.issue(request).await });
+        task.await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case ended without an answer")))
+    }
+
+    /// Revokes a token of the access key that asks. A token that isn't there is no error (RFC 7009, 2.2).
+    pub async fn revoke_token(&self, request: TokenRequest, token: SecretText) -> Result<(), Refusal> {
+        let service = self.clone();
+        let task = self.tasks().spawn(async move { service.revoke(request, &token).await });
+        task.await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case ended without an answer")))
+    }
+
+    async fn issue(&self, request: TokenRequest) -> Result<IssuedToken, Refusal> {
+        let access_key = self.authenticate(&request, Operation::CreateToken).await?;
+        let token = random_secret()?;
+        let (hash, now) = (SecretHash::of(token.expose()), self.now());
+        let expires_in = access_key.token_life.seconds();
+        let expires = now.plus(Duration::from_secs(u64::from(expires_in)));
+        let (event, uses) = record(self, &request, &access_key, Operation::CreateToken);
+        let id = access_key.id.clone();
+        self.store()
+            .change::<_, Refusal, _>(move |tx| {
+                tx.insert_bearer_token(hash, &id, now, expires)?;
+                Ok(tx.audit(event, uses)?)
+            })
+            .await?;
+        Ok(IssuedToken { token, expires_in })
+    }
+
+    async fn revoke(&self, request: TokenRequest, token: &SecretText) -> Result<(), Refusal> {
+        let access_key = self.authenticate(&request, Operation::RevokeToken).await?;
+        let hash = SecretHash::of(token.expose());
+        let (event, uses) = record(self, &request, &access_key, Operation::RevokeToken);
+        let id = access_key.id.clone();
+        self.store()
+            .change::<_, Refusal, _>(move |tx| {
+                if tx.revoke_bearer_token(hash, &id)? {
+                    tx.changed(Change::Identity)?;
+                }
+                Ok(tx.audit(event, uses)?)
+            })
+            .await?;
+        self.apply(&[Change::Identity]);
+        Ok(())
+    }
+
+    /// The access key that asks. A refusal is recorded: whoever guesses secrets leaves traces.
+    async fn authenticate(&self, request: &TokenRequest, operation: Operation) -> Result<std::sync::Arc<crate::domain::account::AccessKey>, Refusal> {
+        self.require_freshness()?;
+        let found = match &request.credentials {
+            Some((id, secret)) => self.access_key_by_secret(id, secret).await,
+            None => Err(ResultCode::Unauthorized.into()),
+        };
+        if let Err(refusal) = &found {
+            let mut event = event_without_project(self, request.id, &request.caller, Actor::Unknown, operation);
+            event.result_code = refusal.code().number();
+            self.store().audit(event, Uses::default()).await?;
+        }
+        found
+    }
+}
+
+fn record(
+    service: &Service,
+    request: &TokenRequest,
+    access_key: &crate::domain::account::AccessKey,
+    operation: Operation,
+) -> (crate::domain::audit::AuditEvent, Uses) {
+    let actor = Actor::AccessKey { id: access_key.id.clone(), login: access_key.login.clone() };
+    let uses = Uses { access_key: Some(access_key.id.clone()), ..Uses::default() };
+    (event_without_project(service, request.id, &request.caller, actor, operation), uses)
+}

@@ -1,0 +1,229 @@
+//! Cached views of what every request needs. A view is dropped when the change log names it, before the change is
+//! acknowledged here and within the follower's interval elsewhere.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use quick_cache::sync::Cache;
+
+use super::refusal::Refusal;
+use crate::domain::account::{AccessKey, AccessKeyId, BearerToken, SecretHash};
+use crate::domain::appkey::Appkey;
+use crate::domain::client_checks::RuleIndex;
+use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion, ProjectId};
+use crate::domain::key::{Key, Version};
+use crate::domain::key_store::{KeyStore, Project};
+use crate::store::{Change, InternalKey, Purpose, Store, StoreError};
+
+/// The most keys that are kept ready.
+pub const KEY_VIEWS_MAX: usize = 100_000;
+/// The most key stores that are kept ready.
+pub const KEY_STORE_VIEWS_MAX: usize = 4_096;
+/// The most appkeys that are kept ready.
+pub const PROJECT_VIEWS_MAX: usize = 4_096;
+/// The most access keys that are kept ready.
+pub const ACCESS_KEY_VIEWS_MAX: usize = 16_384;
+/// The most bearer tokens that are kept ready.
+pub const TOKEN_VIEWS_MAX: usize = 65_536;
+
+/// A key as requests see it.
+#[derive(Debug)]
+pub struct KeyView {
+    /// The project it belongs to.
+    pub project: ProjectId,
+    /// The key.
+    pub key: Key,
+    /// Its versions that aren't destroyed, oldest first.
+    pub versions: Vec<VersionView>,
+}
+
+/// A version as requests see it.
+#[derive(Debug)]
+pub struct VersionView {
+    /// The version.
+    pub version: Version,
+    /// Encryptions counted when the view was made, plus those of this process since.
+    pub encryptions: AtomicU64,
+}
+
+impl KeyView {
+    /// The version of that number, if it isn't destroyed.
+    pub fn version(&self, number: KeyVersion) -> Option<&VersionView> {
+        self.versions.iter().find(|view| view.version.version == number)
+    }
+
+    /// The version that encrypts and signs.
+    pub fn current(&self) -> Option<&VersionView> {
+        self.version(self.key.current_version)
+    }
+}
+
+/// A key store as requests see it.
+#[derive(Debug)]
+pub struct KeyStoreView {
+    /// The key store.
+    pub key_store: KeyStore,
+    /// Its active client rules, indexed.
+    pub rules: RuleIndex,
+    /// The key that seals its confidential data.
+    pub sealing_key: InternalKey,
+    /// Encryptions of that key: counted when the view was made, plus those of this process since.
+    pub sealings: AtomicU64,
+}
+
+/// All cached views.
+pub struct Views {
+    /// Counts applied changes. A view that was read before a change and comes after it is not kept.
+    epoch: RwLock<u64>,
+    keys: Cache<KeyId, Arc<KeyView>>,
+    key_stores: Cache<KeyStoreId, Arc<KeyStoreView>>,
+    projects: Cache<Appkey, Arc<Project>>,
+    access_keys: Cache<AccessKeyId, Arc<AccessKey>>,
+    tokens: Cache<[u8; 32], Arc<BearerToken>>,
+}
+
+impl std::fmt::Debug for Views {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Views").field("epoch", &*self.epoch.read()).field("keys", &self.keys.len()).finish_non_exhaustive()
+    }
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        Self {
+            epoch: RwLock::new(0),
+            keys: Cache::new(KEY_VIEWS_MAX),
+            key_stores: Cache::new(KEY_STORE_VIEWS_MAX),
+            projects: Cache::new(PROJECT_VIEWS_MAX),
+            access_keys: Cache::new(ACCESS_KEY_VIEWS_MAX),
+            tokens: Cache::new(TOKEN_VIEWS_MAX),
+        }
+    }
+}
+
+impl Views {
+    /// Drops what `changes` touched.
+    pub fn apply(&self, changes: &[Change]) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut epoch = self.epoch.write();
+        *epoch = epoch.wrapping_add(1);
+        for change in changes {
+            match change {
+                Change::Key(id) => drop(self.keys.remove(id)),
+                Change::KeyStore(id) => drop(self.key_stores.remove(id)),
+                Change::Project(_) => self.projects.clear(),
+                Change::Identity => {
+                    self.access_keys.clear();
+                    self.tokens.clear();
+                }
+                Change::ObjectGone(_) => {}
+            }
+        }
+    }
+
+    /// Drops everything: the change log can't tell what changed.
+    pub fn clear(&self) {
+        let mut epoch = self.epoch.write();
+        *epoch = epoch.wrapping_add(1);
+        self.keys.clear();
+        self.key_stores.clear();
+        self.projects.clear();
+        self.access_keys.clear();
+        self.tokens.clear();
+    }
+
+    /// How many keys are kept ready.
+    pub fn keys_kept(&self) -> usize {
+        self.keys.len()
+    }
+
+    async fn load<K, V, F>(&self, cache: &Cache<K, Arc<V>>, key: K, store: &Store, read: F) -> Result<Option<Arc<V>>, Refusal>
+    where
+        K: std::hash::Hash + Eq + Clone + Send + Sync + 'static,
+        V: Send + Sync + 'static,
+        F: FnOnce(&mut crate::store::Reader<'_>, &K) -> Result<Option<V>, StoreError> + Send + 'static,
+    {
+        if let Some(view) = cache.get(&key) {
+            return Ok(Some(view));
+        }
+        let before = *self.epoch.read();
+        let wanted = key.clone();
+        let Some(view) = store.read(move |reader| read(reader, &wanted)).await?.map(Arc::new) else { return Ok(None) };
+        let epoch = self.epoch.read();
+        if *epoch == before {
+            cache.insert(key, Arc::clone(&view));
+        }
+        Ok(Some(view))
+    }
+
+    /// The project that an appkey names.
+    pub async fn project(&self, store: &Store, appkey: Appkey) -> Result<Option<Arc<Project>>, Refusal> {
+        self.load(&self.projects, appkey, store, |reader, appkey| reader.project_by_appkey(appkey)).await
+    }
+
+    /// An access key with its account's roles.
+    pub async fn access_key(&self, store: &Store, id: AccessKeyId) -> Result<Option<Arc<AccessKey>>, Refusal> {
+        self.load(&self.access_keys, id, store, |reader, id| reader.access_key(id)).await
+    }
+
+    /// A bearer token that was issued and not revoked.
+    pub async fn bearer_token(&self, store: &Store, hash: SecretHash) -> Result<Option<Arc<BearerToken>>, Refusal> {
+        self.load(&self.tokens, hash.0, store, |reader, hash| reader.bearer_token(SecretHash(*hash))).await
+    }
+
+    /// A key that isn't destroyed, of any project.
+    pub async fn key(&self, store: &Store, id: KeyId) -> Result<Option<Arc<KeyView>>, Refusal> {
+        self.load(&self.keys, id, store, |reader, id| {
+            let Some((project, row)) = reader.key(*id)? else { return Ok(None) };
+            let mut versions = Vec::with_capacity(row.versions.len());
+            for version in row.versions {
+                let encryptions = AtomicU64::new(reader.encryptions(*id, version.version)?);
+                versions.push(VersionView { version, encryptions });
+            }
+            Ok(Some(KeyView { project, key: row.key, versions }))
+        })
+        .await
+    }
+
+    /// A key store with its rules.
+    pub async fn key_store(&self, store: &Store, id: KeyStoreId) -> Result<Option<Arc<KeyStoreView>>, Refusal> {
+        self.load(&self.key_stores, id, store, |reader, id| {
+            let (Some(key_store), Some(sealing_key)) = (reader.key_store(*id)?, reader.internal_key(Purpose::ConfidentialData(*id))?) else {
+                return Ok(None);
+            };
+            let rules = RuleIndex::new(&reader.client_rules(*id, None)?);
+            let sealings = AtomicU64::new(reader.encryptions(sealing_key.id, sealing_key.version)?);
+            Ok(Some(KeyStoreView { key_store, rules, sealing_key, sealings }))
+        })
+        .await
+    }
+}
+
+/// The most encryptions of one key version: 2^32 − 2^24 (NIST SP 800-38D, 8.3, less what may be counted late).
+pub const ENCRYPTIONS_MAX: u64 = (1 << 32) - (1 << 24);
+
+/// Takes one encryption from what is left of a key version.
+pub fn take_encryption(count: &AtomicU64) -> Result<(), Refusal> {
+    let before = count.fetch_add(1, Ordering::Relaxed);
+    if before < ENCRYPTIONS_MAX {
+        return Ok(());
+    }
+    count.fetch_sub(1, Ordering::Relaxed);
+    Err(crate::domain::result_code::ResultCode::KeyUseLimitReached.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_encryption_is_the_last() {
+        let count = AtomicU64::new(ENCRYPTIONS_MAX - 1);
+        assert!(take_encryption(&count).is_ok());
+        assert!(take_encryption(&count).is_err());
+        assert_eq!(count.load(Ordering::Relaxed), ENCRYPTIONS_MAX);
+    }
+}
