@@ -1,7 +1,5 @@
 //! From an HTTP request to the service's words.
 
-use std::sync::Arc;
-
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -101,7 +99,7 @@ fn user_agent(headers: &HeaderMap) -> Option<String> {
 
 /// Who asks, as far as connection and headers tell.
 pub(super) fn caller(api: &Api, parts: &Parts) -> Caller {
-    let peer = parts.extensions.get::<Arc<Peer>>();
+    let peer = parts.extensions.get::<Peer>();
     // Without a peer there is no address that any rule admits: 0.0.0.0 is in no CIDR block that can be registered.
     let address = peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |peer| client_address(peer.address, &parts.headers, &api.settings.trusted_proxies));
     Caller { address, mac: mac_header(&parts.headers), certificate: peer.and_then(|peer| peer.certificate.clone()), user_agent: user_agent(&parts.headers) }

@@ -11,6 +11,7 @@ mod data;
 mod error;
 mod inventory;
 mod oauth;
+pub mod operations;
 mod routes;
 
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::service::Service;
-use crate::telemetry::Metrics;
 
 pub use routes::router;
 
@@ -43,12 +43,11 @@ pub struct ApiSettings {
 pub struct Api {
     service: Service,
     settings: Arc<ApiSettings>,
-    metrics: Arc<Metrics>,
 }
 
 impl Api {
     /// The API over a service.
-    pub fn new(service: Service, settings: ApiSettings, metrics: Arc<Metrics>) -> Self {
-        Self { service, settings: Arc::new(settings), metrics }
+    pub fn new(service: Service, settings: ApiSettings) -> Self {
+        Self { service, settings: Arc::new(settings) }
     }
 }

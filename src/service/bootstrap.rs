@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Service;
-use super::pki::{Ca, IssuedServer, TokenSigner};
+use super::pki::{self, Ca, IssuedKeyPair, TokenKey};
 use super::provisioning::{NewMaterial, random_id};
 use super::refusal::Refusal;
 use crate::domain::audit::{Actor, Operation, Uses};
@@ -18,8 +18,8 @@ use crate::store::{Change, InternalKey, Purpose};
 const CA_CERTIFICATE: &str = "ca_certificate";
 /// How long the internal CA lives.
 const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
-/// How long a server certificate of the internal CA lives.
-const SERVER_CERTIFICATE_LIFE: Duration = Duration::from_secs(397 * 86_400);
+/// Days that a server certificate of the internal CA lives (the CA/Browser Forum's longest).
+const SERVER_CERTIFICATE_DAYS: u32 = 397;
 /// How long the start waits for the change log to be read.
 const FRESHNESS_WAIT: Duration = Duration::from_secs(5);
 
@@ -32,7 +32,7 @@ pub(super) struct Authority {
 }
 
 /// A server certificate of the internal CA with its key, which is for the listener alone.
-pub type ServerIdentity = IssuedServer;
+pub type ServerIdentity = IssuedKeyPair;
 
 impl Service {
     /// Makes what is missing of the service's own keys and its CA. Running it again makes nothing twice. The audit log's
@@ -68,7 +68,8 @@ impl Service {
         let seal = self.internal_key(Purpose::Seal).await?.ok_or_else(missing)?;
         let key = self.internal_key(Purpose::CertificateAuthority).await?.ok_or_else(missing)?;
         let certificate = self.setting(CA_CERTIFICATE).await?.ok_or_else(missing)?;
-        let ca = Ca::new(certificate, self.signer(&key)?).map_err(|error| Refusal::unavailable(format!("the CA's certificate: {error}")))?;
+        let signer = Arc::new(TokenKey { token: self.token().clone(), key: key.object });
+        let ca = Ca::open(&certificate, signer, None).map_err(|error| Refusal::unavailable(format!("the CA's certificate: {error}")))?;
         self.0.pki.store(Some(Arc::new(Authority { ca, seal })));
         let deadline = tokio::time::Instant::now() + FRESHNESS_WAIT;
         while let Err(refusal) = self.require_freshness() {
@@ -86,7 +87,7 @@ impl Service {
 
     /// The CA's certificate, DER.
     pub fn ca_certificate(&self) -> Result<Vec<u8>, Refusal> {
-        Ok(self.authority()?.ca.certificate_der().to_vec())
+        Ok(self.authority()?.ca.certificate().to_vec())
     }
 
     /// The DER SPKI of the key that signs the audit log, to be pinned elsewhere, with its ID.
@@ -99,7 +100,7 @@ impl Service {
     /// A certificate for the listener from the internal CA.
     pub async fn issue_server_certificate(&self, names: Vec<String>, addresses: Vec<IpAddr>) -> Result<ServerIdentity, Refusal> {
         let (authority, now) = (self.authority()?, self.now());
-        let issued = tokio::task::spawn_blocking(move || authority.ca.issue_server(&names, &addresses, SERVER_CERTIFICATE_LIFE, now)).await;
+        let issued = tokio::task::spawn_blocking(move || authority.ca.issue_server(&names, &addresses, SERVER_CERTIFICATE_DAYS, now)).await;
         let issued = issued.map_err(|_| Refusal::unavailable("issuing a certificate panicked"))?;
         issued.map_err(|error| Refusal::unavailable(format!("issuing a server certificate: {error}")))
     }
@@ -112,20 +113,15 @@ impl Service {
         self.store().read(move |reader| Ok(reader.setting(name)?)).await
     }
 
-    fn signer(&self, key: &InternalKey) -> Result<TokenSigner, Refusal> {
-        let spki = key.public_key.clone().ok_or_else(|| Refusal::unavailable("the CA's key has no public key"))?;
-        let (token, object) = (self.token().clone(), key.object);
-        TokenSigner::new(&spki, move |digest| token.sign_digest_blocking(object, digest).map_err(|error| error.to_string()))
-            .map_err(|error| Refusal::unavailable(format!("the CA's key: {error}")))
-    }
-
     async fn make_ca_certificate(&self, operator_uid: u32, name: &str) -> Result<(), Refusal> {
         if self.setting(CA_CERTIFICATE).await?.is_some() {
             return Ok(());
         }
         let key = self.internal_key(Purpose::CertificateAuthority).await?.ok_or_else(|| Refusal::unavailable("the CA's key is missing"))?;
-        let (signer, name, now) = (self.signer(&key)?, name.to_owned(), self.now());
-        let made = tokio::task::spawn_blocking(move || super::pki::make_ca_certificate(&name, signer, now, CA_LIFE)).await;
+        let signer = TokenKey { token: self.token().clone(), key: key.object };
+        let spki = key.public_key.ok_or_else(|| Refusal::unavailable("the CA's key has no public key"))?;
+        let (name, now) = (name.to_owned(), self.now());
+        let made = tokio::task::spawn_blocking(move || pki::make_ca_certificate(&name, &spki, &signer, now, CA_LIFE)).await;
         let made = made.map_err(|_| Refusal::unavailable("making the CA's certificate panicked"))?;
         let certificate = made.map_err(|error| Refusal::unavailable(format!("making the CA's certificate: {error}")))?;
         let mut event = self.own_event(Operation::CreateKey)?;

@@ -2,7 +2,7 @@
 
 use super::Service;
 use super::bootstrap::Authority;
-use super::pki::{self, IssuedClient};
+use super::pki::{self, IssuedKeyPair};
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use crate::domain::audit::Operation;
@@ -57,7 +57,7 @@ pub struct RegisteredClientRule {
     /// What people say about it.
     pub description: Description,
     /// A certificate that was made, with its key, for whoever asked in this process; the API hands out neither.
-    pub issued: Option<IssuedClient>,
+    pub issued: Option<IssuedKeyPair>,
 }
 
 /// Which entry is meant.
@@ -75,7 +75,7 @@ struct Prepared {
     value: RuleValue,
     shown: String,
     sealed_p12: Option<Vec<u8>>,
-    issued: Option<IssuedClient>,
+    issued: Option<IssuedKeyPair>,
 }
 
 /// What a `.p12` at rest is bound to.
@@ -131,13 +131,16 @@ impl Service {
     }
 
     async fn prepare_certificate(&self, name: Name, password: SecretText, life_days: i64) -> Result<Prepared, Refusal> {
-        pki::check_p12_password(&password)?;
+        pki::check_password(&password)?;
+        let life_days = pki::parse_life_days(life_days)?;
         let (authority, now, common_name) = (self.authority()?, self.now(), name.clone());
         let made = tokio::task::spawn_blocking(move || issue(&authority, &common_name, &password, life_days, now)).await;
         let (issued, p12) = made.map_err(|_| Refusal::unavailable("issuing a certificate panicked"))??;
         let seal = self.authority()?.seal.clone();
-        let sealed = self.seal(&seal, &p12_context(issued.fingerprint), p12).await?;
-        let value = RuleValue::Certificate { name: name.to_string(), fingerprint: issued.fingerprint, serial: issued.serial.clone(), not_after: issued.not_after };
+        let certificate = &issued.certificate;
+        let sealed = self.seal(&seal, &p12_context(certificate.fingerprint), p12).await?;
+        let (fingerprint, serial, not_after) = (certificate.fingerprint, certificate.serial.clone(), certificate.not_after);
+        let value = RuleValue::Certificate { name: name.to_string(), fingerprint, serial, not_after };
         Ok(Prepared { value, shown: name.to_string(), sealed_p12: Some(sealed), issued: Some(issued) })
     }
 
@@ -197,9 +200,8 @@ impl Service {
     }
 }
 
-fn issue(authority: &Authority, name: &Name, password: &SecretText, life_days: i64, now: Timestamp) -> Result<(IssuedClient, SecretBytes), Refusal> {
+fn issue(authority: &Authority, name: &Name, password: &SecretText, life_days: u32, now: Timestamp) -> Result<(IssuedKeyPair, SecretBytes), Refusal> {
     let issued = authority.ca.issue_client(name.as_str(), life_days, now)?;
-    let p12 = pki::pkcs12(&issued, authority.ca.certificate_der(), password, name.as_str());
-    let p12 = p12.map_err(|error| Refusal::unavailable(format!("making a .p12: {error}")))?;
-    Ok((issued, SecretBytes::new(p12.to_vec())))
+    let p12 = pki::pkcs12(&issued, &[authority.ca.certificate()], password, name.as_str())?;
+    Ok((issued, p12))
 }

@@ -10,6 +10,9 @@ use crate::hsm::TokenHealth;
 pub struct Health {
     /// Why it isn't ready; empty when it is.
     pub problems: Vec<String>,
+    /// Objects that keys in service need and the token doesn't have, as last compared. An alarm, but no reason to take the
+    /// node out of service: every node has the same token.
+    pub missing_objects: usize,
     /// The token.
     pub token: TokenHealth,
     /// How long ago the change log was read.
@@ -37,6 +40,7 @@ impl Service {
         if self.require_freshness().is_err() {
             problems.push("freshness: the change log could not be read in time".to_owned());
         }
-        Health { problems, token, staleness, writer_queue: self.store().queued(), keys_kept: self.views().keys_kept(), tasks: self.tasks().len() }
+        let missing = self.0.comparison.load().as_ref().map_or(0, |comparison| comparison.missing.len());
+        Health { missing_objects: missing, problems, token, staleness, writer_queue: self.store().queued(), keys_kept: self.views().keys_kept(), tasks: self.tasks().len() }
     }
 }

@@ -37,7 +37,9 @@ use tokio_util::task::TaskTracker;
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::hsm::Token;
 use crate::store::{Change, Store};
+use crate::telemetry::Metrics;
 
+pub use audit_log::CheckpointOutcome;
 pub use administration::{NewAccessKey, Operator};
 pub use bootstrap::ServerIdentity;
 pub use change_secret::ChangedSecret;
@@ -48,6 +50,7 @@ pub use create_key_store::NewKeyStore;
 pub use decrypt::Decrypted;
 pub use encrypt::{Encrypted, LocalKey};
 pub use public_key::PublicKey;
+pub use reconcile::{Comparison, Reconciled};
 pub use refusal::Refusal;
 pub use request::{Credentials, Request, Right};
 pub use crate::hsm::RsaPadding as Padding;
@@ -80,11 +83,14 @@ struct Inner {
     tasks: TaskTracker,
     pki: arc_swap::ArcSwapOption<bootstrap::Authority>,
     audit: audit_log::AuditKeys,
+    /// Token and database as last compared: objects missing from the token are an alarm.
+    comparison: arc_swap::ArcSwapOption<Comparison>,
+    metrics: Metrics,
 }
 
 impl Service {
     /// Puts the service together and begins to follow the change log. [`Service::begin`] must succeed before it is used.
-    pub fn new(settings: ServiceSettings, token: Token, store: Store, clock: SharedClock) -> Self {
+    pub fn new(settings: ServiceSettings, token: Token, store: Store, clock: SharedClock, metrics: Metrics) -> Self {
         let service = Self(Arc::new(Inner {
             settings,
             token,
@@ -94,6 +100,8 @@ impl Service {
             tasks: TaskTracker::new(),
             pki: arc_swap::ArcSwapOption::empty(),
             audit: audit_log::AuditKeys::default(),
+            comparison: arc_swap::ArcSwapOption::empty(),
+            metrics,
         }));
         let follower = Arc::downgrade(&service.0);
         service.0.store.follow(service.0.settings.freshness_interval, move |changes| {
@@ -119,6 +127,10 @@ impl Service {
 
     fn views(&self) -> &views::Views {
         &self.0.views
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// The tasks that must end before the process does: use cases under way.

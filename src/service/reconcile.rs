@@ -78,7 +78,13 @@ impl Service {
                 }
             }
         }
-        comparison.missing = known.into_iter().filter(|(id, state)| *state == State::Active && !present.contains(id)).map(|(id, _)| id).collect();
+        for (id, state) in known {
+            if state == State::Active && !present.contains(&id) && self.is_missing(id).await? {
+                tracing::error!(object = %id, "an object that a key in service needs is not in the token");
+                comparison.missing.push(id);
+            }
+        }
+        self.0.comparison.store(Some(std::sync::Arc::new(comparison.clone())));
         Ok(comparison)
     }
 
@@ -94,6 +100,12 @@ impl Service {
             Some(State::Provisioning | State::Active | State::PendingDeletion | State::Destroying) => {}
         }
         Ok(())
+    }
+
+    /// A row was ACTIVE when it was read: still so, and its object still not there? What was destroyed meanwhile isn't missing.
+    async fn is_missing(&self, id: ObjectId) -> Result<bool, Refusal> {
+        let state = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.object_state(id)?)).await?;
+        Ok(state == Some(State::Active) && !self.token().exists(id).await?)
     }
 
     async fn known_objects(&self) -> Result<std::collections::HashMap<ObjectId, State>, Refusal> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pki::PkiError;
 use crate::domain::client_checks::Method;
 use crate::domain::result_code::ResultCode;
 use crate::domain::text::Invalid;
@@ -94,6 +95,17 @@ impl From<HsmError> for Refusal {
             | HsmError::Dishonest { .. }
             | HsmError::Failed { .. }
             | HsmError::Setup(_) => Self::unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<PkiError> for Refusal {
+    /// What the caller sent is told by field; everything else is the service's own trouble.
+    fn from(error: PkiError) -> Self {
+        match error {
+            PkiError::Invalid(invalid) => invalid.into(),
+            PkiError::Token(error) => error.into(),
+            other => Self::unavailable(other.to_string()),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -19,6 +20,7 @@ use crate::domain::key::Stamp;
 use crate::domain::key_store::Project;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
+use crate::telemetry::metrics::Outcome;
 
 /// How the caller proves who it is, by the version of the API.
 #[derive(Debug, Clone)]
@@ -169,36 +171,43 @@ impl Service {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>> + Send + 'static,
     {
+        let began = Instant::now();
         let service = self.clone();
         let task = self.tasks().spawn(async move { service.run_to_record(&request, operation, right, act).await });
-        task.await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case ended without an answer")))
+        let outcome = task.await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case ended without an answer")));
+        self.metrics().request(operation.as_str(), outcome_of(&outcome), began.elapsed());
+        outcome
     }
 
     async fn run_to_record<T, F>(&self, request: &Request, operation: Operation, right: Right, act: F) -> Result<T, Refusal>
     where
-        F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>>,
+        T: Send,
+        F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>> + Send,
     {
         self.require_freshness()?;
-        let project = self.project(&request.appkey).await?;
+        let project = self.project(&request.appkey).await.inspect_err(|refusal| {
+            if refusal.code() == ResultCode::InvalidAppkey {
+                self.metrics().unknown_project();
+            }
+        })?;
         let mut scope = Scope::new(self, request, project, operation);
         let authorized = self.authorize(&request.credentials, right, &mut scope).await;
         let outcome = match authorized {
             Err(refusal) => Err(refusal),
             Ok(()) => AssertUnwindSafe(act(self, &mut scope)).catch_unwind().await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case panicked"))),
         };
-        self.record(scope, &outcome).await?;
+        let code = outcome.as_ref().err().map(Refusal::code);
+        self.record(scope, code).await?;
         outcome
     }
 
-    async fn record<T>(&self, mut scope: Scope, outcome: &Result<T, Refusal>) -> Result<(), Refusal> {
+    async fn record(&self, mut scope: Scope, refused: Option<ResultCode>) -> Result<(), Refusal> {
         if scope.recorded {
             return Ok(());
         }
         scope.event.at = self.now();
         scope.event.actor = scope.actor;
-        if let Err(refusal) = outcome {
-            scope.event.result_code = refusal.code().number();
-        }
+        scope.event.result_code = refused.map_or(0, ResultCode::number);
         Ok(self.store().audit(scope.event, scope.uses).await?)
     }
 
@@ -261,6 +270,14 @@ impl Service {
             // Whoever asks for a route that isn't there learns nothing else.
             Err(_) | Ok(()) => code.into(),
         }
+    }
+}
+
+fn outcome_of<T>(outcome: &Result<T, Refusal>) -> Outcome {
+    match outcome {
+        Ok(_) => Outcome::Success,
+        Err(Refusal::Unavailable { .. }) => Outcome::Failed,
+        Err(_) => Outcome::Refused,
     }
 }
 

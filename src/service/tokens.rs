@@ -18,6 +18,11 @@ use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::store::Change;
 
+/// How long an expired token's row is kept.
+const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(3_600);
+/// The most rows that one run forgets.
+const FORGET_BATCH: i64 = 10_000;
+
 /// A token that was issued.
 #[derive(Debug, Clone)]
 pub struct IssuedToken {
@@ -58,6 +63,12 @@ impl Service {
         let service = self.clone();
         let task = self.tasks().spawn(async move { service.revoke(request, &token).await });
         task.await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case ended without an answer")))
+    }
+
+    /// Forgets tokens that expired an hour ago or earlier.
+    pub async fn forget_expired_tokens(&self) -> Result<usize, Refusal> {
+        let before = self.now().minus(KEPT_AFTER_EXPIRY);
+        self.store().change::<_, Refusal, _>(move |tx| Ok(tx.forget_expired_tokens(before, FORGET_BATCH)?)).await
     }
 
     async fn issue(&self, request: TokenRequest) -> Result<IssuedToken, Refusal> {
