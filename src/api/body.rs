@@ -10,31 +10,30 @@ use http_body_util::BodyExt as _;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
-use super::BODY_MAX_BYTES;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::domain::text::{Description, Invalid, Name};
 use crate::service::Refusal;
 
-/// Reads a body of at most [`BODY_MAX_BYTES`] that arrives within `timeout`; it is wiped when dropped.
-pub(super) async fn read(body: Body, timeout: Duration) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    match tokio::time::timeout(timeout, collect(body)).await {
+/// Reads a body of at most `limit` bytes that arrives within `timeout`; it is wiped when dropped.
+pub(super) async fn read(body: Body, limit: usize, timeout: Duration) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    match tokio::time::timeout(timeout, collect(body, limit)).await {
         Ok(read) => read,
         Err(_) => Err(Refusal::Malformed("the body did not arrive in time".to_owned())),
     }
 }
 
-async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+async fn collect(mut body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let announced = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
-    if announced > BODY_MAX_BYTES {
-        return Err(Refusal::TooLarge(BODY_MAX_BYTES));
+    if announced > limit {
+        return Err(Refusal::TooLarge(limit));
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal::Malformed("the body broke off".to_owned()))?;
         if let Some(data) = frame.data_ref() {
-            if bytes.len() + data.len() > BODY_MAX_BYTES {
-                return Err(Refusal::TooLarge(BODY_MAX_BYTES));
+            if bytes.len() + data.len() > limit {
+                return Err(Refusal::TooLarge(limit));
             }
             bytes.extend_from_slice(data);
         }

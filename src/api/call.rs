@@ -71,7 +71,7 @@ impl Call {
     /// wrong with it is told only to those who may.
     pub(super) async fn input<T>(&mut self, take: impl FnOnce(&mut Fields) -> Result<T, Invalid>) -> Result<T, Refusal> {
         body::require_json(&self.parts.headers)?;
-        let bytes = body::read(std::mem::take(&mut self.body), self.api.settings.request_timeout).await?;
+        let bytes = body::read(std::mem::take(&mut self.body), self.api.settings.body_limit, self.api.settings.request_timeout).await?;
         Ok(take(&mut Fields::parse(&bytes)?)?)
     }
 

@@ -148,8 +148,7 @@ pub(super) async fn register_mac(mut call: Call) -> Response {
 pub(super) async fn register_certificate(mut call: Call) -> Response {
     let input = call
         .input(|fields| {
-            let value =
-                NewRuleValue::Certificate { name: fields.name("name")?, password: fields.text("password")?, life_days: fields.number("lifeTime")? };
+            let value = NewRuleValue::Certificate { name: fields.name("name")?, password: fields.text("password")?, life_days: fields.number("lifeTime")? };
             new_rule(fields, value)
         })
         .await;

@@ -22,9 +22,6 @@ use crate::service::Service;
 
 pub use routes::router;
 
-/// The most bytes of a body.
-pub const BODY_MAX_BYTES: usize = 256 * 1024;
-
 /// How the API answers.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
@@ -36,6 +33,8 @@ pub struct ApiSettings {
     pub always_http_200: bool,
     /// How long a body may take to arrive, and an answer to be made.
     pub request_timeout: std::time::Duration,
+    /// The most bytes of a body.
+    pub body_limit: usize,
 }
 
 /// What every handler has.

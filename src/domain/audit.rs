@@ -92,6 +92,8 @@ operations! {
     StartChain => "START_CHAIN",
     /// A chain ended in good order.
     EndChain => "END_CHAIN",
+    /// Database and token were copied.
+    Backup => "BACKUP",
     /// What a crash left half done was undone or finished.
     Reconcile => "RECONCILE",
 }

@@ -89,9 +89,8 @@ impl Scheduler {
         };
         let (a, b, c) = (Arc::clone(state), Arc::clone(state), Arc::clone(state));
         self.metrics.gauge(last_run, "When the task last ran, in seconds since the Unix epoch", move || number(a.last_run_seconds.load(Ordering::Relaxed)));
-        self.metrics.gauge(duration, "How long its last run took", move || {
-            Some(Duration::from_micros(b.last_duration_micros.load(Ordering::Relaxed)).as_secs_f64())
-        });
+        self.metrics
+            .gauge(duration, "How long its last run took", move || Some(Duration::from_micros(b.last_duration_micros.load(Ordering::Relaxed)).as_secs_f64()));
         self.metrics.gauge(failed, "1 if its last run failed", move || number(i64::try_from(c.last_failed.load(Ordering::Relaxed)).unwrap_or(1)));
     }
 }

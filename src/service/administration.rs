@@ -80,6 +80,12 @@ impl Service {
         Stamp { user: Actor::Operator(operator.uid).user(), at: self.now() }
     }
 
+    /// Records that an operator copied database and token, or tried to.
+    pub async fn record_backup(&self, operator: Operator, done: bool) -> Result<(), Refusal> {
+        let event = self.operator_event(operator, Operation::Backup, if done { "done" } else { "failed" }.to_owned())?;
+        Ok(self.store().audit(event, Uses::default()).await?)
+    }
+
     /// Makes a project with an appkey.
     pub async fn create_project(&self, operator: Operator, name: &str) -> Result<(ProjectId, Appkey), Refusal> {
         let name = Name::parse("name", name)?;

@@ -16,9 +16,11 @@ const FINDINGS_MAX: usize = 100;
 /// What to hold the log against.
 #[derive(Debug, Clone, Default)]
 pub struct Expectations {
-    /// Public keys that may sign, uncompressed points (65 bytes) by the key's ID; empty: those in the database, which
-    /// whoever changes the database can change too.
+    /// Public keys that may sign, uncompressed points (65 bytes) by the key's ID. Without any, those in the database
+    /// count, which whoever changes the database can change too.
     pub pinned: HashMap<KeyId, Vec<u8>>,
+    /// Whether the keys are pinned: then the database's own are not looked at.
+    pub is_pinned: bool,
     /// Checkpoints kept elsewhere, number and digest.
     pub anchors: Vec<(i64, [u8; 32])>,
 }
@@ -92,7 +94,7 @@ async fn all_checkpoints(store: &Store) -> Result<Vec<Checkpoint>, StoreError> {
 
 /// The public keys that may sign: those that were pinned, else those of the database.
 async fn signing_keys(store: &Store, expected: &Expectations, checkpoints: &[Checkpoint]) -> Result<HashMap<KeyId, Vec<u8>>, StoreError> {
-    if !expected.pinned.is_empty() {
+    if expected.is_pinned {
         return Ok(expected.pinned.clone());
     }
     let chains = store.read::<_, StoreError, _>(|reader| reader.chains()).await?;

@@ -43,7 +43,8 @@ impl Service {
             None => self.make_internal_key(Purpose::AuditCheckpoint, ObjectKind::EcP256, None).await?,
         };
         self.begin_chain(audit_key).await?;
-        for (purpose, kind) in [(Purpose::Canary, ObjectKind::Aes256), (Purpose::Seal, ObjectKind::Aes256), (Purpose::CertificateAuthority, ObjectKind::EcP256)] {
+        for (purpose, kind) in [(Purpose::Canary, ObjectKind::Aes256), (Purpose::Seal, ObjectKind::Aes256), (Purpose::CertificateAuthority, ObjectKind::EcP256)]
+        {
             if self.internal_key(purpose).await?.is_none() {
                 self.make_internal_key(purpose, kind, Some(operator_uid)).await?;
             }

@@ -41,6 +41,14 @@ impl Service {
             problems.push("freshness: the change log could not be read in time".to_owned());
         }
         let missing = self.0.comparison.load().as_ref().map_or(0, |comparison| comparison.missing.len());
-        Health { missing_objects: missing, problems, token, staleness, writer_queue: self.store().queued(), keys_kept: self.views().keys_kept(), tasks: self.tasks().len() }
+        Health {
+            missing_objects: missing,
+            problems,
+            token,
+            staleness,
+            writer_queue: self.store().queued(),
+            keys_kept: self.views().keys_kept(),
+            tasks: self.tasks().len(),
+        }
     }
 }

@@ -125,9 +125,7 @@ async fn handshake(context: &Context, mut socket: Socket, source: SocketAddr) ->
 
 async fn read_proxy_header(context: &Context, socket: &mut Socket, source: SocketAddr) -> io::Result<SocketAddr> {
     match &context.settings.proxy_protocol {
-        ProxyProtocol::From(proxies) if is_trusted(source.ip(), proxies) => {
-            Ok(super::proxy_protocol::read_source(socket).await?.unwrap_or(source))
-        }
+        ProxyProtocol::From(proxies) if is_trusted(source.ip(), proxies) => Ok(super::proxy_protocol::read_source(socket).await?.unwrap_or(source)),
         ProxyProtocol::From(_) | ProxyProtocol::Off => Ok(source),
     }
 }
