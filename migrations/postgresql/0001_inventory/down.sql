@@ -1,0 +1,9 @@
+DROP TABLE settings;
+DROP TABLE client_rules;
+DROP TABLE internal_keys;
+DROP TABLE token_objects;
+DROP TABLE key_versions;
+DROP TABLE keys;
+DROP TABLE key_stores;
+DROP TABLE appkeys;
+DROP TABLE projects;

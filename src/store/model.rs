@@ -1,0 +1,166 @@
+//! What crosses the store's door beside the domain's own types.
+
+use crate::domain::audit::{AuditEvent, ChainHead};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{ChainId, KeyId, KeyStoreId, KeyVersion, ObjectId, ProjectId};
+use crate::domain::key::{Key, KeyKind, Origin, RotationPeriod, Stamp, State, Version};
+use crate::domain::text::{Description, Name};
+
+/// What the service needs a key of its own for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Seals confidential data of one key store (AES-256).
+    ConfidentialData(KeyStoreId),
+    /// Signs certificates and revocation lists (EC P-256).
+    CertificateAuthority,
+    /// Signs audit checkpoints (EC P-256).
+    AuditCheckpoint,
+    /// Seals `.p12` files and other small secrets of the service (AES-256).
+    Seal,
+    /// Proves the token's health (AES-256).
+    Canary,
+}
+
+/// A key of the service's own.
+#[derive(Debug, Clone)]
+pub struct InternalKey {
+    /// Its name, bound into what it seals.
+    pub id: KeyId,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Its version; what it sealed says which.
+    pub version: KeyVersion,
+    /// Its object in the token.
+    pub object: ObjectId,
+    /// DER SPKI of a pair.
+    pub public_key: Option<Vec<u8>>,
+}
+
+/// A key with everything that a request needs of it, as of one moment.
+#[derive(Debug, Clone)]
+pub struct KeyRow {
+    /// The key.
+    pub key: Key,
+    /// Its versions that aren't destroyed, oldest first.
+    pub versions: Vec<Version>,
+}
+
+/// What a change touched: other nodes drop their cached views of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// A key, its versions.
+    Key(KeyId),
+    /// A key store, its client rules.
+    KeyStore(KeyStoreId),
+    /// A project, its appkeys and settings.
+    Project(ProjectId),
+    /// Accounts, roles, access keys, tokens.
+    Identity,
+    /// A token object that is no more.
+    ObjectGone(ObjectId),
+    /// More changed than can be told: the follower fell behind what the change log keeps. Every cached view is to be dropped.
+    /// Never given to [`super::Tx::changed`] by the service in the ordinary course.
+    Everything,
+}
+
+/// A token object that is to be made, with what it is for.
+#[derive(Debug, Clone)]
+pub struct PlannedObject {
+    /// Its `CKA_ID`.
+    pub object: ObjectId,
+    /// The client's key or internal key that it is a version of.
+    pub key: KeyId,
+    /// Which version.
+    pub version: KeyVersion,
+    /// Until when its maker is trusted to be at work.
+    pub lease_until: Timestamp,
+}
+
+/// A planned or doomed object whose lease has run out.
+#[derive(Debug, Clone)]
+pub struct ExpiredObject {
+    /// Its `CKA_ID`.
+    pub object: ObjectId,
+    /// The key that it is a version of.
+    pub key: KeyId,
+    /// Which version.
+    pub version: KeyVersion,
+    /// `PROVISIONING` or `DESTROYING`.
+    pub state: State,
+}
+
+/// A key to be inserted.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// Its name on the wire.
+    pub id: KeyId,
+    /// Its project.
+    pub project: ProjectId,
+    /// Its key store.
+    pub key_store: KeyStoreId,
+    /// What it is for.
+    pub kind: KeyKind,
+    /// Its name.
+    pub name: Name,
+    /// Its description.
+    pub description: Description,
+    /// How often it rotates by itself.
+    pub rotation: RotationPeriod,
+    /// When it first does.
+    pub next_rotation: Option<Timestamp>,
+    /// How its first version came to be.
+    pub origin: Origin,
+    /// By whom and when.
+    pub created: Stamp,
+}
+
+/// A checkpoint of the audit log.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// Its number, from 1.
+    pub number: i64,
+    /// When it was made.
+    pub at: Timestamp,
+    /// The digest of the checkpoint before it (zeroes for the first).
+    pub previous: [u8; 32],
+    /// The heads of all chains then, in the order of their names.
+    pub heads: Vec<ChainHead>,
+    /// [`crate::domain::audit::checkpoint_digest`] of the above.
+    pub digest: [u8; 32],
+    /// ECDSA P-256 over the digest, r and s.
+    pub signature: [u8; 64],
+    /// The internal key that signed it.
+    pub signer: KeyId,
+}
+
+/// An audit record as it is kept.
+#[derive(Debug, Clone)]
+pub struct StoredRecord {
+    /// Its chain.
+    pub chain: ChainId,
+    /// Its number there.
+    pub sequence: i64,
+    /// The hash of the record before.
+    pub previous: [u8; 32],
+    /// Its own hash.
+    pub hash: [u8; 32],
+    /// What it says.
+    pub event: AuditEvent,
+}
+
+/// A chain as it is kept.
+#[derive(Debug, Clone)]
+pub struct StoredChain {
+    /// Its name.
+    pub chain: ChainId,
+    /// The process that wrote it.
+    pub node: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// ECDSA P-256 over the first record's hash, r and s.
+    pub signature: Option<[u8; 64]>,
+    /// The internal key that signed it.
+    pub signer: Option<KeyId>,
+    /// Its last record, as the writer last noted it.
+    pub head: ChainHead,
+}

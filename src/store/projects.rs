@@ -1,0 +1,69 @@
+//! Projects and their appkeys.
+
+use diesel::prelude::*;
+
+use super::error::StoreError;
+use super::schema::{appkeys, projects};
+use super::unit::{Reader, Tx};
+use crate::domain::appkey::Appkey;
+use crate::domain::ids::ProjectId;
+use crate::domain::key::Stamp;
+use crate::domain::key_store::Project;
+use crate::domain::text::Name;
+
+fn project((id, name): (i64, String)) -> Project {
+    Project { id: ProjectId(id), name: Name::from_stored(name) }
+}
+
+impl Reader<'_> {
+    /// The project that an appkey names.
+    pub fn project_by_appkey(&mut self, appkey: &Appkey) -> Result<Option<Project>, StoreError> {
+        let row: Option<(i64, String)> = appkeys::table
+            .inner_join(projects::table.on(projects::id.eq(appkeys::project_id)))
+            .filter(appkeys::appkey.eq(appkey.as_str()))
+            .select((projects::id, projects::name))
+            .first(self.db)
+            .optional()?;
+        Ok(row.map(project))
+    }
+
+    /// The project of that name.
+    pub fn project_by_name(&mut self, name: &Name) -> Result<Option<Project>, StoreError> {
+        let row: Option<(i64, String)> =
+            projects::table.filter(projects::name.eq(name.as_str())).select((projects::id, projects::name)).first(self.db).optional()?;
+        Ok(row.map(project))
+    }
+}
+
+impl Tx<'_> {
+    /// Inserts a project.
+    pub fn insert_project(&mut self, name: &Name, created: &Stamp) -> Result<ProjectId, StoreError> {
+        let id = diesel::insert_into(projects::table)
+            .values((
+                projects::name.eq(name.as_str()),
+                projects::last_key_store_number.eq(0_i64),
+                projects::created_by.eq(&created.user),
+                projects::created_at.eq(created.at.micros()),
+                projects::changed_by.eq(&created.user),
+                projects::changed_at.eq(created.at.micros()),
+            ))
+            .returning(projects::id)
+            .get_result(self.db)?;
+        Ok(ProjectId(id))
+    }
+
+    /// Inserts an appkey of a project.
+    pub fn insert_appkey(&mut self, appkey: &Appkey, project: ProjectId, created: &Stamp) -> Result<(), StoreError> {
+        diesel::insert_into(appkeys::table)
+            .values((
+                appkeys::appkey.eq(appkey.as_str()),
+                appkeys::project_id.eq(project.0),
+                appkeys::created_by.eq(&created.user),
+                appkeys::created_at.eq(created.at.micros()),
+                appkeys::changed_by.eq(&created.user),
+                appkeys::changed_at.eq(created.at.micros()),
+            ))
+            .execute(self.db)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,281 @@
+//! The tables, as both databases have them; `migrations/` makes them, and a test compares the two.
+
+diesel::table! {
+    projects (id) {
+        id -> BigInt,
+        name -> Text,
+        last_key_store_number -> BigInt,
+        created_by -> Text,
+        created_at -> BigInt,
+        changed_by -> Text,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    appkeys (appkey) {
+        appkey -> Text,
+        project_id -> BigInt,
+        created_by -> Text,
+        created_at -> BigInt,
+        changed_by -> Text,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    key_stores (id) {
+        id -> BigInt,
+        project_id -> BigInt,
+        number -> BigInt,
+        name -> Text,
+        description -> Text,
+        ipv4_check -> Bool,
+        mac_check -> Bool,
+        certificate_check -> Bool,
+        check_mode -> Text,
+        state -> Text,
+        created_by -> Text,
+        created_at -> BigInt,
+        changed_by -> Text,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    keys (id) {
+        id -> Text,
+        key_store_id -> BigInt,
+        kind -> Text,
+        name -> Text,
+        description -> Text,
+        state -> Text,
+        current_version -> BigInt,
+        rotation_days -> BigInt,
+        next_rotation_at -> Nullable<BigInt>,
+        deletion_at -> Nullable<BigInt>,
+        created_by -> Text,
+        created_at -> BigInt,
+        changed_by -> Text,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    key_versions (key_id, version) {
+        key_id -> Text,
+        version -> BigInt,
+        state -> Text,
+        origin -> Text,
+        sealed -> Nullable<Binary>,
+        deletion_at -> Nullable<BigInt>,
+        created_by -> Text,
+        created_at -> BigInt,
+        changed_by -> Text,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    token_objects (object_id) {
+        object_id -> Text,
+        key_id -> Text,
+        version -> BigInt,
+        state -> Text,
+        node -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        public_key -> Nullable<Binary>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    internal_keys (key_id, version) {
+        key_id -> Text,
+        version -> BigInt,
+        purpose -> Text,
+        key_store_id -> Nullable<BigInt>,
+        state -> Text,
+        created_by -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    client_rules (id) {
+        id -> BigInt,
+        key_store_id -> BigInt,
+        method -> Text,
+        value -> Text,
+        fingerprint -> Nullable<Binary>,
+        serial -> Nullable<Text>,
+        not_after -> Nullable<BigInt>,
+        sealed_p12 -> Nullable<Binary>,
+        description -> Text,
+        state -> Text,
+        deletion_at -> Nullable<BigInt>,
+        created_by -> Text,
+        created_at -> BigInt,
+        changed_by -> Text,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    settings (name) {
+        name -> Text,
+        value -> Binary,
+    }
+}
+
+diesel::table! {
+    accounts (id) {
+        id -> BigInt,
+        login -> Text,
+        password_hash -> Text,
+        must_change_password -> Bool,
+        enabled -> Bool,
+        created_by -> Text,
+        created_at -> BigInt,
+        changed_by -> Text,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    account_roles (account_id, project_id, role) {
+        account_id -> BigInt,
+        project_id -> BigInt,
+        role -> Text,
+        created_by -> Text,
+        created_at -> BigInt,
+        changed_by -> Text,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    access_keys (id) {
+        id -> Text,
+        account_id -> BigInt,
+        secret_hash -> Binary,
+        token_life_seconds -> BigInt,
+        enabled -> Bool,
+        created_by -> Text,
+        created_at -> BigInt,
+        changed_by -> Text,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    bearer_tokens (token_hash) {
+        token_hash -> Binary,
+        access_key_id -> Text,
+        issued_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    audit_chains (number) {
+        number -> BigInt,
+        chain -> Text,
+        node -> Text,
+        started_at -> BigInt,
+        signature -> Nullable<Binary>,
+        signer -> Nullable<Text>,
+        head_sequence -> BigInt,
+        head_hash -> Binary,
+        head_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    audit_records (chain_number, sequence) {
+        chain_number -> BigInt,
+        sequence -> BigInt,
+        previous -> Binary,
+        hash -> Binary,
+        at -> BigInt,
+        request -> Text,
+        project_id -> Nullable<BigInt>,
+        actor_kind -> Text,
+        actor_name -> Text,
+        address -> Nullable<Text>,
+        mac -> Nullable<Text>,
+        certificate -> Nullable<Binary>,
+        user_agent -> Nullable<Text>,
+        operation -> Text,
+        key_store -> Nullable<BigInt>,
+        key_id -> Nullable<Text>,
+        version -> Nullable<BigInt>,
+        result_code -> BigInt,
+        detail -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    audit_checkpoints (number) {
+        number -> BigInt,
+        at -> BigInt,
+        previous -> Binary,
+        digest -> Binary,
+        signature -> Binary,
+        signer -> Text,
+    }
+}
+
+diesel::table! {
+    audit_checkpoint_heads (checkpoint, chain) {
+        checkpoint -> BigInt,
+        chain -> Text,
+        sequence -> BigInt,
+        hash -> Binary,
+    }
+}
+
+diesel::table! {
+    usage (key_id, version, node) {
+        key_id -> Text,
+        version -> BigInt,
+        node -> Text,
+        encryptions -> BigInt,
+        operations -> BigInt,
+        last_access -> BigInt,
+    }
+}
+
+diesel::table! {
+    rule_usage (rule_id, node) {
+        rule_id -> BigInt,
+        node -> Text,
+        last_access -> BigInt,
+    }
+}
+
+diesel::table! {
+    access_key_usage (access_key_id, node) {
+        access_key_id -> Text,
+        node -> Text,
+        last_access -> BigInt,
+    }
+}
+
+diesel::table! {
+    change_seq (id) {
+        id -> BigInt,
+        n -> BigInt,
+    }
+}
+
+diesel::table! {
+    change_log (number) {
+        number -> BigInt,
+        kind -> Text,
+        subject -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(projects, appkeys, key_stores, keys, key_versions, token_objects, internal_keys, client_rules, settings, accounts, account_roles, access_keys, bearer_tokens, audit_chains, audit_records, audit_checkpoints, audit_checkpoint_heads, usage, rule_usage, access_key_usage, change_seq, change_log);

@@ -1,0 +1,98 @@
+//! One unit of reading, one unit of changing.
+
+use super::connection::Db;
+use super::error::StoreError;
+use super::model::Change;
+use crate::domain::audit::{AuditEvent, Uses};
+use crate::domain::clock::Timestamp;
+
+/// One unit of reading.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    pub(super) db: &'a mut Db,
+}
+
+/// One unit of changing, in a savepoint of its own; derefs to [`Reader`], so that it reads what it changes.
+///
+/// An error of one of its functions must be passed on: PostgreSQL refuses whatever would follow it, and so the whole unit.
+#[derive(Debug)]
+pub struct Tx<'a> {
+    pub(super) reader: Reader<'a>,
+    /// This process's name.
+    pub(super) node: &'a str,
+    pub(super) noted: Noted,
+}
+
+/// What a change notes beside what it does; it joins the batch only if its savepoint is kept, so that a change that fails leaves
+/// no hole in the chain, and no number in the change log.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    pub(super) records: Vec<(AuditEvent, Uses)>,
+    pub(super) changes: Vec<Change>,
+}
+
+impl<'a> std::ops::Deref for Tx<'a> {
+    type Target = Reader<'a>;
+    fn deref(&self) -> &Self::Target {
+        &self.reader
+    }
+}
+
+impl std::ops::DerefMut for Tx<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.reader
+    }
+}
+
+impl<'a> Tx<'a> {
+    pub(super) fn new(db: &'a mut Db, node: &'a str) -> Self {
+        Self { reader: Reader { db }, node, noted: Noted::default() }
+    }
+
+    /// Keeps an audit record with this change: it is chained, and its uses are counted, when the change is kept.
+    pub fn audit(&mut self, event: AuditEvent, uses: Uses) -> Result<(), StoreError> {
+        super::audit::check_text(&event)?;
+        self.noted.records.push((event, uses));
+        Ok(())
+    }
+
+    /// Puts a change number into the change log, in this transaction.
+    pub fn changed(&mut self, change: Change) -> Result<(), StoreError> {
+        self.noted.changes.push(change);
+        Ok(())
+    }
+}
+
+/// What the kept work of a batch noted, until it is written, all together, at the end of its transaction.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) events: Vec<AuditEvent>,
+    pub(super) tally: super::usage::Tally,
+    pub(super) changes: Vec<Change>,
+}
+
+impl Gathered {
+    /// Takes one audit record.
+    pub(super) fn record(&mut self, (event, uses): (AuditEvent, Uses)) {
+        self.tally.add(uses, event.at);
+        self.events.push(event);
+    }
+
+    /// Takes what a kept change noted.
+    pub(super) fn keep(&mut self, noted: Noted) {
+        noted.records.into_iter().for_each(|record| self.record(record));
+        for change in noted.changes {
+            if !self.changes.contains(&change) {
+                self.changes.push(change);
+            }
+        }
+    }
+
+    /// Writes it all. The change numbers come last: who holds their row keeps all other nodes' changes waiting until the commit.
+    pub(super) fn write(self, db: &mut Db, node: &str, chain: &super::audit::Chain, now: Timestamp) -> Result<super::audit::Chain, StoreError> {
+        let advanced = chain.append(db, &self.events, now)?;
+        self.tally.write(db, node)?;
+        super::changes::number(db, &self.changes, now)?;
+        Ok(advanced)
+    }
+}

@@ -1,0 +1,130 @@
+//! Usage counters: coalesced per batch, written in sorted order to rows that this node alone writes.
+
+use std::collections::BTreeMap;
+
+use diesel::prelude::*;
+
+use super::connection::Db;
+use super::dialect;
+use super::error::StoreError;
+use super::rows::{hex, known};
+use super::schema::usage;
+use super::unit::Reader;
+use crate::domain::account::AccessKeyId;
+use crate::domain::audit::Uses;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{ClientRuleId, KeyId, KeyVersion};
+
+/// What is added to a key version's row.
+#[derive(Debug)]
+pub(super) struct KeyUseRow {
+    pub(super) key: String,
+    pub(super) version: i64,
+    pub(super) encryptions: i64,
+    pub(super) operations: i64,
+    pub(super) last_access: i64,
+}
+
+/// When a client rule last admitted somebody.
+#[derive(Debug)]
+pub(super) struct RuleUseRow {
+    pub(super) rule: i64,
+    pub(super) last_access: i64,
+}
+
+/// When an access key was last shown.
+#[derive(Debug)]
+pub(super) struct AccessKeyUseRow {
+    pub(super) access_key: String,
+    pub(super) last_access: i64,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    encryptions: i64,
+    operations: i64,
+    last_access: i64,
+}
+
+/// What a batch used.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    keys: BTreeMap<(KeyId, KeyVersion), Count>,
+    rules: BTreeMap<ClientRuleId, i64>,
+    access_keys: BTreeMap<AccessKeyId, i64>,
+}
+
+impl Tally {
+    /// Adds what one request used at `at`.
+    pub(super) fn add(&mut self, uses: Uses, at: Timestamp) {
+        let at = at.micros();
+        for used in uses.keys {
+            let count = self.keys.entry((used.key, used.version)).or_default();
+            count.encryptions = count.encryptions.saturating_add(i64::from(used.encryptions));
+            count.operations = count.operations.saturating_add(1);
+            count.last_access = count.last_access.max(at);
+        }
+        for rule in uses.rules {
+            let last = self.rules.entry(rule).or_insert(at);
+            *last = at.max(*last);
+        }
+        if let Some(access_key) = uses.access_key {
+            let last = self.access_keys.entry(access_key).or_insert(at);
+            *last = at.max(*last);
+        }
+    }
+
+    /// Writes it all to the rows of `node`.
+    pub(super) fn write(self, db: &mut Db, node: &str) -> QueryResult<()> {
+        if !self.keys.is_empty() {
+            let row = |((key, version), count): ((KeyId, KeyVersion), Count)| KeyUseRow {
+                key: hex(key.as_bytes()),
+                version: i64::from(version.number()),
+                encryptions: count.encryptions,
+                operations: count.operations,
+                last_access: count.last_access,
+            };
+            dialect::add_key_uses(db, node, &self.keys.into_iter().map(row).collect::<Vec<_>>())?;
+        }
+        if !self.rules.is_empty() {
+            let row = |(rule, last_access): (ClientRuleId, i64)| RuleUseRow { rule: rule.0, last_access };
+            dialect::note_rule_uses(db, node, &self.rules.into_iter().map(row).collect::<Vec<_>>())?;
+        }
+        if !self.access_keys.is_empty() {
+            let row = |(access_key, last_access): (AccessKeyId, i64)| AccessKeyUseRow { access_key: access_key.as_str().to_owned(), last_access };
+            dialect::note_access_key_uses(db, node, &self.access_keys.into_iter().map(row).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+}
+
+impl Reader<'_> {
+    /// Encryptions that all nodes counted for a key version (internal keys too).
+    pub fn encryptions(&mut self, key: KeyId, version: KeyVersion) -> Result<u64, StoreError> {
+        // Summed here: PostgreSQL's SUM over BIGINT is NUMERIC. There is one row per node.
+        let counted: Vec<i64> = usage::table
+            .filter(usage::key_id.eq(hex(key.as_bytes())).and(usage::version.eq(i64::from(version.number()))))
+            .select(usage::encryptions)
+            .load(self.db)?;
+        known(u64::try_from(counted.into_iter().fold(0, i64::saturating_add)).ok(), "usage counter")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::KeyUse;
+
+    #[test]
+    fn a_batch_is_coalesced_per_row_and_sorted() {
+        let mut tally = Tally::default();
+        let used = |byte: u8, encryptions| KeyUse { key: KeyId::from_bytes([byte; 16]), version: KeyVersion::FIRST, encryptions };
+        let access_key = AccessKeyId::parse("AKID");
+        tally.add(Uses { keys: vec![used(2, 1), used(1, 0)], rules: vec![ClientRuleId(7)], access_key: access_key.clone() }, Timestamp::from_micros(20));
+        tally.add(Uses { keys: vec![used(2, 3)], rules: vec![ClientRuleId(7), ClientRuleId(3)], access_key }, Timestamp::from_micros(10));
+        let keys: Vec<_> = tally.keys.iter().map(|((key, _), count)| (key.as_bytes()[0], count.encryptions, count.operations, count.last_access)).collect();
+        assert_eq!(keys, [(1, 0, 1, 20), (2, 4, 2, 20)]);
+        assert_eq!(tally.rules.into_iter().collect::<Vec<_>>(), [(ClientRuleId(3), 10), (ClientRuleId(7), 20)]);
+        assert_eq!(tally.access_keys.len(), 1);
+    }
+}
