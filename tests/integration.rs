@@ -3,6 +3,12 @@
 #[path = "suite/support/mod.rs"]
 mod support;
 
+#[path = "suite/client.rs"]
+mod client;
+#[path = "suite/config.rs"]
+mod config;
+#[path = "suite/process.rs"]
+mod process;
 #[path = "suite/rooms.rs"]
 mod rooms;
 #[path = "suite/store.rs"]

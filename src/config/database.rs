@@ -46,9 +46,7 @@ impl Database {
     /// The URL with the password of `password_file` in it, where there is one. Reads that file.
     pub fn complete_url(&self) -> Result<DatabaseUrl, SecretFileError> {
         match (&self.url, &self.password_file) {
-            (DatabaseUrl::Postgresql(url), Some(file)) => {
-                Ok(DatabaseUrl::Postgresql(with_password(url.expose(), read_secret_file(file)?.expose())))
-            }
+            (DatabaseUrl::Postgresql(url), Some(file)) => Ok(DatabaseUrl::Postgresql(with_password(url.expose(), read_secret_file(file)?.expose()))),
             (url, _) => Ok(url.clone()),
         }
     }

@@ -57,8 +57,7 @@ impl PinSource {
 }
 
 impl FromText for PinSource {
-    const ALLOWED: &'static str =
-        "the source of the PIN, never the PIN itself: \"file:PATH\", \"credential:NAME\" (systemd), \"env:VARIABLE\" or \"prompt\"";
+    const ALLOWED: &'static str = "the source of the PIN, never the PIN itself: \"file:PATH\", \"credential:NAME\" (systemd), \"env:VARIABLE\" or \"prompt\"";
 
     fn from_text(text: &str) -> Option<Self> {
         if text == "prompt" {

@@ -88,7 +88,8 @@ fn weak_url(url: &str) -> impl Iterator<Item = &'static str> {
 
     let has_password = user.contains(':') || parameter("password").is_some();
     let host = parameter("host").unwrap_or(host);
-    let is_local = host.is_empty() || host.starts_with('/') || host.starts_with("%2F") || ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host.starts_with(name));
+    let is_local =
+        host.is_empty() || host.starts_with('/') || host.starts_with("%2F") || ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host.starts_with(name));
     let is_encrypted = matches!(parameter("sslmode"), Some("require" | "verify-ca" | "verify-full"));
 
     let password = has_password.then_some("it holds a password; put that into password_file");

@@ -133,11 +133,21 @@ impl Metrics {
         registry.register_with_unit("request_duration", "Time from request to answer", Unit::Seconds, self.request_seconds.clone());
         registry.register("unknown_project_requests", "Requests for an appkey of no project; they are not in the audit log", self.unknown_projects.clone());
         registry.register("token_operations", "Operations asked of the token, by kind and outcome", self.token_operations.clone());
-        registry.register_with_unit("token_operation_duration", "Time an operation took, waiting for a session included", Unit::Seconds, self.token_seconds.clone());
+        registry.register_with_unit(
+            "token_operation_duration",
+            "Time an operation took, waiting for a session included",
+            Unit::Seconds,
+            self.token_seconds.clone(),
+        );
         registry.register("connections", "Connections open now", self.connections.clone());
         registry.register("connections_accepted", "Connections whose handshake succeeded", self.connections_accepted.clone());
         registry.register("connections_refused", "Connections that were refused, by reason", self.connections_refused.clone());
-        registry.register_with_unit("audit_commit_duration", "Time from hand-over of an audit record until it is durable", Unit::Seconds, self.audit_commit_seconds.clone());
+        registry.register_with_unit(
+            "audit_commit_duration",
+            "Time from hand-over of an audit record until it is durable",
+            Unit::Seconds,
+            self.audit_commit_seconds.clone(),
+        );
         registry.register("audit_batch_records", "Records made durable by one commit", self.audit_batch_records.clone());
         registry.register("audit_commit_failures", "Commits that failed: their requests were refused", self.audit_commit_failures.clone());
         registry.register("background_failures", "Failures of background work, by task", self.background_failures.clone());

@@ -7,22 +7,8 @@ use std::borrow::Cow;
 pub const REDACTED: &str = "[redacted]";
 
 /// Words that, as a part of a field's name (`client_secret`, `user.password`), keep its value out of the log.
-const SECRET_WORDS: [&str; 14] = [
-    "pin",
-    "password",
-    "passphrase",
-    "secret",
-    "plaintext",
-    "authorization",
-    "cookie",
-    "bearer",
-    "credential",
-    "credentials",
-    "appkey",
-    "seed",
-    "otp",
-    "totp",
-];
+const SECRET_WORDS: [&str; 14] =
+    ["pin", "password", "passphrase", "secret", "plaintext", "authorization", "cookie", "bearer", "credential", "credentials", "appkey", "seed", "otp", "totp"];
 
 /// Whether the value of a field of that name is kept out of the log.
 pub fn is_secret(field: &str) -> bool {
