@@ -11,6 +11,8 @@ mod config;
 mod process;
 #[path = "suite/rooms.rs"]
 mod rooms;
+#[path = "suite/source_paths.rs"]
+mod source_paths;
 #[path = "suite/store.rs"]
 mod store;
 #[path = "suite/tls.rs"]
