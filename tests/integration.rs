@@ -3,8 +3,16 @@
 #[path = "suite/support/mod.rs"]
 mod support;
 
+#[path = "suite/client.rs"]
+mod client;
+#[path = "suite/config.rs"]
+mod config;
+#[path = "suite/process.rs"]
+mod process;
 #[path = "suite/rooms.rs"]
 mod rooms;
+#[path = "suite/source_paths.rs"]
+mod source_paths;
 #[path = "suite/store.rs"]
 mod store;
 #[path = "suite/tls.rs"]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
@@ -225,7 +227,9 @@ async fn public_key(store: &Store) -> Result<(), Failure> {
     let purpose = crate::store::Purpose::AuditCheckpoint;
     let key = store.read::<_, StoreError, _>(move |reader| reader.internal_key(purpose)).await?;
     let spki = key.and_then(|key| key.public_key).ok_or_else(|| Failure::new(Exit::Failed, "no audit key: run `skm init`"))?;
-    Ok(output::raw(crate::service::pki::public_key_pem(&spki).as_bytes())?)
+    let text = STANDARD.encode(spki);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    Ok(output::line(&format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----", lines.join("\n")))?)
 }
 
 #[cfg(test)]

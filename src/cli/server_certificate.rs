@@ -41,7 +41,7 @@ async fn issued(config: &Config, assembly: &Assembly) -> Result<CertFiles, Failu
     let data_dir = &config.server.data_dir;
     let files = CertFiles { certificate: data_dir.join("server.pem"), key: data_dir.join("server.key") };
     let names_file = data_dir.join("server.names");
-    let names = config.api.names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let names = config.api.names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
     let now = assembly.clock.now();
     let good = files.load(now).is_ok_and(|loaded| loaded.not_after.minus(RENEWED_BEFORE_END) > now);
     if good && fs::read_to_string(&names_file).is_ok_and(|kept| kept == names.join("\n")) {

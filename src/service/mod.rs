@@ -145,7 +145,8 @@ impl Service {
         for change in changes {
             match change {
                 Change::ObjectGone(object) => self.0.token.forget(*object),
-                Change::Key(_) | Change::KeyStore(_) | Change::Project(_) | Change::Identity => {}
+                // A cached handle of an object that is gone answers so, and is then dropped.
+                Change::Key(_) | Change::KeyStore(_) | Change::Project(_) | Change::Identity | Change::Everything => {}
             }
         }
     }

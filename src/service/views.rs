@@ -120,14 +120,12 @@ impl Views {
                     self.tokens.clear();
                 }
                 Change::ObjectGone(_) => {}
+                Change::Everything => self.forget_all(),
             }
         }
     }
 
-    /// Drops everything: the change log can't tell what changed.
-    pub fn clear(&self) {
-        let mut epoch = self.epoch.write();
-        *epoch = epoch.wrapping_add(1);
+    fn forget_all(&self) {
         self.keys.clear();
         self.key_stores.clear();
         self.projects.clear();
