@@ -1,1 +1,183 @@
 //! A SoftHSM2 token of its own, on tmpfs.
+//!
+//! SoftHSM2 finds its configuration by an environment variable, and a process can initialise the module once. So a test that
+//! uses a token in its own process runs in a child: [`with_token`] starts the test program again with this one test and
+//! the variable set.
+
+use std::any::type_name_of_val;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use skm::domain::secret::SecretBytes;
+use skm::hsm::TokenSettings;
+
+/// The environment variable that names SoftHSM2's configuration.
+pub(crate) const CONFIGURATION: &str = "SOFTHSM2_CONF";
+/// Set in a child: the directory of its token.
+const DIRECTORY: &str = "SKM_TEST_TOKEN_DIRECTORY";
+const LABEL: &str = "skm";
+const SO_PIN: &str = "7418529630";
+const PIN: &str = "3692581470";
+/// The longest that a test with a token may take.
+const TEST_LIMIT: Duration = Duration::from_secs(180);
+
+/// A token in a directory that is removed with it.
+#[derive(Debug)]
+pub(crate) struct SoftHsm {
+    path: PathBuf,
+    /// Removed on drop; a child doesn't own it.
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl SoftHsm {
+    /// A new token with label and PINs.
+    pub(crate) fn new() -> Self {
+        let hsm = Self::without_token();
+        let status = hsm
+            .command("softhsm2-util")
+            .args(["--init-token", "--free", "--label", LABEL, "--so-pin", SO_PIN, "--pin", PIN])
+            .stdout(Stdio::null())
+            .status()
+            .expect("softhsm2-util");
+        assert!(status.success(), "softhsm2-util: {status}");
+        hsm
+    }
+
+    /// A directory and a configuration, with no token yet.
+    pub(crate) fn without_token() -> Self {
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let directory = tempfile::Builder::new().prefix("skm-token-").tempdir_in(place).expect("a directory");
+        let hsm = Self { path: directory.path().to_owned(), _directory: Some(directory) };
+        std::fs::create_dir(hsm.tokens()).expect("the token directory");
+        let text = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", hsm.tokens().display());
+        std::fs::write(hsm.configuration(), text).expect("softhsm2.conf");
+        hsm
+    }
+
+    /// Its configuration file.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.path.join("softhsm2.conf")
+    }
+
+    /// The directory that the configuration names.
+    pub(crate) fn tokens(&self) -> PathBuf {
+        self.path.join("tokens")
+    }
+
+    /// Room for a test's own files, removed with the token.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The one token's directory in [`SoftHsm::tokens`].
+    pub(crate) fn token(&self) -> PathBuf {
+        let mut entries = std::fs::read_dir(self.tokens()).expect("tokens");
+        entries.next().expect("a token").expect("an entry").path()
+    }
+
+    pub(crate) fn label(&self) -> &'static str {
+        LABEL
+    }
+
+    pub(crate) fn so_pin(&self) -> &'static str {
+        SO_PIN
+    }
+
+    pub(crate) fn pin(&self) -> &'static str {
+        PIN
+    }
+
+    pub(crate) fn pin_bytes(&self) -> SecretBytes {
+        SecretBytes::new(PIN.as_bytes().to_vec())
+    }
+
+    /// What to set for processes that use this token.
+    pub(crate) fn environment(&self) -> (&'static str, PathBuf) {
+        (CONFIGURATION, self.configuration())
+    }
+
+    /// A program that uses this token.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env(CONFIGURATION, self.configuration());
+        command
+    }
+
+    /// Settings for this token as a small installation has them.
+    pub(crate) fn settings(&self) -> TokenSettings {
+        TokenSettings {
+            profile: Path::new(env!("CARGO_MANIFEST_DIR")).join("hsm-config/softhsm2.toml"),
+            module: None,
+            label: LABEL.to_owned(),
+            serial: None,
+            fast_workers: 2,
+            slow_workers: 1,
+            queue_limit: 1024,
+            fast_deadline: Duration::from_secs(2),
+            slow_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Runs `body` with a new token, in a process of its own. Call it directly from the test function: its name is taken from
+/// the closure's.
+pub(crate) fn with_token(body: impl FnOnce(&SoftHsm)) {
+    let test = test_name(&body);
+    if let Some(path) = std::env::var_os(DIRECTORY) {
+        return body(&SoftHsm { path: path.into(), _directory: None });
+    }
+    run_alone(&SoftHsm::new(), &test);
+}
+
+/// Like [`with_token`], without the token: directory and configuration only.
+pub(crate) fn with_empty_directory(body: impl FnOnce(&SoftHsm)) {
+    let test = test_name(&body);
+    if let Some(path) = std::env::var_os(DIRECTORY) {
+        return body(&SoftHsm { path: path.into(), _directory: None });
+    }
+    run_alone(&SoftHsm::without_token(), &test);
+}
+
+/// `token::round_trips` of the closure `integration::token::round_trips::{{closure}}`.
+fn test_name<F>(body: &F) -> String {
+    let name = type_name_of_val(body);
+    let (_, path) = name.split_once("::").expect("a crate");
+    path.strip_suffix("::{{closure}}").expect("a closure of the test function").to_owned()
+}
+
+/// Starts this program again, with the one test and the token's environment; its failure is this test's.
+fn run_alone(hsm: &SoftHsm, test: &str) {
+    let program = std::env::current_exe().expect("this program");
+    let mut child = hsm
+        .command(program)
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(DIRECTORY, hsm.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("a child");
+    let mut output = String::new();
+    let ended = wait(&mut child);
+    child.stdout.take().expect("its output").read_to_string(&mut output).expect("UTF-8");
+    assert!(ended, "{test} took longer than {TEST_LIMIT:?} with its token\n{output}");
+    let status = child.wait().expect("its status");
+    assert!(status.success(), "{test} failed with its token: {status}\n{output}");
+    assert!(output.contains("1 passed"), "{test} was not found by its name\n{output}");
+}
+
+/// Whether the child ended within the limit; it is killed if not.
+fn wait(child: &mut Child) -> bool {
+    let end = Instant::now() + TEST_LIMIT;
+    while Instant::now() < end {
+        if child.try_wait().expect("its status").is_some() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("its status");
+    false
+}

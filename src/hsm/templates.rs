@@ -1,0 +1,147 @@
+//! What objects are made with, and whether the token kept to it.
+
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
+
+use super::errors::HsmError;
+use super::profile::{Profile, TemplateAttribute};
+use super::{NewObject, ObjectKind};
+
+/// Bytes of an AES-256 key.
+pub(super) const AES_256_BYTES: usize = 32;
+/// Bits of an RSA modulus.
+const RSA_BITS: u64 = 2048;
+/// 65537.
+const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
+/// The DER of the OID of P-256, `prime256v1` (RFC 5480, 2.1.1.1).
+pub(super) const P256_OID: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+
+/// Templates of a pair.
+pub(super) struct PairTemplates {
+    pub(super) public: Vec<Attribute>,
+    pub(super) private: Vec<Attribute>,
+}
+
+fn naming(object: &NewObject) -> [Attribute; 2] {
+    [Attribute::Id(object.id.as_bytes().to_vec()), Attribute::Label(object.label.clone().into_bytes())]
+}
+
+/// What every private or secret key is: in the token, private, sensitive, not extractable, not modifiable.
+fn protected(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
+    let all = [
+        (TemplateAttribute::Token, Attribute::Token(true)),
+        (TemplateAttribute::Private, Attribute::Private(true)),
+        (TemplateAttribute::Sensitive, Attribute::Sensitive(true)),
+        (TemplateAttribute::Extractable, Attribute::Extractable(false)),
+        (TemplateAttribute::Modifiable, Attribute::Modifiable(false)),
+    ];
+    let wanted = all.into_iter().filter(|(name, _)| profile.wants(*name)).map(|(_, attribute)| attribute);
+    naming(object).into_iter().chain(wanted).collect()
+}
+
+/// What every public key is: in the token, not modifiable, there to verify.
+fn public(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
+    let all = [(TemplateAttribute::Token, Attribute::Token(true)), (TemplateAttribute::Modifiable, Attribute::Modifiable(false))];
+    let wanted = all.into_iter().filter(|(name, _)| profile.wants(*name)).map(|(_, attribute)| attribute);
+    naming(object).into_iter().chain(wanted).chain([Attribute::Verify(true)]).collect()
+}
+
+/// A new AES-256 key.
+pub(super) fn aes_256(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
+    let mut template = protected(object, profile);
+    template.extend([Attribute::ValueLen((AES_256_BYTES as u64).into()), Attribute::Encrypt(true), Attribute::Decrypt(true)]);
+    template
+}
+
+/// An AES-256 key of a given value. The caller wipes the value ([`wipe`]).
+pub(super) fn imported_aes_256(object: &NewObject, profile: &Profile, value: &[u8]) -> Vec<Attribute> {
+    let mut template = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)];
+    template.extend(protected(object, profile));
+    template.extend([Attribute::Value(value.to_vec()), Attribute::Encrypt(true), Attribute::Decrypt(true)]);
+    template
+}
+
+/// Wipes key values in a template that was used.
+pub(super) fn wipe(template: &mut [Attribute]) {
+    for attribute in template {
+        if let Attribute::Value(value) = attribute {
+            zeroize::Zeroize::zeroize(value);
+        }
+    }
+}
+
+/// A new pair to sign and verify with.
+pub(super) fn pair(kind: ObjectKind, object: &NewObject, profile: &Profile) -> PairTemplates {
+    let mut templates = PairTemplates { public: public(object, profile), private: protected(object, profile) };
+    templates.private.push(Attribute::Sign(true));
+    if kind == ObjectKind::EcP256 {
+        templates.public.push(Attribute::EcParams(P256_OID.to_vec()));
+    } else {
+        templates.public.extend([Attribute::ModulusBits(RSA_BITS.into()), Attribute::PublicExponent(RSA_EXPONENT.to_vec())]);
+    }
+    templates
+}
+
+/// How a key came into the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Provenance {
+    Generated,
+    Imported,
+}
+
+/// What is read back of every private or secret key.
+pub(super) const READ_BACK: [AttributeType; 6] = [
+    AttributeType::Token,
+    AttributeType::Sensitive,
+    AttributeType::Extractable,
+    AttributeType::AlwaysSensitive,
+    AttributeType::NeverExtractable,
+    AttributeType::Local,
+];
+
+/// Whether what was read back is what was asked for; an attribute that the token doesn't tell is a lie.
+pub(super) fn check_honesty(read: &[Attribute], provenance: Provenance) -> Result<(), HsmError> {
+    let asked: [(&'static str, Attribute, bool); 6] = [
+        ("CKA_TOKEN", Attribute::Token(true), true),
+        ("CKA_SENSITIVE", Attribute::Sensitive(true), true),
+        ("CKA_EXTRACTABLE", Attribute::Extractable(false), true),
+        ("CKA_ALWAYS_SENSITIVE", Attribute::AlwaysSensitive(true), provenance == Provenance::Generated),
+        ("CKA_NEVER_EXTRACTABLE", Attribute::NeverExtractable(true), provenance == Provenance::Generated),
+        ("CKA_LOCAL", Attribute::Local(true), provenance == Provenance::Generated),
+    ];
+    let lie = asked.into_iter().find(|(_, attribute, applies)| *applies && !read.contains(attribute));
+    lie.map_or(Ok(()), |(attribute, ..)| Err(HsmError::Dishonest { attribute }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn honest() -> Vec<Attribute> {
+        vec![
+            Attribute::Token(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::AlwaysSensitive(true),
+            Attribute::NeverExtractable(true),
+            Attribute::Local(true),
+        ]
+    }
+
+    #[test]
+    fn each_attribute_is_checked_and_silence_is_a_lie() {
+        assert!(check_honesty(&honest(), Provenance::Generated).is_ok());
+        for index in 0..honest().len() {
+            let mut silent = honest();
+            silent.remove(index);
+            assert!(check_honesty(&silent, Provenance::Generated).is_err(), "{:?}", honest()[index]);
+        }
+        let extractable: Vec<_> = honest().into_iter().map(|a| if a == Attribute::Extractable(false) { Attribute::Extractable(true) } else { a }).collect();
+        assert!(matches!(check_honesty(&extractable, Provenance::Imported), Err(HsmError::Dishonest { attribute: "CKA_EXTRACTABLE" })));
+    }
+
+    #[test]
+    fn an_imported_key_was_somewhere_else_before() {
+        assert!(check_honesty(&honest()[..3], Provenance::Imported).is_ok());
+        assert!(check_honesty(&honest()[..3], Provenance::Generated).is_err());
+    }
+}
