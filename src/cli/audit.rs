@@ -71,7 +71,8 @@ pub(super) fn run(named: Option<&Path>, arguments: &Arguments) -> Result<(), Fai
 async fn tail(store: &Store, count: u32, follow: bool, as_json: bool) -> Result<(), Failure> {
     let mut newest = store.read::<_, StoreError, _>(move |reader| reader.recent_records(i64::from(count))).await?;
     newest.reverse();
-    let mut seen: HashMap<ChainId, i64> = store.read::<_, StoreError, _>(|reader| reader.chain_heads()).await?.into_iter().map(|head| (head.chain, head.sequence)).collect();
+    let mut seen: HashMap<ChainId, i64> =
+        store.read::<_, StoreError, _>(|reader| reader.chain_heads()).await?.into_iter().map(|head| (head.chain, head.sequence)).collect();
     for record in &newest {
         print(record, as_json)?;
         let last = seen.entry(record.chain).or_insert(record.sequence);
@@ -188,7 +189,8 @@ async fn signers(store: &Store) -> Result<Vec<KeyId>, StoreError> {
 async fn verify(store: &Store, public_key: Option<&Path>, anchor: Option<&Path>) -> Result<(), Failure> {
     let mut expected = Expectations::default();
     if let Some(path) = public_key {
-        let (_, pem) = x509_parser::pem::parse_x509_pem(read_bounded(path)?.as_bytes()).map_err(|_| Failure::new(Exit::Failed, format!("{}: is no PEM file", path.display())))?;
+        let (_, pem) = x509_parser::pem::parse_x509_pem(read_bounded(path)?.as_bytes())
+            .map_err(|_| Failure::new(Exit::Failed, format!("{}: is no PEM file", path.display())))?;
         let point = p256_point(&pem.contents).ok_or_else(|| Failure::new(Exit::Failed, format!("{}: is no EC P-256 public key", path.display())))?.to_vec();
         for signer in signers(store).await? {
             expected.pinned.insert(signer, point.clone());

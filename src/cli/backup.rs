@@ -137,7 +137,8 @@ pub(super) fn restore(named: Option<&Path>, arguments: &RestoreArguments) -> Res
     }
     // The token first: a database without its token is the worse half.
     if manifest.has_token {
-        let tokens = token_directory(&config).ok_or_else(|| Failure::new(Exit::Configuration, "[token] environment: SOFTHSM2_CONF names no token directory"))?;
+        let tokens =
+            token_directory(&config).ok_or_else(|| Failure::new(Exit::Configuration, "[token] environment: SOFTHSM2_CONF names no token directory"))?;
         if tokens.exists() {
             make_empty(&tokens)?;
             fs::remove_dir(&tokens)?;

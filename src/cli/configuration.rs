@@ -40,12 +40,16 @@ pub fn load(named: Option<&Path>, dev: bool) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// Where `hsm-config` is looked for, in order.
+pub fn profile_directories(file: &Path) -> Vec<PathBuf> {
+    let beside = file.parent().map(Path::to_owned).unwrap_or_default();
+    [beside, PathBuf::from(".")].into_iter().chain(PROFILE_PLACES.iter().map(PathBuf::from)).collect()
+}
+
 /// How to reach the token. `file` is the configuration file, beside which profiles may be.
 pub fn token_settings(config: &Config, file: &Path) -> Result<TokenSettings, Failure> {
     let token = &config.token;
-    let beside = file.parent().map(Path::to_owned).unwrap_or_default();
-    let directories: Vec<PathBuf> = [beside, PathBuf::from(".")].into_iter().chain(PROFILE_PLACES.iter().map(PathBuf::from)).collect();
-    let profile = token.profile.locate(&directories).map_err(|places| {
+    let profile = token.profile.locate(&profile_directories(file)).map_err(|places| {
         let places = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
         Failure::new(Exit::Configuration, format!("[token] profile: none of {places} exists"))
     })?;

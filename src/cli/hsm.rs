@@ -55,6 +55,10 @@ fn row(object: &ObjectInfo) -> String {
         None => String::new(),
     };
     let id = object.id.map_or_else(|| "-".to_owned(), |id| id.to_string());
-    let flags = [flag("sensitive", object.sensitive), flag("extractable", object.extractable)].into_iter().filter(|flag| !flag.is_empty()).collect::<Vec<_>>().join(", ");
+    let flags = [flag("sensitive", object.sensitive), flag("extractable", object.extractable)]
+        .into_iter()
+        .filter(|flag| !flag.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ");
     format!("{:<15} {id:<32} {} {flags}", object.class, object.label)
 }

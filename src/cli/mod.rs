@@ -7,6 +7,7 @@ mod backup;
 mod check_config;
 mod client;
 pub mod configuration;
+mod dev;
 pub mod exit;
 mod hsm;
 mod init;

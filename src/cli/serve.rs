@@ -80,8 +80,9 @@ async fn serve(config: &Config, assembly: Assembly) -> Result<bool, Failure> {
     let scheduler = Scheduler::start(&assembly.service, scheduler_settings, assembly.metrics.clone(), background.clone());
     let admin = admin::listen(&config.server.data_dir, admin::Admin::new(&assembly, config), background.clone())?;
     tokio::spawn(Arc::clone(&reloader).watch(CERTIFICATE_WATCH, background.clone()));
+    let (api, console, operations) = (sockets.api.local_addr()?, sockets.console.local_addr()?, sockets.operations.local_addr()?);
     let listening = listen(config, &assembly, sockets, &reloader, &stop, &unready);
-    tracing::info!(api = %config.api.listen, console = %config.console.listen, operations = %config.operations.listen, version = env!("CARGO_PKG_VERSION"), "ready");
+    tracing::info!(%api, %console, %operations, version = env!("CARGO_PKG_VERSION"), "ready");
     wait_for_stop(&reloader).await?;
 
     tracing::info!("stopping: reported unready, no new connections, requests under way are finished");
@@ -176,7 +177,11 @@ fn show_gauges(assembly: &Assembly) {
         let service = assembly.service.clone();
         move || pick(&service.health())
     };
-    metrics.gauge("ready", "1 if the token's canary, the database and the freshness are all right", health(|h| Some(f64::from(u8::from(h.problems.is_empty())))));
+    metrics.gauge(
+        "ready",
+        "1 if the token's canary, the database and the freshness are all right",
+        health(|h| Some(f64::from(u8::from(h.problems.is_empty())))),
+    );
     metrics.gauge("token_ready", "1 if the token's canary succeeds and the breaker is closed", health(|h| Some(f64::from(u8::from(h.token.ready)))));
     metrics.gauge("token_generation", "How often the connection to the token was made", health(|h| whole(h.token.generation)));
     metrics.gauge("token_cached_objects", "Objects with a cached handle", health(|h| whole(h.token.cached_objects as u64)));
@@ -208,7 +213,9 @@ fn show_listener(metrics: &crate::telemetry::Metrics, name: &'static str, counte
     metrics.gauge(names[0], "Connections open now", counter(|c| c.open.load(Ordering::Relaxed)));
     metrics.gauge(names[1], "Connections accepted since the start", counter(|c| c.accepted.load(Ordering::Relaxed)));
     metrics.gauge(names[2], "Connections refused at the limit since the start", counter(|c| c.refused_at_limit.load(Ordering::Relaxed)));
-    metrics.gauge(names[3], "Handshakes that failed since the start", counter(|c| {
-        tls::HandshakeFailure::ALL.into_iter().map(|kind| c.handshake_failures(kind)).sum()
-    }));
+    metrics.gauge(
+        names[3],
+        "Handshakes that failed since the start",
+        counter(|c| tls::HandshakeFailure::ALL.into_iter().map(|kind| c.handshake_failures(kind)).sum()),
+    );
 }

@@ -22,7 +22,8 @@ mod lookup;
 mod mechanisms;
 mod object_lock;
 mod objects;
-pub mod profile;
+pub mod presence;
+mod profile;
 mod public_key;
 pub mod raw;
 mod room;
@@ -40,13 +41,14 @@ use crate::domain::ids::ObjectId;
 pub use errors::HsmError;
 pub use initialise::initialise_token;
 pub use mechanisms::MechanismName;
+pub use presence::token_is_present;
 pub use profile::Profile;
 pub use room::HandOff;
 pub use token::Token;
 
 /// The exit code of a process that can't go on because a call into the PKCS#11 module doesn't return, and that its supervisor
 /// should start again (`EX_TEMPFAIL` of `sysexits.h`).
-pub const HAND_OFF_EXIT_CODE: i32 = 75;
+pub const HAND_OFF_EXIT_CODE: i32 = 70;
 
 /// How to reach the token.
 #[derive(Debug, Clone)]

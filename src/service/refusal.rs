@@ -92,6 +92,7 @@ impl From<HsmError> for Refusal {
             | HsmError::Unavailable { .. }
             | HsmError::Missing(_)
             | HsmError::Ambiguous(_)
+            | HsmError::Exists(_)
             | HsmError::Dishonest { .. }
             | HsmError::Failed { .. }
             | HsmError::Setup(_) => Self::unavailable(error.to_string()),

@@ -248,13 +248,11 @@ pub(super) fn note_rule_uses(db: &mut Db, node: &str, rows: &[RuleUseRow]) -> Qu
         Db::Sqlite(connection) => {
             rows.iter().try_for_each(|row| NoteRuleUse { node, rule: &row.rule, last_access: &row.last_access }.execute(connection).map(drop))
         }
-        Db::Postgresql(connection) => NoteRuleUseArrays {
-            node,
-            rule: &rows.iter().map(|row| row.rule).collect(),
-            last_access: &rows.iter().map(|row| row.last_access).collect(),
+        Db::Postgresql(connection) => {
+            NoteRuleUseArrays { node, rule: &rows.iter().map(|row| row.rule).collect(), last_access: &rows.iter().map(|row| row.last_access).collect() }
+                .execute(connection)
+                .map(drop)
         }
-        .execute(connection)
-        .map(drop),
     }
 }
 
@@ -271,9 +269,9 @@ prepared!(NoteAccessKeyUseArrays on Pg, PgConnection:
 /// Notes when access keys were last shown.
 pub(super) fn note_access_key_uses(db: &mut Db, node: &str, rows: &[AccessKeyUseRow]) -> QueryResult<()> {
     match db {
-        Db::Sqlite(connection) => rows
-            .iter()
-            .try_for_each(|row| NoteAccessKeyUse { node, access_key: &row.access_key, last_access: &row.last_access }.execute(connection).map(drop)),
+        Db::Sqlite(connection) => {
+            rows.iter().try_for_each(|row| NoteAccessKeyUse { node, access_key: &row.access_key, last_access: &row.last_access }.execute(connection).map(drop))
+        }
         Db::Postgresql(connection) => NoteAccessKeyUseArrays {
             node,
             access_key: &rows.iter().map(|row| row.access_key.as_str()).collect(),

@@ -1,4 +1,5 @@
 //! What the tests stand on: tokens, databases, services of their own.
 
+pub(crate) mod installation;
 pub(crate) mod postgres;
 pub(crate) mod softhsm;

@@ -157,7 +157,9 @@ fn template(programs: &Path) -> PathBuf {
         drop(fs::remove_dir_all(&template));
         fs::create_dir(&template).expect("a directory for the template");
         give_to_server_user(&template);
-        run(as_server_user(&programs.join("initdb")).args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"]).arg(&template));
+        run(as_server_user(&programs.join("initdb"))
+            .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
+            .arg(&template));
         fs::write(&ready, "").expect("a mark");
     }
     template
