@@ -17,7 +17,7 @@ mod source_paths;
 mod store;
 #[path = "suite/tls.rs"]
 mod tls;
-#[path = "suite/tour.rs"]
-mod tour;
 #[path = "suite/token.rs"]
 mod token;
+#[path = "suite/tour.rs"]
+mod tour;

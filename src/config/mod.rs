@@ -19,6 +19,7 @@ mod token;
 mod weakness;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use api::Api;
@@ -121,10 +122,12 @@ impl Config {
         if self.api.certificate.is_some() != self.api.key.is_some() {
             document.refuse(Api::NAME, "certificate", "must be set together with key, or neither");
         }
-        if self.api.listen == self.console.listen {
+        // Port 0 is whichever is free.
+        let same = |a: SocketAddr, b: SocketAddr| a == b && a.port() != 0;
+        if same(self.api.listen, self.console.listen) {
             document.refuse(Console::NAME, "listen", "must differ from listen of [api]");
         }
-        if [self.api.listen, self.console.listen].contains(&self.operations.listen) {
+        if [self.api.listen, self.console.listen].into_iter().any(|other| same(other, self.operations.listen)) {
             document.refuse(Operations::NAME, "listen", "must differ from listen of [api] and of [console]");
         }
         let request = self.api.request_timeout;

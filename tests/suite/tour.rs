@@ -39,5 +39,5 @@ fn works_on_sqlite() {
 #[test]
 fn works_on_postgresql() {
     let cluster = Cluster::start();
-    tour(&Installation::with(&[("SKM_DATABASE__URL", &cluster.url())]));
+    tour(&Installation::with(&[("SKM_DATABASE__URL", &cluster.uri())]));
 }

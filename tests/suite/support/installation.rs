@@ -33,11 +33,8 @@ impl Installation {
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let directory = tempfile::Builder::new().prefix("skm-installation-").tempdir_in(place).expect("a directory");
-        let mut installation = Self {
-            directory,
-            overrides: overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            demo: HashMap::new(),
-        };
+        let mut installation =
+            Self { directory, overrides: overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), demo: HashMap::new() };
         for listener in ["API", "CONSOLE", "OPERATIONS"] {
             installation.overrides.push((format!("SKM_{listener}__LISTEN"), "127.0.0.1:0".to_owned()));
         }

@@ -78,6 +78,11 @@ impl Cluster {
         self.connection_string("skm")
     }
 
+    /// The same as a URI, as a configuration has it.
+    pub(crate) fn uri(&self) -> String {
+        format!("postgresql://postgres@/skm?host={}", self.directory.path().display())
+    }
+
     /// A connection beside the database under test.
     pub(crate) fn maintenance(&self) -> PgConnection {
         PgConnection::establish(&self.connection_string("postgres")).expect("a connection")
