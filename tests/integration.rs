@@ -3,6 +3,8 @@
 #[path = "suite/support/mod.rs"]
 mod support;
 
+#[path = "suite/api/mod.rs"]
+mod api;
 #[path = "suite/client.rs"]
 mod client;
 #[path = "suite/config.rs"]
