@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::header::EXPECT;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -125,9 +126,7 @@ async fn handshake(context: &Context, mut socket: Socket, source: SocketAddr) ->
 
 async fn read_proxy_header(context: &Context, socket: &mut Socket, source: SocketAddr) -> io::Result<SocketAddr> {
     match &context.settings.proxy_protocol {
-        ProxyProtocol::From(proxies) if is_trusted(source.ip(), proxies) => {
-            Ok(super::proxy_protocol::read_source(socket).await?.unwrap_or(source))
-        }
+        ProxyProtocol::From(proxies) if is_trusted(source.ip(), proxies) => Ok(super::proxy_protocol::read_source(socket).await?.unwrap_or(source)),
         ProxyProtocol::From(_) | ProxyProtocol::Off => Ok(source),
     }
 }
@@ -174,7 +173,12 @@ fn respond(
     let exchange = activity.request_began();
     let busy = exchange.busy();
     let deadline = Instant::now() + request_timeout;
-    let mut request = request.map(|incoming| RequestBody::new(incoming, deadline, Arc::clone(counters)));
+    // Who expects a "100 Continue" hasn't sent its body.
+    let discards = peer.protocol == Protocol::Http2 && !request.headers().contains_key(EXPECT);
+    let mut request = request.map(|incoming| {
+        let body = RequestBody::new(incoming, deadline, Arc::clone(counters));
+        if discards { body.discarding() } else { body }
+    });
     request.extensions_mut().insert(peer.clone());
     let response = app.clone().call(request);
     async move {

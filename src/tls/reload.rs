@@ -132,7 +132,6 @@ impl Reloader {
 
 fn load(files: &CertFiles, client_roots: &[CertificateDer<'static>], now: Timestamp) -> Result<(ServerConfig, Timestamp), ReloadError> {
     let loaded = files.load(now)?;
-    let config =
-        server_config(loaded.chain, loaded.key, client_roots).map_err(|source| ReloadError::Config { files: files.clone(), source })?;
+    let config = server_config(loaded.chain, loaded.key, client_roots).map_err(|source| ReloadError::Config { files: files.clone(), source })?;
     Ok((config, loaded.not_after))
 }

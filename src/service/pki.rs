@@ -1,1 +1,0 @@
-//! Certificates: the internal CA, whose key is in the token.
