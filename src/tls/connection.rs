@@ -79,17 +79,17 @@ async fn establish(context: &Context, tcp: TcpStream, source: SocketAddr, admiss
     let handshaking = Gauge::new(Arc::clone(&context.counters), |counters| &counters.handshaking);
     let handshake = tokio::select! {
         result = timeout(context.settings.handshake_timeout, handshake(context, Socket::new(tcp), source)) => {
-            result.unwrap_or(Err((HandshakeFailure::TimedOut, None)))
+            result.unwrap_or_else(|_| Err(Failed::quietly(HandshakeFailure::TimedOut)))
         }
-        () = admission.activity.displaced.notified() => Err((HandshakeFailure::Displaced, None)),
+        () = admission.activity.displaced.notified() => Err(Failed::quietly(HandshakeFailure::Displaced)),
     };
     admission.established();
     drop(handshaking);
     match handshake {
         Ok(established) => Some(established),
-        Err((kind, socket)) => {
+        Err(Failed { kind, error, socket }) => {
             context.counters.count_failure(kind);
-            tracing::debug!(%source, failure = kind.as_str(), "a handshake failed");
+            tracing::debug!(%source, failure = kind.as_str(), error = error.map(tracing::field::display), "a handshake failed");
             if let Some(mut socket) = socket {
                 // Gently, so that the peer gets the alert. It may be gone already.
                 let _ = socket.shutdown().await;
@@ -99,15 +99,23 @@ async fn establish(context: &Context, tcp: TcpStream, source: SocketAddr, admiss
     }
 }
 
-type HandshakeError = (HandshakeFailure, Option<Socket>);
+struct Failed {
+    kind: HandshakeFailure,
+    error: Option<io::Error>,
+    /// Where the peer has yet to be told.
+    socket: Option<Socket>,
+}
 
-async fn handshake(context: &Context, mut socket: Socket, source: SocketAddr) -> Result<(Stream, Peer), HandshakeError> {
+impl Failed {
+    const fn quietly(kind: HandshakeFailure) -> Self {
+        Self { kind, error: None, socket: None }
+    }
+}
+
+async fn handshake(context: &Context, mut socket: Socket, source: SocketAddr) -> Result<(Stream, Peer), Failed> {
     let source = match read_proxy_header(context, &mut socket, source).await {
         Ok(source) => source,
-        Err(error) => {
-            tracing::debug!(%source, %error, "a connection was refused");
-            return Err((HandshakeFailure::ProxyHeader, None));
-        }
+        Err(error) => return Err(Failed { kind: HandshakeFailure::ProxyHeader, error: Some(error), socket: None }),
     };
     let Transport::Tls(shared) = &context.transport else {
         return Ok((Stream::Plain(socket), Peer::plain(source)));
@@ -117,10 +125,7 @@ async fn handshake(context: &Context, mut socket: Socket, source: SocketAddr) ->
             let peer = Peer::tls(source, stream.get_ref().1);
             Ok((Stream::Tls(Box::new(stream)), peer))
         }
-        Err((error, socket)) => {
-            tracing::debug!(%source, %error, "a TLS handshake failed");
-            Err((HandshakeFailure::of(&error), Some(socket)))
-        }
+        Err((error, socket)) => Err(Failed { kind: HandshakeFailure::of(&error), error: Some(error), socket: Some(socket) }),
     }
 }
 

@@ -1,4 +1,5 @@
 //! The listener and the certificates: real sockets, real TLS, real clients.
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "what a test stands on fails the test by panicking")]
 
 #[path = "tls/certificates.rs"]
 mod certificates;

@@ -60,3 +60,17 @@ async fn the_plain_listener_serves_and_drains_too() {
     assert_eq!(server.stop().await.cut_off, 0);
     assert_eq!(work.await.expect("no panic"), "waited");
 }
+
+#[tokio::test]
+async fn a_panic_ends_its_own_request_only() {
+    let server = Server::start(OURS.transport(), |_| {}).await;
+    let mut http1_client = http1(server.connect_tls(&OURS.connector(&["http/1.1"], None)).await.expect("a handshake")).await;
+    let (mut http2_client, _) = http2(server.connect_tls(&OURS.connector(&["h2"], None)).await.expect("a handshake")).await;
+    let neighbour = http2_client.send_request(request("/wait?ms=100"));
+    assert!(http1_client.send_request(request("/panic")).await.is_err());
+    assert!(http2_client.clone().send_request(request("/panic")).await.is_err());
+    assert_eq!(neighbour.await.expect("an answer").status(), 200);
+    eventually("the connection of the panic ends", || count(&server.counters.open) == 1).await;
+    assert!(ask_peer(&server, &OURS.connector(&[], None)).await.ends_with("true"));
+    server.stop().await;
+}

@@ -42,8 +42,9 @@ fn issued_certificates_serve_their_purpose_and_no_other() {
         (&OURS.client.certificate.der, "sslclient", "sslserver", "TLS Web Client Authentication"),
         (&OURS.server.certificate.der, "sslserver", "sslclient", "TLS Web Server Authentication"),
     ] {
-        assert_eq!(verify(directory.path(), der, right).0, true, "{}", verify(directory.path(), der, right).1);
-        assert_eq!(verify(directory.path(), der, wrong).0, false);
+        let (ok, said) = verify(directory.path(), der, right);
+        assert!(ok, "{said}");
+        assert!(!verify(directory.path(), der, wrong).0);
         let text = text_of(der);
         for expected in [usage, "CA:FALSE", "Digital Signature", "X509v3 Authority Key Identifier", "X509v3 Subject Key Identifier", "ecdsa-with-SHA256"] {
             assert!(text.contains(expected), "{expected}: {text}");
@@ -54,8 +55,8 @@ fn issued_certificates_serve_their_purpose_and_no_other() {
         assert_eq!(identifier("X509v3 Authority Key Identifier"), of_ca);
     }
     assert!(text_of(&OURS.server.certificate.der).contains("DNS:localhost, IP Address:127.0.0.1"));
-    assert_eq!(verify(directory.path(), &OURS.expired.certificate.der, "sslclient").0, false);
-    assert_eq!(verify(directory.path(), &FOREIGN.client.certificate.der, "sslclient").0, false);
+    assert!(!verify(directory.path(), &OURS.expired.certificate.der, "sslclient").0);
+    assert!(!verify(directory.path(), &FOREIGN.client.certificate.der, "sslclient").0);
 }
 
 #[test]
@@ -253,7 +254,6 @@ fn the_tokens_failure_is_told_and_a_wrong_key_noticed() {
 #[test]
 fn signatures_of_all_shapes_verify() {
     // r and s begin with a zero byte once in 128 signatures, and with a high bit every other time.
-    let directory = tempfile::tempdir().expect("a directory");
     let before = OURS.key.signatures.load(std::sync::atomic::Ordering::Relaxed);
     for _ in 0..40 {
         let issued = OURS.ca.issue_client("x", 1, now()).expect("a certificate");
@@ -262,7 +262,6 @@ fn signatures_of_all_shapes_verify() {
         parsed.verify_signature(Some(ca.public_key())).expect("a signature");
     }
     assert!(OURS.key.signatures.load(std::sync::atomic::Ordering::Relaxed) >= before + 40, "the key signs, nothing else");
-    drop(directory);
 }
 
 const PASSWORD: &str = "correct horse ~ battery!";

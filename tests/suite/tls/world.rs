@@ -60,37 +60,28 @@ pub(super) fn openssl(arguments: &[&str], input: &[u8]) -> String {
 
 /// A CA key in a file, which OpenSSL signs with: like a token, it gets a digest and answers r and s.
 pub(super) struct FileKey {
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
+    path: String,
     pub(super) signatures: AtomicU64,
 }
 
 impl FileKey {
     pub(super) fn make() -> Self {
-        let key = Self { directory: tempfile::tempdir().expect("a directory"), signatures: AtomicU64::new(0) };
-        openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key.path()], &[]);
-        key
-    }
-
-    pub(super) fn path(&self) -> &str {
-        static NAMES: parking_lot::Mutex<Vec<&'static str>> = parking_lot::Mutex::new(Vec::new());
-        let path = self.directory.path().join("ca.key").to_str().expect("a path").to_owned();
-        let mut names = NAMES.lock();
-        if let Some(known) = names.iter().find(|known| **known == path) {
-            return known;
-        }
-        names.push(Box::leak(path.into_boxed_str()));
-        names.last().expect("just pushed")
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("ca.key").to_str().expect("a path").to_owned();
+        openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &path], &[]);
+        Self { _directory: directory, path, signatures: AtomicU64::new(0) }
     }
 
     pub(super) fn spki(&self) -> Vec<u8> {
-        run("openssl", &["pkey", "-in", self.path(), "-pubout", "-outform", "DER"], &[])
+        run("openssl", &["pkey", "-in", &self.path, "-pubout", "-outform", "DER"], &[])
     }
 }
 
 impl DigestSigner for FileKey {
     fn sign_digest(&self, digest: [u8; 32]) -> Result<[u8; 64], HsmError> {
         self.signatures.fetch_add(1, Ordering::Relaxed);
-        let der = run("openssl", &["pkeyutl", "-sign", "-inkey", self.path(), "-pkeyopt", "digest:sha256"], &digest);
+        let der = run("openssl", &["pkeyutl", "-sign", "-inkey", &self.path, "-pkeyopt", "digest:sha256"], &digest);
         let mut rest = der.get(2..).expect("a sequence");
         let mut signature = [0; 64];
         for half in signature.chunks_mut(32) {
@@ -231,6 +222,7 @@ fn app() -> Router {
         .route("/echo", any(echo))
         .route("/bytes", any(|body: axum::body::Bytes| async move { body.len().to_string() }))
         .route("/big", get(|Query(size): Query<Size>| async move { vec![b'x'; size.bytes] }))
+        .route("/panic", get(panics))
         .route("/ignore", any(|| async { StatusCode::PAYLOAD_TOO_LARGE }))
 }
 
@@ -238,6 +230,10 @@ async fn peer(axum::Extension(peer): axum::Extension<Peer>) -> String {
     let fingerprint = peer.certificate.as_ref().map_or_else(|| "none".to_owned(), |certificate| certificate.fingerprint.to_string());
     let not_after = peer.certificate.as_ref().map_or(0, |certificate| certificate.not_after.seconds());
     format!("{} {} {fingerprint} {not_after} {} {}", peer.address, peer.port, peer.protocol, peer.secure)
+}
+
+async fn panics() -> &'static str {
+    panic!("a handler that panics, on purpose")
 }
 
 #[derive(serde::Deserialize)]
