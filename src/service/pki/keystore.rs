@@ -25,6 +25,7 @@ pub fn check_password(password: &SecretText) -> Result<(), Invalid> {
 
 /// A keystore with the key, its certificate and the CA certificates (DER) above it, encrypted with AES-256 under a key that
 /// PBKDF2 with HMAC-SHA-256 derives from the password: for OpenSSL 3, Java 17 and what is newer. It takes some 50 ms.
+/// (`p12_keystore` doesn't wipe its own copy of the key.)
 pub fn pkcs12(pair: &IssuedKeyPair, ca_chain: &[&[u8]], password: &SecretText, friendly_name: &str) -> Result<SecretBytes, PkiError> {
     check_password(password)?;
     let key = PrivateKey::from_der(pair.key.expose()).map_err(encoding)?;
