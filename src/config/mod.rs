@@ -121,6 +121,9 @@ impl Config {
         if self.api.certificate.is_some() != self.api.key.is_some() {
             document.refuse(Api::NAME, "certificate", "must be set together with key, or neither");
         }
+        if self.api.proxy_protocol && self.api.trusted_proxies.is_empty() {
+            document.refuse(Api::NAME, "proxy_protocol", "needs trusted_proxies");
+        }
         if self.api.listen == self.console.listen {
             document.refuse(Console::NAME, "listen", "must differ from listen of [api]");
         }
