@@ -134,7 +134,7 @@ fn listener_settings(config: &Config) -> ListenerSettings {
         idle_timeout: config.api.idle_timeout,
         request_timeout: config.api.request_timeout,
         max_header_bytes: u32::try_from(config.api.header_limit.0).unwrap_or(u32::MAX),
-        proxy_protocol: ProxyProtocol::Off,
+        proxy_protocol: if config.api.proxy_protocol { ProxyProtocol::From(config.api.trusted_proxies.clone()) } else { ProxyProtocol::Off },
         ..ListenerSettings::default()
     }
 }
