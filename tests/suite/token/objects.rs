@@ -166,7 +166,14 @@ fn keys_of_another_process_are_found_once_and_gone_ones_are_missing() {
             let payload = token.encrypt(id(1), Vec::new(), secret("x")).await.expect("encrypted");
             in_another_process(hsm, "+2 +3 -1");
             // First used by many at once: one search, no false error.
-            let uses: Vec<_> = (0..32).map(|_| tokio::spawn({ let token = token.clone(); async move { token.encrypt(id(2), Vec::new(), secret("x")).await } })).collect();
+            let uses: Vec<_> = (0..32)
+                .map(|_| {
+                    tokio::spawn({
+                        let token = token.clone();
+                        async move { token.encrypt(id(2), Vec::new(), secret("x")).await }
+                    })
+                })
+                .collect();
             for used in uses {
                 used.await.expect("a task").expect("encrypted");
             }
