@@ -5,7 +5,7 @@
 //! the variable set.
 
 use std::any::type_name_of_val;
-use std::io::Read as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -55,6 +55,11 @@ impl SoftHsm {
         let text = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", hsm.tokens().display());
         std::fs::write(hsm.configuration(), text).expect("softhsm2.conf");
         hsm
+    }
+
+    /// The token of another process, by its configuration file.
+    pub(crate) fn of_configuration(configuration: &Path) -> Self {
+        Self { path: configuration.parent().expect("a directory").to_owned(), _directory: None }
     }
 
     /// Its configuration file.
@@ -122,6 +127,35 @@ impl SoftHsm {
     }
 }
 
+/// While it lives, calls into SoftHSM2 that read the token's generation number hang, as they do with a network token that is
+/// gone: the number's file is a FIFO that nobody writes to.
+#[derive(Debug)]
+pub(crate) struct Hang {
+    file: PathBuf,
+    real: PathBuf,
+    /// A reader's `open` succeeds and its `read` waits; it ends when this is closed.
+    _writer: File,
+}
+
+impl Hang {
+    pub(crate) fn begin(hsm: &SoftHsm) -> Self {
+        let file = hsm.token().join("generation");
+        let (real, fifo) = (hsm.path().join("generation.real"), hsm.path().join("generation.fifo"));
+        std::fs::copy(&file, &real).expect("a copy");
+        let made = Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
+        assert!(made.success(), "mkfifo: {made}");
+        let writer = File::options().read(true).write(true).open(&fifo).expect("the FIFO");
+        std::fs::rename(&fifo, &file).expect("in its place");
+        Self { file, real, _writer: writer }
+    }
+}
+
+impl Drop for Hang {
+    fn drop(&mut self) {
+        std::fs::rename(&self.real, &self.file).expect("back in its place");
+    }
+}
+
 /// Runs `body` with a new token, in a process of its own. Call it directly from the test function: its name is taken from
 /// the closure's.
 pub(crate) fn with_token(body: impl FnOnce(&SoftHsm)) {
@@ -151,17 +185,18 @@ fn test_name<F>(body: &F) -> String {
 /// Starts this program again, with the one test and the token's environment; its failure is this test's.
 fn run_alone(hsm: &SoftHsm, test: &str) {
     let program = std::env::current_exe().expect("this program");
+    let log = hsm.path().join("output");
+    let file = File::create(&log).expect("a file for its output");
     let mut child = hsm
         .command(program)
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(DIRECTORY, hsm.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stdout(file.try_clone().expect("the same file"))
+        .stderr(file)
         .spawn()
         .expect("a child");
-    let mut output = String::new();
     let ended = wait(&mut child);
-    child.stdout.take().expect("its output").read_to_string(&mut output).expect("UTF-8");
+    let output = std::fs::read_to_string(log).expect("UTF-8");
     assert!(ended, "{test} took longer than {TEST_LIMIT:?} with its token\n{output}");
     let status = child.wait().expect("its status");
     assert!(status.success(), "{test} failed with its token: {status}\n{output}");
