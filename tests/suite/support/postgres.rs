@@ -78,8 +78,12 @@ impl Cluster {
         self.connection_string("skm")
     }
 
-    /// A connection beside the database under test.
-    pub(crate) fn maintenance(&self) -> PgConnection {
+    /// A connection to the database `skm`.
+    pub(crate) fn connection(&self) -> PgConnection {
+        PgConnection::establish(&self.url()).expect("a connection")
+    }
+
+    fn maintenance(&self) -> PgConnection {
         PgConnection::establish(&self.connection_string("postgres")).expect("a connection")
     }
 
