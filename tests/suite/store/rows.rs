@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Every function of a unit of reading and of changing.
 
 use std::net::IpAddr;
@@ -513,4 +510,3 @@ async fn checkpoints(place: &mut Place) {
     assert_eq!(page.iter().map(|checkpoint| (checkpoint.number, checkpoint.heads.len())).collect::<Vec<_>>(), [(2, 3), (3, 3)]);
     assert_eq!(page[0].digest, page[1].previous);
 }
->>>>>>> store

@@ -78,22 +78,17 @@ impl Cluster {
         self.connection_string("skm")
     }
 
-<<<<<<< HEAD
     /// The same as a URI, as a configuration has it.
     pub(crate) fn uri(&self) -> String {
         format!("postgresql://postgres@/skm?host={}", self.directory.path().display())
     }
 
-    /// A connection beside the database under test.
-    pub(crate) fn maintenance(&self) -> PgConnection {
-=======
     /// A connection to the database `skm`.
     pub(crate) fn connection(&self) -> PgConnection {
         PgConnection::establish(&self.url()).expect("a connection")
     }
 
     fn maintenance(&self) -> PgConnection {
->>>>>>> store
         PgConnection::establish(&self.connection_string("postgres")).expect("a connection")
     }
 
