@@ -86,9 +86,8 @@ fn the_schemas_are_the_same() {
     assert!(of_sqlite.len() > 12, "{of_sqlite:?}");
     assert_eq!(of_sqlite, by_name(sql_query(postgresql_indexes).load(&mut post).expect("indexes")));
 
-    let sqlite_keys = "SELECT m.name AS name, group_concat(c.name, ' ') AS sql FROM sqlite_master m JOIN (SELECT t.name AS of_table, i.name, i.pk
-         FROM sqlite_master t JOIN pragma_table_info(t.name) i WHERE i.pk > 0 ORDER BY t.name, i.pk) c ON c.of_table = m.name
-         WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' GROUP BY m.name";
+    let sqlite_keys = "SELECT m.name AS name, group_concat(c.name, ' ' ORDER BY c.pk) AS sql FROM sqlite_master m JOIN pragma_table_info(m.name) c
+         WHERE c.pk > 0 AND m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' GROUP BY m.name";
     let postgresql_keys = "SELECT t.relname::text AS name, string_agg(a.attname::text, ' ' ORDER BY array_position(i.indkey::int[], a.attnum::int)) AS sql
          FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (i.indkey)
          WHERE i.indisprimary AND t.relnamespace = 'public'::regnamespace AND t.relname NOT LIKE '\\_\\_%' GROUP BY t.relname";

@@ -205,11 +205,20 @@ async fn fails_and_recovers(place: &Place, break_it: &str, mend: &str) {
 
 /// The last statements of a batch fail: those that its changes don't see.
 async fn what_is_written_last_failing_undoes_everything(place: &mut Place) {
-    // The probe that tells when it works again must fail as well.
-    let both = |from: &str, to: &str, seq_from: &str, seq_to: &str| format!("ALTER TABLE {from} RENAME TO {to}; ALTER TABLE {seq_from} RENAME TO {seq_to};");
-    let broken = both("audit_records", "away", "change_seq", "away_too");
-    let mended = both("away", "audit_records", "away_too", "change_seq");
-    fails_and_recovers(place, &broken, &mended).await;
+    let (break_it, mend) = match place {
+        Place::Sqlite(_) => (
+            "CREATE TRIGGER trap_of_records BEFORE INSERT ON audit_records BEGIN SELECT RAISE(ABORT, 'refused'); END;
+             CREATE TRIGGER trap_of_probes BEFORE UPDATE ON change_seq BEGIN SELECT RAISE(ABORT, 'refused'); END;",
+            "DROP TRIGGER trap_of_records; DROP TRIGGER trap_of_probes;",
+        ),
+        Place::Postgresql(_) => (
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+             CREATE TRIGGER trap_of_records BEFORE INSERT ON audit_records FOR EACH ROW EXECUTE FUNCTION refuse();
+             CREATE TRIGGER trap_of_probes BEFORE UPDATE ON change_seq FOR EACH ROW EXECUTE FUNCTION refuse();",
+            "DROP TRIGGER trap_of_records ON audit_records; DROP TRIGGER trap_of_probes ON change_seq; DROP FUNCTION refuse;",
+        ),
+    };
+    fails_and_recovers(place, break_it, mend).await;
 }
 
 /// `COMMIT` itself fails.
