@@ -1,5 +1,7 @@
 //! The token room, against a real SoftHSM2.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the tests' own tools fail loudly")]
+
 #[path = "token/crypto.rs"]
 mod crypto;
 #[path = "token/faults.rs"]

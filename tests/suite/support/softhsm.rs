@@ -4,6 +4,8 @@
 //! uses a token in its own process runs in a child: [`with_token`] starts the test program again with this one test and
 //! the variable set.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "what the tests stand on fails loudly")]
+
 use std::any::type_name_of_val;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -113,7 +115,8 @@ impl SoftHsm {
     /// A program that uses this token.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.env(CONFIGURATION, self.configuration());
+        let (name, value) = self.environment();
+        command.env(name, value);
         command
     }
 

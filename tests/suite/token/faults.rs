@@ -74,7 +74,7 @@ fn away_and_back(hsm: &SoftHsm, place: &std::path::Path, canary: bool) {
             assert!(!problem.is_empty());
             std::fs::rename(&away, place).expect("put back");
             let took = within(Duration::from_secs(5), async || token.encrypt(id(1), AAD.to_vec(), secret("x")).await.is_ok()).await;
-            println!("back after {took:?}; it said: {problem}");
+            assert!(took < Duration::from_secs(3), "{took:?}, though it is tried each second; it said: {problem}");
             let health = token.health();
             assert!(health.ready && health.generation == round && health.problem.is_none(), "{health:?}");
             assert_eq!(health.cached_objects, 2);
@@ -275,15 +275,7 @@ fn a_token_that_hangs_for_good_hands_the_process_off() {
             assert!(!token.shut_down(Duration::from_millis(300)), "a worker is out");
         });
         assert_eq!(told.lock().len(), 1, "{:?}", told.lock());
-        // The module can't be left in good order.
-        std::process::exit(exit_as_passed());
     });
-}
-
-/// The test's own child must look like a test that passed.
-fn exit_as_passed() -> i32 {
-    println!("test result: ok. 1 passed");
-    0
 }
 
 #[test]
