@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::assembly::{self, Assembly};
 use super::exit::{Exit, Failure};
 use super::lock::DataDirectoryLock;
-use super::{admin, configuration, server_certificate, welcome};
+use super::server_certificate::{self, ServerCertificates};
+use super::{admin, configuration, welcome};
 use crate::config::Config;
 use crate::scheduler::{Scheduler, SchedulerSettings};
-use crate::tls::{DrainReport, ListenerCounters, ListenerSettings, ProxyProtocol, Reloader, Transport};
+use crate::tls::{DrainReport, ListenerCounters, ListenerSettings, ProxyProtocol, Transport};
 use crate::{api, console, tls};
 
 /// `skm serve`
@@ -70,7 +71,7 @@ async fn serve(config: &Config, welcome: Option<&Path>, assembly: Assembly) -> R
         operations: bind("operations", config.operations.listen).await?,
     };
     assembly.service.begin().await?;
-    let reloader = Arc::new(server_certificate::open(config, &assembly).await?);
+    let certificates = server_certificate::open(config, &assembly).await?;
     let (stop, unready, background) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     show_gauges(&assembly);
     let scheduler_settings = SchedulerSettings {
@@ -79,14 +80,16 @@ async fn serve(config: &Config, welcome: Option<&Path>, assembly: Assembly) -> R
     };
     let scheduler = Scheduler::start(&assembly.service, scheduler_settings, assembly.metrics.clone(), background.clone());
     let admin = admin::listen(&config.server.data_dir, admin::Admin::new(&assembly, config), background.clone())?;
-    tokio::spawn(Arc::clone(&reloader).watch(CERTIFICATE_WATCH, background.clone()));
+    for reloader in [&certificates.api, &certificates.console] {
+        tokio::spawn(Arc::clone(reloader).watch(CERTIFICATE_WATCH, background.clone()));
+    }
     let (api, console, operations) = (sockets.api.local_addr()?, sockets.console.local_addr()?, sockets.operations.local_addr()?);
-    let listening = listen(config, &assembly, sockets, &reloader, &stop, &unready);
+    let listening = listen(config, &assembly, sockets, &certificates, &stop, &unready);
     tracing::info!(%api, %console, %operations, version = env!("CARGO_PKG_VERSION"), "ready");
     if let Some(file) = welcome {
         welcome::say(file, api, console, operations)?;
     }
-    wait_for_stop(&reloader).await?;
+    wait_for_stop(&certificates).await?;
 
     tracing::info!("stopping: reported unready, no new connections, requests under way are finished");
     unready.cancel();
@@ -111,7 +114,7 @@ async fn serve(config: &Config, welcome: Option<&Path>, assembly: Assembly) -> R
 }
 
 /// Waits for SIGTERM or SIGINT; SIGHUP reloads the certificate.
-async fn wait_for_stop(reloader: &Arc<Reloader>) -> Result<(), Failure> {
+async fn wait_for_stop(certificates: &ServerCertificates) -> Result<(), Failure> {
     let (mut term, mut interrupt, mut hangup): (Signal, Signal, Signal) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
     loop {
@@ -119,8 +122,8 @@ async fn wait_for_stop(reloader: &Arc<Reloader>) -> Result<(), Failure> {
             _ = term.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => {
-                let reloader = Arc::clone(reloader);
-                match tokio::task::spawn_blocking(move || reloader.reload()).await {
+                let certificates = certificates.clone();
+                match tokio::task::spawn_blocking(move || certificates.reload()).await {
                     Ok(Ok(())) => tracing::info!("the server certificate was reloaded"),
                     Ok(Err(error)) => tracing::error!(%error, "the server certificate was not reloaded; the one in use stays"),
                     Err(error) => tracing::error!(%error, "reloading the server certificate failed"),
@@ -146,7 +149,7 @@ fn listen(
     config: &Config,
     assembly: &Assembly,
     sockets: Sockets,
-    reloader: &Reloader,
+    certificates: &ServerCertificates,
     stop: &CancellationToken,
     unready: &CancellationToken,
 ) -> Vec<Listening> {
@@ -159,7 +162,6 @@ fn listen(
     };
     let api = api::router(api::Api::new(assembly.service.clone(), api_settings));
     let operations = api::operations::router(assembly.service.clone(), assembly.metrics.clone(), unready.clone());
-    let tls = Transport::Tls(reloader.shared());
     let start = |name: &'static str, socket, transport, app| {
         let counters = Arc::new(ListenerCounters::default());
         show_listener(&assembly.metrics, name, &counters);
@@ -167,8 +169,8 @@ fn listen(
         Listening { name, task }
     };
     vec![
-        start("api", sockets.api, tls.clone(), api),
-        start("console", sockets.console, tls, console::router()),
+        start("api", sockets.api, Transport::Tls(certificates.api.shared()), api),
+        start("console", sockets.console, Transport::Tls(certificates.console.shared()), console::router()),
         start("operations", sockets.operations, Transport::Plain, operations),
     ]
 }
