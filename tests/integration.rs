@@ -1,4 +1,11 @@
 //! All integration tests, in one program: they talk to a real token, real databases and real TLS.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on fails; clippy.toml exempts only functions marked #[test], not what they share"
+)]
 
 #[path = "suite/support/mod.rs"]
 mod support;

@@ -11,7 +11,7 @@ use crate::config::{Config, read_secret_file};
 use crate::domain::account::{Role, TokenLife};
 use crate::domain::secret::{SecretBytes, SecretText};
 use crate::hsm::{initialise_token, token_is_present};
-use crate::service::Operator;
+use crate::service::{Operator, Refusal};
 use crate::store::Store;
 
 /// `skm init`
@@ -138,8 +138,12 @@ pub(super) fn operator() -> Operator {
 async fn initialise(assembly: &Assembly, config: &Config, arguments: &Arguments, password: SecretText) -> Result<(), Failure> {
     let (service, operator) = (&assembly.service, operator());
     service.initialise(operator.uid, CA_NAME).await?;
-    service.create_account(operator, &arguments.admin, password, true).await?;
-    output::line(&format!("made the account {}, whose password must be changed at the first sign-in", arguments.admin))?;
+    match service.create_account(operator, &arguments.admin, password, true).await {
+        Ok(()) => output::line(&format!("made the account {}, whose password must be changed at the first sign-in", arguments.admin))?,
+        // An earlier run made it and did not come to its end.
+        Err(Refusal::Exists { .. }) => output::line(&format!("the account {} is there already, with the password it was made with", arguments.admin))?,
+        Err(refusal) => return Err(refusal.into()),
+    }
     if let Some(name) = &arguments.project {
         let (project, appkey) = service.create_project(operator, name).await?;
         for role in [Role::Admin, Role::ApiAdmin] {

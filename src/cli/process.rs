@@ -25,6 +25,8 @@ pub fn with_environment(variables: &BTreeMap<String, String>) -> io::Result<()> 
     }
     let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_else(|| "skm".into());
-    // /proc/self/exe is this very program even when its file has been replaced meanwhile.
-    Err(Command::new("/proc/self/exe").arg0(name).args(arguments).envs(variables).exec())
+    // /proc/self/exe is this very program even when its file was replaced meanwhile; while it wasn't, its path makes a name that
+    // operators know in a process list.
+    let program = env::current_exe().ok().filter(|path| path.is_file()).unwrap_or_else(|| "/proc/self/exe".into());
+    Err(Command::new(program).arg0(name).args(arguments).envs(variables).exec())
 }

@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::assembly::{self, Assembly};
 use super::exit::{Exit, Failure};
 use super::lock::DataDirectoryLock;
-use super::{admin, configuration, server_certificate};
+use super::server_certificate::{self, ServerCertificates};
+use super::{admin, configuration, welcome};
 use crate::config::Config;
 use crate::scheduler::{Scheduler, SchedulerSettings};
-use crate::tls::{DrainReport, ListenerCounters, ListenerSettings, ProxyProtocol, Reloader, Transport};
+use crate::tls::{DrainReport, ListenerCounters, ListenerSettings, ProxyProtocol, Transport};
 use crate::{api, console, tls};
 
 /// `skm serve`
@@ -38,7 +39,7 @@ pub(super) fn run(named: Option<&Path>, arguments: &Arguments) -> Result<(), Fai
     configuration::start_log(&config.log)?;
     let lock = DataDirectoryLock::take(&config.server.data_dir).map_err(|error| Failure::new(Exit::Locked, error.to_string()))?;
     let assembly = assembly::assemble(&config, &file)?;
-    let ended = assembly::runtime()?.block_on(serve(&config, assembly));
+    let ended = assembly::runtime()?.block_on(serve(&config, arguments.dev.then_some(file.as_path()), assembly));
     if ended.as_ref().is_ok_and(|in_order| !in_order) {
         tracing::error!("a worker did not come back: the process ends without finalizing the token's module");
         drop(lock);
@@ -63,14 +64,14 @@ async fn bind(name: &str, address: std::net::SocketAddr) -> Result<TcpListener, 
     TcpListener::bind(address).await.map_err(|error| Failure::new(Exit::Failed, format!("[{name}] listen {address}: {error}")))
 }
 
-async fn serve(config: &Config, assembly: Assembly) -> Result<bool, Failure> {
+async fn serve(config: &Config, welcome: Option<&Path>, assembly: Assembly) -> Result<bool, Failure> {
     let sockets = Sockets {
         api: bind("api", config.api.listen).await?,
         console: bind("console", config.console.listen).await?,
         operations: bind("operations", config.operations.listen).await?,
     };
     assembly.service.begin().await?;
-    let reloader = Arc::new(server_certificate::open(config, &assembly).await?);
+    let certificates = server_certificate::open(config, &assembly).await?;
     let (stop, unready, background) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     show_gauges(&assembly);
     let scheduler_settings = SchedulerSettings {
@@ -79,11 +80,16 @@ async fn serve(config: &Config, assembly: Assembly) -> Result<bool, Failure> {
     };
     let scheduler = Scheduler::start(&assembly.service, scheduler_settings, assembly.metrics.clone(), background.clone());
     let admin = admin::listen(&config.server.data_dir, admin::Admin::new(&assembly, config), background.clone())?;
-    tokio::spawn(Arc::clone(&reloader).watch(CERTIFICATE_WATCH, background.clone()));
+    for reloader in [&certificates.api, &certificates.console] {
+        tokio::spawn(Arc::clone(reloader).watch(CERTIFICATE_WATCH, background.clone()));
+    }
     let (api, console, operations) = (sockets.api.local_addr()?, sockets.console.local_addr()?, sockets.operations.local_addr()?);
-    let listening = listen(config, &assembly, sockets, &reloader, &stop, &unready);
+    let listening = listen(config, &assembly, sockets, &certificates, &stop, &unready);
     tracing::info!(%api, %console, %operations, version = env!("CARGO_PKG_VERSION"), "ready");
-    wait_for_stop(&reloader).await?;
+    if let Some(file) = welcome {
+        welcome::say(file, api, console, operations)?;
+    }
+    wait_for_stop(&certificates).await?;
 
     tracing::info!("stopping: reported unready, no new connections, requests under way are finished");
     unready.cancel();
@@ -108,7 +114,7 @@ async fn serve(config: &Config, assembly: Assembly) -> Result<bool, Failure> {
 }
 
 /// Waits for SIGTERM or SIGINT; SIGHUP reloads the certificate.
-async fn wait_for_stop(reloader: &Arc<Reloader>) -> Result<(), Failure> {
+async fn wait_for_stop(certificates: &ServerCertificates) -> Result<(), Failure> {
     let (mut term, mut interrupt, mut hangup): (Signal, Signal, Signal) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
     loop {
@@ -116,8 +122,8 @@ async fn wait_for_stop(reloader: &Arc<Reloader>) -> Result<(), Failure> {
             _ = term.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => {
-                let reloader = Arc::clone(reloader);
-                match tokio::task::spawn_blocking(move || reloader.reload()).await {
+                let certificates = certificates.clone();
+                match tokio::task::spawn_blocking(move || certificates.reload()).await {
                     Ok(Ok(())) => tracing::info!("the server certificate was reloaded"),
                     Ok(Err(error)) => tracing::error!(%error, "the server certificate was not reloaded; the one in use stays"),
                     Err(error) => tracing::error!(%error, "reloading the server certificate failed"),
@@ -134,7 +140,7 @@ fn listener_settings(config: &Config) -> ListenerSettings {
         idle_timeout: config.api.idle_timeout,
         request_timeout: config.api.request_timeout,
         max_header_bytes: u32::try_from(config.api.header_limit.0).unwrap_or(u32::MAX),
-        proxy_protocol: ProxyProtocol::Off,
+        proxy_protocol: if config.api.proxy_protocol { ProxyProtocol::From(config.api.trusted_proxies.clone()) } else { ProxyProtocol::Off },
         ..ListenerSettings::default()
     }
 }
@@ -143,7 +149,7 @@ fn listen(
     config: &Config,
     assembly: &Assembly,
     sockets: Sockets,
-    reloader: &Reloader,
+    certificates: &ServerCertificates,
     stop: &CancellationToken,
     unready: &CancellationToken,
 ) -> Vec<Listening> {
@@ -152,11 +158,10 @@ fn listen(
         zone: config.server.timezone,
         always_http_200: config.server.always_http_200,
         request_timeout: config.api.request_timeout,
-        body_limit: usize::try_from(config.api.body_limit.0).unwrap_or(usize::MAX),
+        body_limit: config.api.body_limit.0,
     };
     let api = api::router(api::Api::new(assembly.service.clone(), api_settings));
     let operations = api::operations::router(assembly.service.clone(), assembly.metrics.clone(), unready.clone());
-    let tls = Transport::Tls(reloader.shared());
     let start = |name: &'static str, socket, transport, app| {
         let counters = Arc::new(ListenerCounters::default());
         show_listener(&assembly.metrics, name, &counters);
@@ -164,8 +169,8 @@ fn listen(
         Listening { name, task }
     };
     vec![
-        start("api", sockets.api, tls.clone(), api),
-        start("console", sockets.console, tls, console::router()),
+        start("api", sockets.api, Transport::Tls(certificates.api.shared()), api),
+        start("console", sockets.console, Transport::Tls(certificates.console.shared()), console::router()),
         start("operations", sockets.operations, Transport::Plain, operations),
     ]
 }

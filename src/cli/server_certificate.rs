@@ -5,27 +5,44 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::assembly::Assembly;
 use super::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::service::pki::{certificate_pem, private_key_pem};
-use crate::tls::{CertFiles, Reloader};
+use crate::tls::{CertFiles, ReloadError, Reloader};
 
 /// A certificate of the internal CA is renewed at a start within this time of its end.
 const RENEWED_BEFORE_END: Duration = Duration::from_secs(30 * 86_400);
 
 /// Loads the server's certificate; issues one where none is configured and none is there, or the one there ends soon or names
 /// other hosts.
-pub(super) async fn open(config: &Config, assembly: &Assembly) -> Result<Reloader, Failure> {
+pub(super) async fn open(config: &Config, assembly: &Assembly) -> Result<ServerCertificates, Failure> {
     let client_ca = assembly.service.ca_certificate()?;
     publish_ca(&config.server.data_dir, &client_ca)?;
     let files = match (&config.api.certificate, &config.api.key) {
         (Some(certificate), Some(key)) => CertFiles { certificate: certificate.clone(), key: key.clone() },
         _ => issued(config, assembly).await?,
     };
-    Reloader::open(files, vec![client_ca.into()], assembly.clock.clone()).map_err(|error| Failure::new(Exit::Configuration, error.to_string()))
+    let load = |roots| Reloader::open(files.clone(), roots, assembly.clock.clone()).map_err(|error| Failure::new(Exit::Configuration, error.to_string()));
+    Ok(ServerCertificates { api: Arc::new(load(vec![client_ca.into()])?), console: Arc::new(load(Vec::new())?) })
+}
+
+/// The one certificate, for two listeners: the API asks its clients for theirs, the console doesn't, or browsers would.
+#[derive(Debug, Clone)]
+pub(super) struct ServerCertificates {
+    pub(super) api: Arc<Reloader>,
+    pub(super) console: Arc<Reloader>,
+}
+
+impl ServerCertificates {
+    /// Loads the files again for both.
+    pub(super) fn reload(&self) -> Result<(), ReloadError> {
+        self.api.reload()?;
+        self.console.reload()
+    }
 }
 
 /// Where clients of this installation find the CA's certificate.

@@ -22,6 +22,8 @@ section! {
         key: Option<PathBuf> = None;
         /// Proxies whose `X-Forwarded-For` is believed.
         trusted_proxies: Vec<IpNet> = Vec::new();
+        /// Whether the trusted proxies put a PROXY protocol header (version 1 or 2) before each connection. Nobody else may.
+        proxy_protocol: bool = false;
         /// The largest request body.
         body_limit: ByteSize = ByteSize(256 * 1024), within(ByteSize(64 * 1024)..=ByteSize(16 << 20));
         /// The largest request head.

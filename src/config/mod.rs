@@ -122,6 +122,9 @@ impl Config {
         if self.api.certificate.is_some() != self.api.key.is_some() {
             document.refuse(Api::NAME, "certificate", "must be set together with key, or neither");
         }
+        if self.api.proxy_protocol && self.api.trusted_proxies.is_empty() {
+            document.refuse(Api::NAME, "proxy_protocol", "needs trusted_proxies");
+        }
         // Port 0 is whichever is free.
         let same = |a: SocketAddr, b: SocketAddr| a == b && a.port() != 0;
         if same(self.api.listen, self.console.listen) {

@@ -16,9 +16,9 @@ section! {
         /// The PKCS#11 module, where it is not in one of the profile's places.
         module: Option<PathBuf> = None;
         /// The token's label.
-        label: String = "skm".to_owned(), label;
+        label: String = "skm".to_owned(), |label: &String| at_most(32, label);
         /// The token's serial number, if several have that label.
-        serial: Option<String> = None, serial;
+        serial: Option<String> = None, |serial: &Option<String>| at_most(16, serial.as_deref().unwrap_or_default());
         /// Where the user PIN comes from.
         pin: PinSource = PinSource::Prompt;
         /// Threads for fast operations; each has a session.
@@ -86,12 +86,8 @@ impl FromText for ProfileRef {
 }
 
 /// PKCS#11 v3.0, 3.2 (`CK_TOKEN_INFO`): a label has 32 bytes, a serial number 16.
-fn label(label: &String) -> Result<(), String> {
-    if label.len() <= 32 { Ok(()) } else { Err("must be at most 32 bytes long".to_owned()) }
-}
-
-fn serial(serial: &Option<String>) -> Result<(), String> {
-    if serial.as_ref().is_none_or(|serial| serial.len() <= 16) { Ok(()) } else { Err("must be at most 16 bytes long".to_owned()) }
+fn at_most(bytes: usize, text: &str) -> Result<(), String> {
+    if text.len() <= bytes { Ok(()) } else { Err(format!("must be at most {bytes} bytes long")) }
 }
 
 #[cfg(test)]

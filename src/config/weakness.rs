@@ -45,14 +45,10 @@ pub(super) fn find(config: &Config) -> Vec<Weakness> {
     if !config.operations.listen.ip().is_loopback() {
         weak("[operations] listen", "health and metrics are plain HTTP for everybody; keep them on the loopback interface".to_owned());
     }
-    match &config.token.pin {
-        PinSource::File(file) => {
-            if let Err(error) = read_secret_file(file) {
-                weak("[token] pin", error.to_string());
-            }
-        }
-        PinSource::Variable(_) => weak("[token] pin", "a variable can be read by whoever can look into the process; use a file or a credential".to_owned()),
-        PinSource::Credential(_) | PinSource::Prompt => {}
+    if let PinSource::File(file) = &config.token.pin
+        && let Err(error) = read_secret_file(file)
+    {
+        weak("[token] pin", error.to_string());
     }
     if let Some(Err(error)) = config.database.password_file.as_deref().map(read_secret_file) {
         weak("[database] password_file", error.to_string());

@@ -52,11 +52,13 @@ pub(super) struct Desk {
     access: Access,
     session: Option<Session>,
     ivs: IvBatch,
+    /// What the canary's key encrypted once at this desk, to be decrypted as proof.
+    pub(super) sample: Option<(ObjectId, Vec<u8>)>,
 }
 
 impl Desk {
     pub(super) fn new(room: Arc<Room>, connection: Arc<Connection>, access: Access) -> Self {
-        Self { room, connection, access, session: None, ivs: IvBatch::default() }
+        Self { room, connection, access, session: None, ivs: IvBatch::default(), sample: None }
     }
 
     /// The session, opened if there is none, and the IVs.

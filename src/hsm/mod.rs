@@ -19,6 +19,7 @@ mod errors;
 mod initialise;
 mod lanes;
 mod lookup;
+mod making;
 mod mechanisms;
 mod object_lock;
 mod objects;

@@ -90,20 +90,14 @@ pub(super) fn is_there(session: &Session, id: ObjectId, handle: ObjectHandle) ->
     Ok(attributes(session, handle, &[AttributeType::Id])?.and_then(|read| id_of(&read)) == Some(id))
 }
 
-/// Makes an object that isn't there yet, and checks what the token made of it. If that is not as asked, nothing is left behind.
-pub(super) fn create(lock: &ObjectGuard<'_>, session: &Session, profile: &Profile, kind: ObjectKind, object: &NewObject) -> Call<Result<Made, HsmError>> {
-    if !find(lock, session, object.id)?.is_empty() {
-        return Ok(Err(HsmError::Exists(object.id)));
-    }
+/// Makes an object and checks what the token made of it. If that is not as asked, nothing is left behind.
+pub(super) fn create(_lock: &ObjectGuard<'_>, session: &Session, profile: &Profile, kind: ObjectKind, object: &NewObject) -> Call<Result<Made, HsmError>> {
     let parts = generate(session, profile, kind, object)?;
     finish(session, kind, &parts, Provenance::Generated)
 }
 
 /// Puts an AES-256 key of that value into the token; otherwise like [`create`].
-pub(super) fn import(lock: &ObjectGuard<'_>, session: &Session, profile: &Profile, object: &NewObject, value: &SecretBytes) -> Call<Result<Made, HsmError>> {
-    if !find(lock, session, object.id)?.is_empty() {
-        return Ok(Err(HsmError::Exists(object.id)));
-    }
+pub(super) fn import(_lock: &ObjectGuard<'_>, session: &Session, profile: &Profile, object: &NewObject, value: &SecretBytes) -> Call<Result<Made, HsmError>> {
     let mut template = templates::imported_aes_256(object, profile, value.expose());
     let created = session.create_object(&template);
     templates::wipe(&mut template);

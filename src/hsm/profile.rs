@@ -11,7 +11,7 @@ use super::errors::HsmError;
 use super::mechanisms::MechanismName;
 
 /// The largest plaintext that the service encrypts in one piece (a secret or a plaintext of 32,768 bytes).
-pub const GCM_BYTES_NEEDED: usize = 32_768;
+pub(super) const GCM_BYTES_NEEDED: usize = 32_768;
 /// The largest profile file, in bytes.
 const PROFILE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -121,24 +121,39 @@ pub struct Templates {
     pub leave_out: Vec<TemplateAttribute>,
 }
 
-/// An attribute that a profile may leave out of templates.
+/// An attribute that a profile may leave out of templates. For usages (`CKA_WRAP` …) that is where they are denied, never where
+/// they are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[allow(missing_docs, reason = "each is documented by its PKCS#11 name")]
 pub enum TemplateAttribute {
-    /// `CKA_TOKEN`.
     #[serde(rename = "CKA_TOKEN")]
     Token,
-    /// `CKA_PRIVATE`.
     #[serde(rename = "CKA_PRIVATE")]
     Private,
-    /// `CKA_MODIFIABLE`.
     #[serde(rename = "CKA_MODIFIABLE")]
     Modifiable,
-    /// `CKA_SENSITIVE`.
     #[serde(rename = "CKA_SENSITIVE")]
     Sensitive,
-    /// `CKA_EXTRACTABLE`.
     #[serde(rename = "CKA_EXTRACTABLE")]
     Extractable,
+    #[serde(rename = "CKA_ENCRYPT")]
+    Encrypt,
+    #[serde(rename = "CKA_DECRYPT")]
+    Decrypt,
+    #[serde(rename = "CKA_SIGN")]
+    Sign,
+    #[serde(rename = "CKA_SIGN_RECOVER")]
+    SignRecover,
+    #[serde(rename = "CKA_VERIFY")]
+    Verify,
+    #[serde(rename = "CKA_VERIFY_RECOVER")]
+    VerifyRecover,
+    #[serde(rename = "CKA_WRAP")]
+    Wrap,
+    #[serde(rename = "CKA_UNWRAP")]
+    Unwrap,
+    #[serde(rename = "CKA_DERIVE")]
+    Derive,
 }
 
 /// What makes a new object survive a power failure.

@@ -3,7 +3,7 @@
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
 
 use super::errors::HsmError;
-use super::profile::{Profile, TemplateAttribute};
+use super::profile::{Profile, TemplateAttribute as Name};
 use super::{NewObject, ObjectKind};
 
 /// Bytes of an AES-256 key.
@@ -25,30 +25,54 @@ fn naming(object: &NewObject) -> [Attribute; 2] {
     [Attribute::Id(object.id.as_bytes().to_vec()), Attribute::Label(object.label.clone().into_bytes())]
 }
 
-/// What every private or secret key is: in the token, private, sensitive, not extractable, not modifiable.
+fn wanted(profile: &Profile, all: impl IntoIterator<Item = (Name, Attribute)>) -> impl Iterator<Item = Attribute> {
+    all.into_iter().filter(|(name, _)| profile.wants(*name)).map(|(_, attribute)| attribute)
+}
+
+/// What every private or secret key is: in the token, private, sensitive, not extractable, not modifiable. Usages that are not
+/// named are allowed by some tokens, so those that a key must not have are denied by name.
 fn protected(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
     let all = [
-        (TemplateAttribute::Token, Attribute::Token(true)),
-        (TemplateAttribute::Private, Attribute::Private(true)),
-        (TemplateAttribute::Sensitive, Attribute::Sensitive(true)),
-        (TemplateAttribute::Extractable, Attribute::Extractable(false)),
-        (TemplateAttribute::Modifiable, Attribute::Modifiable(false)),
+        (Name::Token, Attribute::Token(true)),
+        (Name::Private, Attribute::Private(true)),
+        (Name::Sensitive, Attribute::Sensitive(true)),
+        (Name::Extractable, Attribute::Extractable(false)),
+        (Name::Modifiable, Attribute::Modifiable(false)),
+        (Name::Unwrap, Attribute::Unwrap(false)),
+        (Name::Derive, Attribute::Derive(false)),
     ];
-    let wanted = all.into_iter().filter(|(name, _)| profile.wants(*name)).map(|(_, attribute)| attribute);
-    naming(object).into_iter().chain(wanted).collect()
+    naming(object).into_iter().chain(wanted(profile, all)).collect()
+}
+
+/// What every AES key is for.
+fn to_encrypt(profile: &Profile) -> impl Iterator<Item = Attribute> {
+    let denied = [(Name::Sign, Attribute::Sign(false)), (Name::Verify, Attribute::Verify(false)), (Name::Wrap, Attribute::Wrap(false))];
+    [Attribute::Encrypt(true), Attribute::Decrypt(true)].into_iter().chain(wanted(profile, denied))
+}
+
+/// What every private key is for.
+fn to_sign(profile: &Profile) -> impl Iterator<Item = Attribute> {
+    let denied = [(Name::Decrypt, Attribute::Decrypt(false)), (Name::SignRecover, Attribute::SignRecover(false))];
+    [Attribute::Sign(true)].into_iter().chain(wanted(profile, denied))
 }
 
 /// What every public key is: in the token, not modifiable, there to verify.
 fn public(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
-    let all = [(TemplateAttribute::Token, Attribute::Token(true)), (TemplateAttribute::Modifiable, Attribute::Modifiable(false))];
-    let wanted = all.into_iter().filter(|(name, _)| profile.wants(*name)).map(|(_, attribute)| attribute);
-    naming(object).into_iter().chain(wanted).chain([Attribute::Verify(true)]).collect()
+    let all = [
+        (Name::Token, Attribute::Token(true)),
+        (Name::Modifiable, Attribute::Modifiable(false)),
+        (Name::Encrypt, Attribute::Encrypt(false)),
+        (Name::VerifyRecover, Attribute::VerifyRecover(false)),
+        (Name::Wrap, Attribute::Wrap(false)),
+    ];
+    naming(object).into_iter().chain(wanted(profile, all)).chain([Attribute::Verify(true)]).collect()
 }
 
 /// A new AES-256 key.
 pub(super) fn aes_256(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
     let mut template = protected(object, profile);
-    template.extend([Attribute::ValueLen((AES_256_BYTES as u64).into()), Attribute::Encrypt(true), Attribute::Decrypt(true)]);
+    template.push(Attribute::ValueLen((AES_256_BYTES as u64).into()));
+    template.extend(to_encrypt(profile));
     template
 }
 
@@ -56,7 +80,8 @@ pub(super) fn aes_256(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
 pub(super) fn imported_aes_256(object: &NewObject, profile: &Profile, value: &[u8]) -> Vec<Attribute> {
     let mut template = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)];
     template.extend(protected(object, profile));
-    template.extend([Attribute::Value(value.to_vec()), Attribute::Encrypt(true), Attribute::Decrypt(true)]);
+    template.extend(to_encrypt(profile));
+    template.push(Attribute::Value(value.to_vec()));
     template
 }
 
@@ -72,7 +97,7 @@ pub(super) fn wipe(template: &mut [Attribute]) {
 /// A new pair to sign and verify with.
 pub(super) fn pair(kind: ObjectKind, object: &NewObject, profile: &Profile) -> PairTemplates {
     let mut templates = PairTemplates { public: public(object, profile), private: protected(object, profile) };
-    templates.private.push(Attribute::Sign(true));
+    templates.private.extend(to_sign(profile));
     if kind == ObjectKind::EcP256 {
         templates.public.push(Attribute::EcParams(P256_OID.to_vec()));
     } else {

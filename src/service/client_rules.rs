@@ -5,7 +5,7 @@ use super::bootstrap::Authority;
 use super::pki::{self, IssuedKeyPair};
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
-use crate::domain::audit::Operation;
+use crate::domain::audit::{KeyUse, Operation};
 use crate::domain::caller::{CertFingerprint, MacAddr};
 use crate::domain::client_checks::{ClientRule, Method, RuleValue, parse_ipv4_rule};
 use crate::domain::clock::Timestamp;
@@ -18,7 +18,7 @@ use crate::domain::text::{Description, Invalid, Name};
 use crate::store::Change;
 
 /// The most entries of one method in a key store.
-pub const RULES_MAX: usize = 10_000;
+pub(super) const RULES_MAX: usize = 10_000;
 
 /// A client to be registered.
 #[derive(Debug, Clone)]
@@ -75,6 +75,8 @@ struct Prepared {
     value: RuleValue,
     shown: String,
     sealed_p12: Option<Vec<u8>>,
+    /// The encryption that sealed it.
+    sealing: Option<KeyUse>,
     issued: Option<IssuedKeyPair>,
 }
 
@@ -107,6 +109,7 @@ impl Service {
                 let key_store = service.key_store_named(scope, &input.key_store).await?;
                 let prepared = service.prepare_rule(input.value).await?;
                 scope.details(format!("{} {}", prepared.value.method().as_str(), prepared.shown));
+                prepared.sealing.into_iter().for_each(|sealing| scope.uses_key(sealing));
                 let (value, shown, issued) = (prepared.value, prepared.shown, prepared.issued);
                 service.insert_rule(scope, key_store.key_store.id, value, input.description.clone(), prepared.sealed_p12).await?;
                 Ok(RegisteredClientRule { value: shown, description: input.description, issued })
@@ -120,11 +123,11 @@ impl Service {
             NewRuleValue::Ipv4(text) => {
                 let net = parse_ipv4_rule("value", &text)?;
                 let shown = if net.prefix_len() == 32 { net.addr().to_string() } else { net.to_string() };
-                Ok(Prepared { value: RuleValue::Ipv4(net), shown, sealed_p12: None, issued: None })
+                Ok(Prepared { value: RuleValue::Ipv4(net), shown, sealed_p12: None, sealing: None, issued: None })
             }
             NewRuleValue::Mac(text) => {
                 let mac = parse_mac(&text)?;
-                Ok(Prepared { value: RuleValue::Mac(mac), shown: mac.to_string(), sealed_p12: None, issued: None })
+                Ok(Prepared { value: RuleValue::Mac(mac), shown: mac.to_string(), sealed_p12: None, sealing: None, issued: None })
             }
             NewRuleValue::Certificate { name, password, life_days } => self.prepare_certificate(name, password, life_days).await,
         }
@@ -139,9 +142,10 @@ impl Service {
         let seal = self.authority()?.seal.clone();
         let certificate = &issued.certificate;
         let sealed = self.seal(&seal, &p12_context(certificate.fingerprint), p12).await?;
+        let sealing = KeyUse { key: seal.id, version: seal.version, encryptions: 1 };
         let (fingerprint, serial, not_after) = (certificate.fingerprint, certificate.serial.clone(), certificate.not_after);
         let value = RuleValue::Certificate { name: name.to_string(), fingerprint, serial, not_after };
-        Ok(Prepared { value, shown: name.to_string(), sealed_p12: Some(sealed), issued: Some(issued) })
+        Ok(Prepared { value, shown: name.to_string(), sealed_p12: Some(sealed), sealing: Some(sealing), issued: Some(issued) })
     }
 
     async fn insert_rule(&self, scope: &mut Scope, id: KeyStoreId, value: RuleValue, description: Description, p12: Option<Vec<u8>>) -> Result<(), Refusal> {

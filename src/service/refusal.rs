@@ -28,7 +28,7 @@ pub enum Refusal {
     #[error("Body Too Large: at most {0} bytes")]
     TooLarge(usize),
     /// A unique name or value is taken.
-    #[error("{field} names {what}, which exists already")]
+    #[error("{field} is taken: {what} exists")]
     Exists {
         /// The field on the wire.
         field: &'static str,

@@ -137,16 +137,18 @@ impl Writer {
     fn work_off(&mut self, mut batch: Batch) -> bool {
         let last = batch.last.take();
         batch.forget_unwanted();
-        if !batch.is_empty() || self.health.check().is_err() {
+        if self.pause.is_on() {
+            let problem = self.health.check().err().unwrap_or_default();
+            batch.answer(&Err(StoreError::unavailable(problem)));
+        } else if !batch.is_empty() || self.health.check().is_err() {
             self.health.begin();
             // What panics here takes its batch along, whose waiters learn it by their dropped channels, but not the writer.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.commit(&mut batch))).unwrap_or_else(|_| Err(StoreError::unavailable("the writer panicked")));
-            match outcome {
-                Ok(()) => self.pause.succeeded(),
-                Err(_) => {
-                    self.connection = None;
-                    self.pause.failed();
-                }
+            if outcome.is_ok() {
+                self.pause.succeeded();
+            } else {
+                self.connection = None;
+                self.pause.failed();
             }
             self.health.end(&outcome);
             batch.answer(&outcome);
@@ -165,9 +167,6 @@ impl Writer {
     /// Commits a batch. Whatever fails, nothing of it may be taken as done.
     fn commit(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         let now = self.clock.now();
-        if self.pause.is_on() {
-            return Err(StoreError::unavailable(self.health.check().err().unwrap_or_default()));
-        }
         let node = self.node.clone();
         let (db, chain) = self.connected()?;
         *chain = batch.commit(db, &node, chain, now).map_err(as_unavailable)?;

@@ -48,7 +48,9 @@ where
 /// Where and why, but not the values of an assertion beyond its own message: our code panics only when it is broken.
 fn log_panic(info: &panic::PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
-    tracing::error!(place, reason = info.payload_as_str().unwrap_or_default(), "a thread panicked");
+    let payload = info.payload();
+    let reason = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+    tracing::error!(place, reason, "a thread panicked");
 }
 
 #[cfg(test)]

@@ -48,9 +48,31 @@ pub struct CertFileError {
     pub problem: String,
 }
 
-/// What tells that a file was changed or exchanged.
+/// What tells that one of both files was changed or exchanged; `None` is one that isn't there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FilesStamp([Option<(u64, u64, u64, i64, i64, i64, i64)>; 2]);
+pub(super) struct FilesStamp([Option<FileStamp>; 2]);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FileStamp {
+    device_and_inode: (u64, u64),
+    bytes: u64,
+    /// Seconds and nanoseconds.
+    content_changed: (i64, i64),
+    /// Seconds and nanoseconds; permissions count too.
+    anything_changed: (i64, i64),
+}
+
+impl FileStamp {
+    fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        Some(Self {
+            device_and_inode: (meta.dev(), meta.ino()),
+            bytes: meta.len(),
+            content_changed: (meta.mtime(), meta.mtime_nsec()),
+            anything_changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+}
 
 impl CertFiles {
     /// Reads both files and checks what can be checked without the other: whether they hold what they should, whether the
@@ -62,10 +84,7 @@ impl CertFiles {
     }
 
     pub(super) fn stamp(&self) -> FilesStamp {
-        FilesStamp([&self.certificate, &self.key].map(|path| {
-            let meta = fs::metadata(path).ok()?;
-            Some((meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()))
-        }))
+        FilesStamp([&self.certificate, &self.key].map(|path| FileStamp::of(path)))
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::header::EXPECT;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -78,17 +79,17 @@ async fn establish(context: &Context, tcp: TcpStream, source: SocketAddr, admiss
     let handshaking = Gauge::new(Arc::clone(&context.counters), |counters| &counters.handshaking);
     let handshake = tokio::select! {
         result = timeout(context.settings.handshake_timeout, handshake(context, Socket::new(tcp), source)) => {
-            result.unwrap_or(Err((HandshakeFailure::TimedOut, None)))
+            result.unwrap_or_else(|_| Err(Failed::quietly(HandshakeFailure::TimedOut)))
         }
-        () = admission.activity.displaced.notified() => Err((HandshakeFailure::Displaced, None)),
+        () = admission.activity.displaced.notified() => Err(Failed::quietly(HandshakeFailure::Displaced)),
     };
     admission.established();
     drop(handshaking);
     match handshake {
         Ok(established) => Some(established),
-        Err((kind, socket)) => {
+        Err(Failed { kind, error, socket }) => {
             context.counters.count_failure(kind);
-            tracing::debug!(%source, failure = kind.as_str(), "a handshake failed");
+            tracing::debug!(%source, failure = kind.as_str(), error = error.map(tracing::field::display), "a handshake failed");
             if let Some(mut socket) = socket {
                 // Gently, so that the peer gets the alert. It may be gone already.
                 let _ = socket.shutdown().await;
@@ -98,15 +99,23 @@ async fn establish(context: &Context, tcp: TcpStream, source: SocketAddr, admiss
     }
 }
 
-type HandshakeError = (HandshakeFailure, Option<Socket>);
+struct Failed {
+    kind: HandshakeFailure,
+    error: Option<io::Error>,
+    /// Where the peer has yet to be told.
+    socket: Option<Socket>,
+}
 
-async fn handshake(context: &Context, mut socket: Socket, source: SocketAddr) -> Result<(Stream, Peer), HandshakeError> {
+impl Failed {
+    const fn quietly(kind: HandshakeFailure) -> Self {
+        Self { kind, error: None, socket: None }
+    }
+}
+
+async fn handshake(context: &Context, mut socket: Socket, source: SocketAddr) -> Result<(Stream, Peer), Failed> {
     let source = match read_proxy_header(context, &mut socket, source).await {
         Ok(source) => source,
-        Err(error) => {
-            tracing::debug!(%source, %error, "a connection was refused");
-            return Err((HandshakeFailure::ProxyHeader, None));
-        }
+        Err(error) => return Err(Failed { kind: HandshakeFailure::ProxyHeader, error: Some(error), socket: None }),
     };
     let Transport::Tls(shared) = &context.transport else {
         return Ok((Stream::Plain(socket), Peer::plain(source)));
@@ -116,10 +125,7 @@ async fn handshake(context: &Context, mut socket: Socket, source: SocketAddr) ->
             let peer = Peer::tls(source, stream.get_ref().1);
             Ok((Stream::Tls(Box::new(stream)), peer))
         }
-        Err((error, socket)) => {
-            tracing::debug!(%source, %error, "a TLS handshake failed");
-            Err((HandshakeFailure::of(&error), Some(socket)))
-        }
+        Err((error, socket)) => Err(Failed { kind: HandshakeFailure::of(&error), error: Some(error), socket: Some(socket) }),
     }
 }
 
@@ -172,7 +178,12 @@ fn respond(
     let exchange = activity.request_began();
     let busy = exchange.busy();
     let deadline = Instant::now() + request_timeout;
-    let mut request = request.map(|incoming| RequestBody::new(incoming, deadline, Arc::clone(counters)));
+    // Who expects a "100 Continue" hasn't sent its body.
+    let discards = peer.protocol == Protocol::Http2 && !request.headers().contains_key(EXPECT);
+    let mut request = request.map(|incoming| {
+        let body = RequestBody::new(incoming, deadline, Arc::clone(counters));
+        if discards { body.discarding() } else { body }
+    });
     request.extensions_mut().insert(peer.clone());
     let response = app.clone().call(request);
     async move {

@@ -9,13 +9,13 @@ use rustls::{CertificateError, Error as TlsError};
 /// Why a handshake failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HandshakeFailure {
-    /// The client's certificate was not signed by our CA.
+    /// The client's certificate was not signed by our CA, or the client doesn't have its key: rustls doesn't tell which.
     CertificateForeign,
     /// The client's certificate has expired, or is not valid yet.
     CertificateExpired,
     /// The client's certificate is not for client authentication.
     CertificateUsage,
-    /// Something else is wrong with the client's certificate, or with the proof that the client has its key.
+    /// Something else is wrong with the client's certificate.
     CertificateOther,
     /// The client refused our certificate, or gave up with another alert.
     ClientAlert,
@@ -83,7 +83,7 @@ impl HandshakeFailure {
     fn of_certificate(error: &CertificateError) -> Self {
         use CertificateError as E;
         match error {
-            // A certificate that names our CA but wasn't signed by it is as foreign as one that names another.
+            // A certificate may name our CA and yet be signed by another.
             E::UnknownIssuer | E::BadSignature => Self::CertificateForeign,
             E::Expired | E::ExpiredContext { .. } | E::NotValidYet | E::NotValidYetContext { .. } => Self::CertificateExpired,
             E::InvalidPurpose | E::InvalidPurposeContext { .. } => Self::CertificateUsage,

@@ -31,7 +31,7 @@ pub enum Transport {
 /// How a listener ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrainReport {
-    /// Connections that had a request under way when the drain time was over, and were cut off.
+    /// Connections that were still open when the drain time was over, and were cut off.
     pub cut_off: usize,
 }
 
@@ -88,8 +88,48 @@ async fn drain(context: &Context, tasks: &TaskTracker) -> DrainReport {
         return DrainReport { cut_off: 0 };
     }
     let cut_off = tasks.len();
-    tracing::warn!(cut_off, "connections with requests under way were cut off");
+    tracing::warn!(cut_off, "connections were cut off: they did not end in time");
     context.abort.cancel();
     tasks.wait().await;
     DrainReport { cut_off }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn context() -> Context {
+        Context {
+            transport: Transport::Plain,
+            app: Router::new(),
+            settings: ListenerSettings::default(),
+            counters: Arc::default(),
+            shutdown: CancellationToken::new(),
+            abort: CancellationToken::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn running_out_of_descriptors_pauses_and_a_lost_connection_does_not() {
+        use rustix::io::Errno;
+        for (errno, pauses) in [(Errno::MFILE, true), (Errno::NFILE, true), (Errno::NOBUFS, true), (Errno::CONNABORTED, false), (Errno::INTR, false)] {
+            let context = context();
+            let began = Instant::now();
+            recover(&context, &errno.into()).await;
+            assert_eq!(began.elapsed() >= ACCEPT_PAUSE, pauses, "{errno:?}");
+            assert_eq!(context.counters.accept_errors.load(Ordering::Relaxed), u64::from(pauses), "{errno:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_stop_signal_ends_the_pause() {
+        let context = context();
+        context.shutdown.cancel();
+        let began = Instant::now();
+        recover(&context, &rustix::io::Errno::MFILE.into()).await;
+        assert!(began.elapsed() < ACCEPT_PAUSE);
+    }
 }

@@ -88,7 +88,7 @@ impl Connections {
         self.handshaking.pop_first().map(|(_, oldest)| oldest.displaced.notify_one()).is_some()
     }
 
-    /// Looks at all of them: that costs tens of microseconds, and only when the limit is reached.
+    /// Looks at all of them, but only when the limit is reached.
     fn displace_idlest(&mut self, now: Instant, at_least: Duration) -> bool {
         let idle = self.established.iter().filter_map(|(id, activity)| Some((activity.idle_for(now)?, *id)));
         let Some((_, id)) = idle.max().filter(|(idle, _)| *idle >= at_least) else { return false };

@@ -1,6 +1,5 @@
 //! Certificates that can be exchanged while the listener runs.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,16 +47,6 @@ pub enum ReloadError {
         /// What is wrong.
         source: ServerConfigError,
     },
-}
-
-impl ReloadError {
-    /// The file that the error is about.
-    pub const fn path(&self) -> &PathBuf {
-        match self {
-            Self::File(error) => &error.path,
-            Self::Config { files, .. } => &files.certificate,
-        }
-    }
 }
 
 /// Loads the certificate from its files, again when told to or when the files change.

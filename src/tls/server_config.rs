@@ -11,7 +11,7 @@ pub(super) const ALPN_HTTP2: &[u8] = b"h2";
 /// HTTP/1.1's name in the handshake (RFC 7301, 6).
 const ALPN_HTTP1: &[u8] = b"http/1.1";
 
-/// How many sessions can be resumed; the oldest is forgotten for a new one. A session takes some 2 KiB.
+/// How many sessions can be resumed; the oldest is forgotten for a new one.
 const SESSIONS_MAX: usize = 2_048;
 
 /// The certificate, its key or the client CA can't be used.

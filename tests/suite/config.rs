@@ -86,6 +86,7 @@ fn a_literal_pin_is_refused_and_not_repeated() {
 fn settings_that_contradict_each_other_are_refused() {
     for (text, expected) in [
         ("[api]\ncertificate = \"x\"", "skm.toml:2: [api] certificate: must be set together with key, or neither"),
+        ("[api]\nproxy_protocol = true", "skm.toml:2: [api] proxy_protocol: needs trusted_proxies"),
         ("[console]\nlisten = \"0.0.0.0:8443\"", "skm.toml:2: [console] listen: must differ from listen of [api]"),
         ("[api]\nrequest_timeout = \"5 s\"", "skm.toml:2: [api] request_timeout: must be longer than fast_deadline and slow_deadline of [token]"),
         ("[freshness]\nlimit = \"200 ms\"", "skm.toml:2: [freshness] limit: must be longer than interval"),

@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tls", &["domain", "config", "telemetry"]),
     ("service", &["domain", "hsm", "store", "telemetry"]),
     ("scheduler", &["domain", "service", "telemetry"]),
-    ("api", &["domain", "service", "telemetry"]),
+    ("api", &["domain", "service", "telemetry", "tls"]),
     ("console", &["domain", "service", "telemetry"]),
     ("cli", &["domain", "telemetry", "hsm", "store", "config", "tls", "service", "scheduler", "api", "console"]),
 ];

@@ -10,7 +10,7 @@ use crate::domain::text::Invalid;
 /// The most characters in a keystore's password.
 pub const PASSWORD_MAX_CHARS: usize = 128;
 
-/// PBKDF2 and the MAC's derivation each take 24 ms with that many.
+/// Of PBKDF2 and of the derivation of the MAC's key.
 const ITERATIONS: u32 = 210_000;
 
 /// Whether a keystore's password can be taken: 1 to 128 printable ASCII characters. Java reads no others: it and OpenSSL turn them
@@ -24,7 +24,8 @@ pub fn check_password(password: &SecretText) -> Result<(), Invalid> {
 }
 
 /// A keystore with the key, its certificate and the CA certificates (DER) above it, encrypted with AES-256 under a key that
-/// PBKDF2 with HMAC-SHA-256 derives from the password: for OpenSSL 3, Java 17 and what is newer. It takes some 50 ms.
+/// PBKDF2 with HMAC-SHA-256 derives from the password: for OpenSSL 3, Java 17 and what is newer. Slow on purpose: call it where blocking is allowed.
+/// (`p12_keystore` doesn't wipe its own copy of the key.)
 pub fn pkcs12(pair: &IssuedKeyPair, ca_chain: &[&[u8]], password: &SecretText, friendly_name: &str) -> Result<SecretBytes, PkiError> {
     check_password(password)?;
     let key = PrivateKey::from_der(pair.key.expose()).map_err(encoding)?;

@@ -57,7 +57,7 @@ impl<'a> IssuerKey<'a> {
 
     fn signature(&self, message: &[u8]) -> Result<Vec<u8>, PkiError> {
         let signature = self.signer.sign_digest(Sha256::digest(message).into())?;
-        // 0.1 ms against a certificate that nobody could verify, were the wrong object in the token.
+        // Or nobody could verify the certificate, were the wrong object in the token.
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.point).verify(message, &signature).map_err(|_| PkiError::ForeignSignature)?;
         Ok(ecdsa_sig_value(&signature))
     }

@@ -4,8 +4,10 @@
 //! uses a token in its own process runs in a child: [`with_token`] starts the test program again with this one test and
 //! the variable set.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "what the tests stand on fails loudly")]
+
 use std::any::type_name_of_val;
-use std::io::Read as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -52,14 +54,25 @@ impl SoftHsm {
         let directory = tempfile::Builder::new().prefix("skm-token-").tempdir_in(place).expect("a directory");
         let hsm = Self { path: directory.path().to_owned(), _directory: Some(directory) };
         std::fs::create_dir(hsm.tokens()).expect("the token directory");
-        let text = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", hsm.tokens().display());
-        std::fs::write(hsm.configuration(), text).expect("softhsm2.conf");
+        write_configuration(&hsm.configuration(), &hsm.tokens());
         hsm
+    }
+
+    /// The token of another process, by its configuration file.
+    pub(crate) fn of_configuration(configuration: &Path) -> Self {
+        Self { path: configuration.parent().expect("a directory").to_owned(), _directory: None }
     }
 
     /// Its configuration file.
     pub(crate) fn configuration(&self) -> PathBuf {
         self.path.join("softhsm2.conf")
+    }
+
+    /// A configuration for the token directory at another place.
+    pub(crate) fn configuration_for(&self, tokens: &Path) -> PathBuf {
+        let configuration = self.path.join("elsewhere.conf");
+        write_configuration(&configuration, tokens);
+        configuration
     }
 
     /// The directory that the configuration names.
@@ -102,7 +115,8 @@ impl SoftHsm {
     /// A program that uses this token.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.env(CONFIGURATION, self.configuration());
+        let (name, value) = self.environment();
+        command.env(name, value);
         command
     }
 
@@ -119,6 +133,40 @@ impl SoftHsm {
             fast_deadline: Duration::from_secs(2),
             slow_deadline: Duration::from_secs(10),
         }
+    }
+}
+
+fn write_configuration(configuration: &Path, tokens: &Path) {
+    let text = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", tokens.display());
+    std::fs::write(configuration, text).expect("softhsm2.conf");
+}
+
+/// While it lives, calls into SoftHSM2 that read the token's generation number hang, as they do with a network token that is
+/// gone: the number's file is a FIFO that nobody writes to.
+#[derive(Debug)]
+pub(crate) struct Hang {
+    file: PathBuf,
+    real: PathBuf,
+    /// A reader's `open` succeeds and its `read` waits; it ends when this is closed.
+    _writer: File,
+}
+
+impl Hang {
+    pub(crate) fn begin(hsm: &SoftHsm) -> Self {
+        let file = hsm.token().join("generation");
+        let (real, fifo) = (hsm.path().join("generation.real"), hsm.path().join("generation.fifo"));
+        std::fs::copy(&file, &real).expect("a copy");
+        let made = Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
+        assert!(made.success(), "mkfifo: {made}");
+        let writer = File::options().read(true).write(true).open(&fifo).expect("the FIFO");
+        std::fs::rename(&fifo, &file).expect("in its place");
+        Self { file, real, _writer: writer }
+    }
+}
+
+impl Drop for Hang {
+    fn drop(&mut self) {
+        std::fs::rename(&self.real, &self.file).expect("back in its place");
     }
 }
 
@@ -151,17 +199,18 @@ fn test_name<F>(body: &F) -> String {
 /// Starts this program again, with the one test and the token's environment; its failure is this test's.
 fn run_alone(hsm: &SoftHsm, test: &str) {
     let program = std::env::current_exe().expect("this program");
+    let log = hsm.path().join("output");
+    let file = File::create(&log).expect("a file for its output");
     let mut child = hsm
         .command(program)
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(DIRECTORY, hsm.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stdout(file.try_clone().expect("the same file"))
+        .stderr(file)
         .spawn()
         .expect("a child");
-    let mut output = String::new();
     let ended = wait(&mut child);
-    child.stdout.take().expect("its output").read_to_string(&mut output).expect("UTF-8");
+    let output = std::fs::read_to_string(log).expect("UTF-8");
     assert!(ended, "{test} took longer than {TEST_LIMIT:?} with its token\n{output}");
     let status = child.wait().expect("its status");
     assert!(status.success(), "{test} failed with its token: {status}\n{output}");

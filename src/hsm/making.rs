@@ -1,0 +1,95 @@
+//! What a worker does to make, destroy and list objects: under the object lock, and durable before it is answered.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::desk::{Desk, Tools};
+use super::errors::{Call, HsmError};
+use super::object_lock::ObjectGuard;
+use super::objects::{self, Made};
+use super::{NewObject, ObjectInfo, ObjectKind};
+use crate::domain::ids::ObjectId;
+use crate::domain::secret::SecretBytes;
+
+const FIND: &str = "C_FindObjects";
+const DESTROY: &str = "C_DestroyObject";
+
+/// Makes a key or a pair; answers the DER SPKI of a pair.
+pub(super) fn create(desk: &mut Desk, kind: ObjectKind, object: &NewObject, deadline: Instant, function: &'static str) -> Result<Option<Vec<u8>>, HsmError> {
+    let profile = Arc::clone(&desk.room.profile);
+    make(desk, object.id, deadline, function, |lock, tools| objects::create(lock, tools.session, &profile, kind, object))
+}
+
+/// Puts an AES-256 key of that value into the token.
+pub(super) fn import(desk: &mut Desk, object: &NewObject, value: &SecretBytes, deadline: Instant, function: &'static str) -> Result<(), HsmError> {
+    let profile = Arc::clone(&desk.room.profile);
+    make(desk, object.id, deadline, function, |lock, tools| objects::import(lock, tools.session, &profile, object, value)).map(drop)
+}
+
+fn make(
+    desk: &mut Desk,
+    id: ObjectId,
+    deadline: Instant,
+    function: &'static str,
+    call: impl Fn(&ObjectGuard<'_>, &mut Tools<'_>) -> Call<Result<Made, HsmError>>,
+) -> Result<Option<Vec<u8>>, HsmError> {
+    let room = Arc::clone(&desk.room);
+    let begun = SystemTime::now();
+    let lock = room.objects.acquire(deadline, function)?;
+    if room.cache.has(id) {
+        return Err(HsmError::Exists(id));
+    }
+    let tried = Cell::new(false);
+    let made = desk.call(|tools| {
+        // A try that failed may have made it all the same.
+        if tried.replace(true) && !objects::find(&lock, tools.session, id)?.is_empty() {
+            return Ok(Err(HsmError::Exists(id)));
+        }
+        call(&lock, tools)
+    })??;
+    // Under the lock, so that a second one with that ID is refused.
+    room.cache.learn(desk.connection.generation, id, made.entry);
+    drop(lock);
+    if let Err(error) = synchronise(desk, begun) {
+        // Not durable, so not made.
+        if let Err(also) = destroy(desk, id, room.slow_deadline()) {
+            tracing::error!(error = %also, object = %id, "an object that could not be synchronised could not be destroyed");
+        }
+        return Err(error);
+    }
+    Ok(made.public_key)
+}
+
+/// Destroys all objects with that ID; answers how many there were.
+pub(super) fn destroy(desk: &mut Desk, id: ObjectId, deadline: Instant) -> Result<usize, HsmError> {
+    let room = Arc::clone(&desk.room);
+    let begun = SystemTime::now();
+    let lock = room.objects.acquire(deadline, DESTROY)?;
+    let destroyed = desk.call(|tools| objects::destroy(&lock, tools.session, id));
+    room.cache.forget(id);
+    drop(lock);
+    let destroyed = destroyed?;
+    if destroyed == 0 {
+        desk.believe(&format!("that object {id} is absent"))?;
+    } else {
+        synchronise(desk, begun)?;
+    }
+    Ok(destroyed)
+}
+
+/// Every object of the token.
+pub(super) fn list(desk: &mut Desk, deadline: Instant) -> Result<Vec<ObjectInfo>, HsmError> {
+    let room = Arc::clone(&desk.room);
+    let lock = room.objects.acquire(deadline, FIND)?;
+    let infos = desk.call(|tools| objects::list(&lock, tools.session))?;
+    drop(lock);
+    desk.believe("the list of objects")?;
+    Ok(infos)
+}
+
+/// Has what was changed since `begun` survive a power failure, where the profile says that the token doesn't see to it.
+fn synchronise(desk: &Desk, begun: SystemTime) -> Result<(), HsmError> {
+    let Some(files) = &desk.room.files else { return Ok(()) };
+    files.sync_since(begun).map_err(|error| HsmError::Failed { function: "fsync", return_value: error.to_string(), mechanism: None })
+}
