@@ -22,15 +22,13 @@ fn refusal_at(position: usize) -> Refusal {
     if (1..4).contains(&position) { INVALID_KEY_VERSION } else { INVALID_USER_DATA }
 }
 
-#[test]
-fn cut_and_altered_ciphertexts_are_invalid_user_data() {
-    let stage = Stage::new();
+fn cut_and_altered_ciphertexts_are_invalid_user_data(stage: &Stage) {
     let mut sample = Sample::new("altered ciphertexts");
     let key = stage.id("SYMMETRIC_ID");
     for plaintext in ["", "a plaintext of somewhat more than two blocks, so that all parts are there"] {
-        let good = encrypt(&stage, key, plaintext);
-        let refused = |bytes: &[u8], expected, what: &str| decrypt(&stage, key, &STANDARD.encode(bytes)).refused(expected, what);
-        assert_eq!(decrypt(&stage, key, &STANDARD.encode(&good)).text("plaintext"), plaintext);
+        let good = encrypt(stage, key, plaintext);
+        let refused = |bytes: &[u8], expected, what: &str| decrypt(stage, key, &STANDARD.encode(bytes)).refused(expected, what);
+        assert_eq!(decrypt(stage, key, &STANDARD.encode(&good)).text("plaintext"), plaintext);
         for length in sample.numbers(good.len(), 24) {
             refused(&good[..length], INVALID_USER_DATA, &format!("cut to {length}"));
         }
@@ -47,21 +45,18 @@ fn cut_and_altered_ciphertexts_are_invalid_user_data() {
         refused(&[good.as_slice(), &[0]].concat(), INVALID_USER_DATA, "a byte more");
         refused(&[good.as_slice(), &good].concat(), INVALID_USER_DATA, "twice");
     }
-    stage.finish();
 }
 
-#[test]
-fn base64_is_standard_and_padded() {
-    let stage = Stage::new();
+fn base64_is_standard_and_padded(stage: &Stage) {
     let key = stage.id("SYMMETRIC_ID");
     // Bytes whose Base64 has padding, `+` and `/`: chance makes them soon.
-    let good = std::iter::repeat_with(|| encrypt(&stage, key, "x")).take(1_000).find(|bytes| {
+    let good = std::iter::repeat_with(|| encrypt(stage, key, "x")).take(1_000).find(|bytes| {
         let text = STANDARD.encode(bytes);
         text.contains('+') || text.contains('/')
     });
     let good = good.expect("a ciphertext with + or /");
     let text = STANDARD.encode(&good);
-    assert_eq!((good.len() % 3, decrypt(&stage, key, &text).text("plaintext").as_str()), (0, "x"));
+    assert_eq!((good.len() % 3, decrypt(stage, key, &text).text("plaintext").as_str()), (0, "x"));
     for wrong in [
         String::new(),
         "=".to_owned(),
@@ -79,26 +74,23 @@ fn base64_is_standard_and_padded() {
         format!("{}\0", text),
         format!("{}\u{e9}{}", &text[..20], &text[20..]),
     ] {
-        decrypt(&stage, key, &wrong).refused(INVALID_USER_DATA, &wrong);
+        decrypt(stage, key, &wrong).refused(INVALID_USER_DATA, &wrong);
     }
     // One with padding: too little, too much, and bits that mean nothing.
-    let padded = encrypt(&stage, key, "xy");
+    let padded = encrypt(stage, key, "xy");
     let text = STANDARD.encode(&padded);
     assert!(text.ends_with("==") && !text.ends_with("==="));
-    assert_eq!(decrypt(&stage, key, &text).text("plaintext"), "xy");
+    assert_eq!(decrypt(stage, key, &text).text("plaintext"), "xy");
     let next = char::from(text.as_bytes()[text.len() - 3] + 1);
     for wrong in [STANDARD_NO_PAD.encode(&padded), text[..text.len() - 1].to_owned(), format!("{text}="), format!("{}{next}==", &text[..text.len() - 3])] {
-        decrypt(&stage, key, &wrong).refused(INVALID_USER_DATA, &wrong);
+        decrypt(stage, key, &wrong).refused(INVALID_USER_DATA, &wrong);
     }
-    stage.finish();
 }
 
-#[test]
-fn keys_and_versions_are_not_exchanged() {
-    let stage = Stage::new();
+fn keys_and_versions_are_not_exchanged(stage: &Stage) {
     let (key, other) = (stage.make_key("symmetric-keys", "one"), stage.make_key("symmetric-keys", "other"));
-    let (ours, theirs) = (encrypt(&stage, &key, "ours"), encrypt(&stage, &other, "theirs"));
-    let refused = |key: &str, bytes: &[u8], expected, what| decrypt(&stage, key, &STANDARD.encode(bytes)).refused(expected, what);
+    let (ours, theirs) = (encrypt(stage, &key, "ours"), encrypt(stage, &other, "theirs"));
+    let refused = |key: &str, bytes: &[u8], expected, what| decrypt(stage, key, &STANDARD.encode(bytes)).refused(expected, what);
     refused(&key, &theirs, INVALID_USER_DATA, "of another key");
     refused(&other, &ours, INVALID_USER_DATA, "of another key");
     let prefixed = |prefix: [u8; 4], bytes: &[u8]| [prefix.as_slice(), &bytes[4..]].concat();
@@ -110,10 +102,10 @@ fn keys_and_versions_are_not_exchanged() {
     }
 
     stage.database.move_version(&other, &key);
-    let newer = encrypt(&stage, &key, "newer");
+    let newer = encrypt(stage, &key, "newer");
     assert_eq!(newer[..4], [0, 0, 0, 1]);
-    assert_eq!(decrypt(&stage, &key, &STANDARD.encode(&newer)).body(), json!({"plaintext": "newer", "keyVersion": 1}));
-    assert_eq!(decrypt(&stage, &key, &STANDARD.encode(&ours)).body(), json!({"plaintext": "ours", "keyVersion": 0}));
+    assert_eq!(decrypt(stage, &key, &STANDARD.encode(&newer)).body(), json!({"plaintext": "newer", "keyVersion": 1}));
+    assert_eq!(decrypt(stage, &key, &STANDARD.encode(&ours)).body(), json!({"plaintext": "ours", "keyVersion": 0}));
     refused(&key, &prefixed([0, 0, 0, 1], &ours), INVALID_USER_DATA, "of version 0, said to be of version 1");
     refused(&key, &prefixed([0; 4], &newer), INVALID_USER_DATA, "of version 1, said to be of version 0");
     // The very bytes that this version's key encrypted when it was another key's.
@@ -123,16 +115,24 @@ fn keys_and_versions_are_not_exchanged() {
     let state = |what: &str, state: &str| stage.database.change(&format!("UPDATE {what} SET state = '{state}' WHERE {}", condition(what, &key)));
     state("key_versions", "PENDING_DELETION");
     refused(&key, &ours, INVALID_KEY_VERSION_STATUS, "a version that is to be deleted");
-    assert_eq!(decrypt(&stage, &key, &STANDARD.encode(&newer)).text("plaintext"), "newer");
+    assert_eq!(decrypt(stage, &key, &STANDARD.encode(&newer)).text("plaintext"), "newer");
     state("key_versions", "DESTROYED");
     refused(&key, &ours, INVALID_KEY_VERSION, "a version that was destroyed");
     state("keys", "PENDING_DELETION");
     refused(&key, &newer, INVALID_KEY_STATUS, "a key that is to be deleted");
     state("keys", "DESTROYED");
     refused(&key, &newer, INVALID_KEY_ID, "a key that was destroyed");
-    stage.finish();
 }
 
 fn condition(table: &str, key: &str) -> String {
     if table == "keys" { format!("id = '{key}'") } else { format!("key_id = '{key}' AND version = 0") }
+}
+
+#[test]
+fn ciphertexts_are_opened_only_as_they_were_made() {
+    let stage = Stage::new();
+    cut_and_altered_ciphertexts_are_invalid_user_data(&stage);
+    base64_is_standard_and_padded(&stage);
+    keys_and_versions_are_not_exchanged(&stage);
+    stage.finish();
 }

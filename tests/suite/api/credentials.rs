@@ -33,9 +33,7 @@ fn unauthorized(replies: &[Reply; 2], what: &str) {
     }
 }
 
-#[test]
-fn roles_decide_in_v1_2_and_v1_3() {
-    let stage = Stage::new();
+fn roles_decide_in_v1_2_and_v1_3(stage: &Stage) {
     for (login, use_it, change_it) in [
         ("stranger", false, false),
         ("foreigner", false, false),
@@ -47,13 +45,13 @@ fn roles_decide_in_v1_2_and_v1_3() {
         ("apiViewer", true, false),
     ] {
         let secret = format!("{login}-secret");
-        may(&both(&stage, "v1.2", &access_key(login, &secret)), use_it, change_it, login);
+        may(&both(stage, "v1.2", &access_key(login, &secret)), use_it, change_it, login);
         let bearer = format!("Bearer {}", stage.token(login, &secret));
-        may(&both(&stage, "v1.3", &[("X-NHN-Authorization", &bearer)]), use_it, change_it, login);
+        may(&both(stage, "v1.3", &[("X-NHN-Authorization", &bearer)]), use_it, change_it, login);
     }
     for login in ["disabledAccount", "disabledKey"] {
         let secret = format!("{login}-secret");
-        unauthorized(&both(&stage, "v1.2", &access_key(login, &secret)), login);
+        unauthorized(&both(stage, "v1.2", &access_key(login, &secret)), login);
         let refused = stage.ask(&token_request("create", login, &secret, "grant_type=client_credentials"));
         assert_eq!((refused.status, refused.json()["error"].as_str()), (401, Some("invalid_client")), "{refused}");
     }
@@ -63,16 +61,13 @@ fn roles_decide_in_v1_2_and_v1_3() {
     stage.ask(&Ask::get(&confirm).headers(&stage.admin())).refused(FORBIDDEN, "the demo's administrator in the other project");
     // A token and an access key that were taken away stop working, seen before or not.
     let bearer = format!("Bearer {}", stage.token("apiAdmin", "apiAdmin-secret"));
-    may(&both(&stage, "v1.3", &[("X-NHN-Authorization", &bearer)]), true, true, "apiAdmin");
+    may(&both(stage, "v1.3", &[("X-NHN-Authorization", &bearer)]), true, true, "apiAdmin");
     stage.database.change("UPDATE access_keys SET enabled = FALSE WHERE id = 'apiAdmin'");
-    unauthorized(&both(&stage, "v1.3", &[("X-NHN-Authorization", &bearer)]), "token of an access key that was disabled");
-    unauthorized(&both(&stage, "v1.2", &access_key("apiAdmin", "apiAdmin-secret")), "an access key that was disabled");
-    stage.finish();
+    unauthorized(&both(stage, "v1.3", &[("X-NHN-Authorization", &bearer)]), "token of an access key that was disabled");
+    unauthorized(&both(stage, "v1.2", &access_key("apiAdmin", "apiAdmin-secret")), "an access key that was disabled");
 }
 
-#[test]
-fn wrong_access_keys_are_unauthorized() {
-    let stage = Stage::new();
+fn wrong_access_keys_are_unauthorized(stage: &Stage) {
     let [(id_name, id), (secret_name, secret)] = stage.admin();
     let (upper, longer, cut) = (secret.to_uppercase(), format!("{secret}x"), &secret[1..]);
     let cases: Vec<(&str, Vec<(&str, &[u8])>)> = vec![
@@ -106,15 +101,12 @@ fn wrong_access_keys_are_unauthorized() {
     // An account without a role learns nothing of the keys.
     let no_key = Ask::get(stage.path("v1.2", &format!("/secrets/{}", super::stage::NO_KEY))).headers(&access_key("stranger", "stranger-secret"));
     stage.ask(&no_key).refused(FORBIDDEN, "an unknown key");
-    stage.finish();
 }
 
-#[test]
-fn wrong_tokens_are_unauthorized() {
-    let stage = Stage::new();
+fn wrong_tokens_are_unauthorized(stage: &Stage) {
     let (id, secret) = (stage.id("ACCESS_KEY_ID"), stage.id("SECRET_ACCESS_KEY"));
     let good = stage.token(id, secret);
-    let bearer = |token: &str| both(&stage, "v1.3", &[("X-NHN-Authorization", token)]);
+    let bearer = |token: &str| both(stage, "v1.3", &[("X-NHN-Authorization", token)]);
     for right in [format!("Bearer {good}"), format!("bearer {good}"), format!("BEARER  {good}")] {
         may(&bearer(&right), true, true, &right);
     }
@@ -133,11 +125,11 @@ fn wrong_tokens_are_unauthorized() {
     ] {
         unauthorized(&bearer(&wrong), &wrong);
     }
-    unauthorized(&both(&stage, "v1.3", &[]), "no header");
-    unauthorized(&both(&stage, "v1.3", &stage.admin()), "the headers of v1.2");
-    unauthorized(&both(&stage, "v1.3", &[("Authorization", &format!("Bearer {good}"))]), "another header");
+    unauthorized(&both(stage, "v1.3", &[]), "no header");
+    unauthorized(&both(stage, "v1.3", &stage.admin()), "the headers of v1.2");
+    unauthorized(&both(stage, "v1.3", &[("Authorization", &format!("Bearer {good}"))]), "another header");
     let twice = format!("Bearer {good}");
-    unauthorized(&both(&stage, "v1.3", &[("X-NHN-Authorization", &twice), ("X-NHN-Authorization", &twice)]), "twice");
+    unauthorized(&both(stage, "v1.3", &[("X-NHN-Authorization", &twice), ("X-NHN-Authorization", &twice)]), "twice");
 
     let expired = stage.token("viewer", "viewer-secret");
     stage.database.change("UPDATE bearer_tokens SET expires_at = issued_at + 1 WHERE access_key_id = 'viewer'");
@@ -152,12 +144,9 @@ fn wrong_tokens_are_unauthorized() {
     unauthorized(&bearer(&format!("Bearer {good}")), "revoked");
     assert_eq!(revoke(id, secret, &good).status, 200);
     assert_eq!(revoke(id, secret, "unknown").status, 200);
-    stage.finish();
 }
 
-#[test]
-fn token_endpoints_speak_oauth() {
-    let stage = Stage::new();
+fn token_endpoints_speak_oauth(stage: &Stage) {
     const GRANT: &str = "grant_type=client_credentials";
     let (id, secret) = (stage.id("ACCESS_KEY_ID"), stage.id("SECRET_ACCESS_KEY"));
     for (id, secret, life) in [(id, secret, 86_400), ("apiViewer", "apiViewer-secret", 60)] {
@@ -217,5 +206,14 @@ fn token_endpoints_speak_oauth() {
         assert_eq!((&record["operation"], &record["resultCode"]), (&json!("CREATE_TOKEN"), &json!(code)));
         assert_eq!((&record["project"], &record["actorKind"]), (&Value::Null, &json!(actor)));
     }
+}
+
+#[test]
+fn credentials_decide_who_may() {
+    let stage = Stage::new();
+    roles_decide_in_v1_2_and_v1_3(&stage);
+    wrong_access_keys_are_unauthorized(&stage);
+    wrong_tokens_are_unauthorized(&stage);
+    token_endpoints_speak_oauth(&stage);
     stage.finish();
 }

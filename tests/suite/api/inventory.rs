@@ -34,10 +34,8 @@ fn wrong_texts() -> Vec<(Value, &'static str)> {
     ]
 }
 
-#[test]
-fn key_stores_are_made_as_asked() {
-    let stage = Stage::new();
-    let made = key_store(&stage, json!({"macAuthUse": "Y", "authMode": "OR", "name": " a  b\u{a0}", "description": "여러\n줄 🔑"})).body();
+fn key_stores_are_made_as_asked(stage: &Stage) {
+    let made = key_store(stage, json!({"macAuthUse": "Y", "authMode": "OR", "name": " a  b\u{a0}", "description": "여러\n줄 🔑"})).body();
     let expected = json!({
         "keyStoreId": 3, "name": "a  b", "description": "여러\n줄 🔑", "ip4AuthUse": "Y", "macAuthUse": "Y", "certificateAuthUse": "N", "authMode": "OR",
         "creationUser": "admin", "creationDatetime": made["creationDatetime"], "lastChangeUser": "admin", "lastChangeDatetime": made["lastChangeDatetime"],
@@ -45,17 +43,18 @@ fn key_stores_are_made_as_asked() {
     assert_eq!(made, expected);
     assert_eq!(made["creationDatetime"].as_str().map(str::len), Some(19));
     // What is missing or null is at its default.
-    for body in [json!({"name": "least", "certificateAuthUse": "Y"}), json!({"name": "nulls", "certificateAuthUse": "Y", "ip4AuthUse": null, "authMode": null})] {
+    for body in [json!({"name": "least", "certificateAuthUse": "Y"}), json!({"name": "nulls", "certificateAuthUse": "Y", "ip4AuthUse": null, "authMode": null})]
+    {
         let made = stage.make("/keystores", &body).body();
         let seen = ["description", "ip4AuthUse", "macAuthUse", "certificateAuthUse", "authMode"].map(|name| made[name].clone());
         assert_eq!(seen, ["", "N", "N", "Y", "AND"].map(Value::from));
     }
     // The longest there is, in characters.
     let longest = json!({"name": "é".repeat(100), "description": "🔑".repeat(1_000)});
-    assert_eq!(key_store(&stage, longest.clone()).body()["name"], longest["name"]);
-    assert_eq!(key_store(&stage, json!({"name": format!("{}x", "e\u{301}".repeat(99))})).body()["name"], format!("{}x", "é".repeat(99)));
+    assert_eq!(key_store(stage, longest.clone()).body()["name"], longest["name"]);
+    assert_eq!(key_store(stage, json!({"name": format!("{}x", "e\u{301}".repeat(99))})).body()["name"], format!("{}x", "é".repeat(99)));
     for (wrong, message) in wrong_texts() {
-        key_store(&stage, wrong.clone()).refused(field(message), &wrong.to_string());
+        key_store(stage, wrong.clone()).refused(field(message), &wrong.to_string());
     }
     const NONE: &str = "ip4AuthUse or macAuthUse or certificateAuthUse must be \"Y\": at least one client check is needed";
     for (wrong, message) in [
@@ -70,27 +69,23 @@ fn key_stores_are_made_as_asked() {
         (json!({"authMode": ""}), "authMode must be \"AND\" or \"OR\""),
         (json!({"authMode": 1}), "authMode must be a text"),
     ] {
-        key_store(&stage, wrong.clone()).refused(field(message), &wrong.to_string());
+        key_store(stage, wrong.clone()).refused(field(message), &wrong.to_string());
     }
     // What was refused took no number.
-    assert_eq!(key_store(&stage, json!({"name": "next"})).body()["keyStoreId"], 8);
-    stage.finish();
+    assert_eq!(key_store(stage, json!({"name": "next"})).body()["keyStoreId"], 8);
 }
 
-#[test]
-fn names_are_unique_where_they_must_be() {
-    let stage = Stage::new();
-    const TAKEN: Refusal = exists("name names a key store of that name, which exists already");
-    key_store(&stage, json!({"name": "caf\u{e9}"})).body();
-    key_store(&stage, json!({"name": "caf\u{e9}"})).refused(TAKEN, "the same");
-    key_store(&stage, json!({"name": "cafe\u{301}"})).refused(TAKEN, "the same after NFC");
-    key_store(&stage, json!({"name": " caf\u{e9} "})).refused(TAKEN, "the same after trimming");
-    key_store(&stage, json!({"name": "Caf\u{e9}"})).body();
+fn names_are_unique_where_they_must_be(stage: &Stage) {
+    const TAKEN: Refusal = exists("name is taken: a key store of that name exists");
+    key_store(stage, json!({"name": "caf\u{e9}"})).body();
+    key_store(stage, json!({"name": "caf\u{e9}"})).refused(TAKEN, "the same");
+    key_store(stage, json!({"name": "cafe\u{301}"})).refused(TAKEN, "the same after NFC");
+    key_store(stage, json!({"name": " caf\u{e9} "})).refused(TAKEN, "the same after trimming");
+    key_store(stage, json!({"name": "Caf\u{e9}"})).body();
 
-    let key = |store: &str, kind: &str, name: &str| {
-        stage.make(&format!("/keys/{kind}/create"), &json!({"keyStoreName": store, "name": name, "secretValue": "s"}))
-    };
-    const KEY_TAKEN: Refusal = exists("name names a key of that name, which exists already");
+    let key =
+        |store: &str, kind: &str, name: &str| stage.make(&format!("/keys/{kind}/create"), &json!({"keyStoreName": store, "name": name, "secretValue": "s"}));
+    const KEY_TAKEN: Refusal = exists("name is taken: a key of that name exists");
     key("caf\u{e9}", "secrets", "n\u{e9}").body();
     for kind in ["secrets", "symmetric-keys", "asymmetric-keys"] {
         for name in ["n\u{e9}", "ne\u{301}", " n\u{e9}"] {
@@ -119,12 +114,9 @@ fn names_are_unique_where_they_must_be() {
     let mut sorted = outcomes.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, [200, 409, 409, 409]);
-    stage.finish();
 }
 
-#[test]
-fn keys_are_made_as_asked() {
-    let stage = Stage::new();
+fn keys_are_made_as_asked(stage: &Stage) {
     for (number, kind) in ["secrets", "symmetric-keys", "asymmetric-keys"].into_iter().enumerate() {
         let make = |change: Value| {
             let mut body = json!({"keyStoreName": "demo-by-address", "name": format!("key {number}"), "description": "d", "secretValue": "s"});
@@ -148,12 +140,9 @@ fn keys_are_made_as_asked() {
         let id = made["keyId"].as_str().expect("an ID");
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)), "{id}");
     }
-    stage.finish();
 }
 
-#[test]
-fn rotation_periods_are_0_or_30_days_and_more() {
-    let stage = Stage::new();
+fn rotation_periods_are_0_or_30_days_and_more(stage: &Stage) {
     let make = |kind: &str, days: Value| {
         let body = json!({"keyStoreName": "demo-by-address", "name": format!("{kind} {days}"), "autoRotationPeriod": days});
         stage.make(&format!("/keys/{kind}/create"), &body)
@@ -171,15 +160,10 @@ fn rotation_periods_are_0_or_30_days_and_more() {
             make(kind, days.clone()).refused(field("autoRotationPeriod must be a whole number"), &days.to_string());
         }
     }
-    stage.finish();
 }
 
-#[test]
-fn secrets_have_1_to_32768_bytes() {
-    let stage = Stage::new();
-    let make = |name: &str, value: Value| {
-        stage.make("/keys/secrets/create", &json!({"keyStoreName": "demo-by-address", "name": name, "secretValue": value}))
-    };
+fn secrets_have_1_to_32768_bytes(stage: &Stage) {
+    let make = |name: &str, value: Value| stage.make("/keys/secrets/create", &json!({"keyStoreName": "demo-by-address", "name": name, "secretValue": value}));
     for (name, value) in [("least", "\0".to_owned()), ("most", "x".repeat(32_768)), ("most keys", "🔑".repeat(8_192))] {
         let id = make(name, json!(value)).text("keyId");
         let read = stage.ask(&super::stage::Ask::get(stage.v1(&format!("/secrets/{id}"))));
@@ -191,16 +175,12 @@ fn secrets_have_1_to_32768_bytes() {
     }
     // What was refused took no name.
     make("more", json!("x")).body();
-    stage.finish();
 }
 
-#[test]
-fn entries_are_kept_in_one_notation() {
-    let stage = Stage::new();
-    let make = |kind: &str, value: &str| {
-        stage.make(&format!("/auths/{kind}"), &json!({"keyStoreName": "demo-by-certificate", "value": value, "description": "d"}))
-    };
-    const TAKEN: Refusal = exists("value names that entry, which exists already");
+fn entries_are_kept_in_one_notation(stage: &Stage) {
+    let make =
+        |kind: &str, value: &str| stage.make(&format!("/auths/{kind}"), &json!({"keyStoreName": "demo-by-certificate", "value": value, "description": "d"}));
+    const TAKEN: Refusal = exists("value is taken: that entry exists");
     for (kind, typed, shown) in [
         ("ipv4s", "10.0.0.1", "10.0.0.1"),
         ("ipv4s", "10.0.0.2/32", "10.0.0.2"),
@@ -226,8 +206,7 @@ fn entries_are_kept_in_one_notation() {
         let reply = make("ipv4s", wrong);
         assert_eq!((reply.status, reply.json()["header"]["resultCode"].as_i64()), if refused { (400, Some(4003)) } else { (200, Some(0)) }, "{wrong}: {reply}");
     }
-    certificates(&stage);
-    stage.finish();
+    certificates(stage);
 }
 
 fn certificates(stage: &Stage) {
@@ -237,7 +216,7 @@ fn certificates(stage: &Stage) {
         stage.make("/auths/certificates", &body)
     };
     assert_eq!(make(json!({"name": " cafe\u{301}"})).body(), json!({"name": "caf\u{e9}", "description": "d"}));
-    make(json!({})).refused(exists("name names that entry, which exists already"), "the same name");
+    make(json!({})).refused(exists("name is taken: that entry exists"), "the same name");
     const PASSWORD: &str = "password must have 1 to 128 printable ASCII characters";
     const LIFE: &str = "lifeTime must be 1 to 3650 days";
     for (wrong, message) in [
@@ -256,4 +235,16 @@ fn certificates(stage: &Stage) {
         make(wrong.clone()).refused(field(message), &wrong.to_string());
     }
     make(json!({"name": "x".repeat(100), "password": "~ ".repeat(64), "lifeTime": 3_650})).body();
+}
+
+#[test]
+fn key_stores_keys_and_entries_are_made() {
+    let stage = Stage::new();
+    key_stores_are_made_as_asked(&stage);
+    names_are_unique_where_they_must_be(&stage);
+    keys_are_made_as_asked(&stage);
+    rotation_periods_are_0_or_30_days_and_more(&stage);
+    secrets_have_1_to_32768_bytes(&stage);
+    entries_are_kept_in_one_notation(&stage);
+    stage.finish();
 }

@@ -118,12 +118,7 @@ fn slow_bodies_are_given_up() {
     const LIMIT: Duration = Duration::from_millis(1_500);
     let stage = Stage::with(
         Installation::new(),
-        &[
-            ("SKM_API__REQUEST_TIMEOUT", "1500 ms"),
-            ("SKM_TOKEN__FAST_DEADLINE", "1 s"),
-            ("SKM_TOKEN__SLOW_DEADLINE", "1 s"),
-            ("SKM_DATABASE__DEADLINE", "1 s"),
-        ],
+        &[("SKM_API__REQUEST_TIMEOUT", "1500 ms"), ("SKM_TOKEN__FAST_DEADLINE", "1 s"), ("SKM_TOKEN__SLOW_DEADLINE", "1 s"), ("SKM_DATABASE__DEADLINE", "1 s")],
     );
     let ask = encrypt(&stage);
     const LATE: Refusal = malformed("Malformed Body: the body did not arrive in time");

@@ -14,6 +14,8 @@ type Number = [u64; WORDS];
 
 fn number(bytes: &[u8]) -> Number {
     let mut number = [0; WORDS];
+    // DER puts a zero before a modulus, lest it be negative.
+    let bytes = if bytes.len() > WORDS * 8 { &bytes[bytes.len() - WORDS * 8..] } else { bytes };
     for (index, byte) in bytes.iter().rev().enumerate() {
         number[index / 8] |= u64::from(*byte) << (index % 8 * 8);
     }

@@ -33,10 +33,8 @@ fn digest_info(outer: &[u8]) -> String {
     String::from_utf8([outer, &algorithm, &[7; 20]].concat()).expect("UTF-8")
 }
 
-#[test]
-fn sign_takes_245_bytes_and_no_digest_info() {
-    let stage = Stage::new();
-    let key = Key { stage: &stage, id: stage.id("ASYMMETRIC_ID").to_owned() };
+fn sign_takes_245_bytes_and_no_digest_info(stage: &Stage) {
+    let key = Key { stage: stage, id: stage.id("ASYMMETRIC_ID").to_owned() };
     const TOO_LONG: &str = "plaintext must be at most 245 bytes of UTF-8";
     for most in ["x".repeat(245), format!("{}x", "🔑".repeat(61)), "\0".repeat(245)] {
         assert_eq!(key.verify(&most, &key.sign(&most)).body(), json!({"result": true, "keyVersion": 0}));
@@ -58,14 +56,11 @@ fn sign_takes_245_bytes_and_no_digest_info() {
     let standard = |bytes: usize| key.post("sign-standard", &json!({"plaintext": STANDARD.encode(vec![b'x'; bytes]), "algorithm": "RSASSA-PSS"}));
     standard(65_536).body();
     standard(65_537).refused(field("plaintext must be at most 65536 bytes, decoded"), "sign-standard");
-    stage.finish();
 }
 
-#[test]
-fn altered_signatures_are_false_and_broken_ones_invalid() {
-    let stage = Stage::new();
+fn altered_signatures_are_false_and_broken_ones_invalid(stage: &Stage) {
     let mut sample = Sample::new("altered signatures");
-    let key = Key { stage: &stage, id: stage.id("ASYMMETRIC_ID").to_owned() };
+    let key = Key { stage: stage, id: stage.id("ASYMMETRIC_ID").to_owned() };
     let good = key.sign("text");
     let wrong = json!({"result": false, "keyVersion": 0});
     for position in sample.numbers(good.len(), 24) {
@@ -96,13 +91,10 @@ fn altered_signatures_are_false_and_broken_ones_invalid() {
     let standard = STANDARD.decode(standard).expect("Base64");
     assert_eq!(key.verify("text", &[[0; 4].as_slice(), &standard].concat()).body(), wrong);
     key.verify("text", &standard).refused(INVALID_USER_DATA, "bare");
-    stage.finish();
 }
 
-#[test]
-fn standard_signatures_name_algorithm_and_version() {
-    let stage = Stage::new();
-    let key = Key { stage: &stage, id: stage.id("ASYMMETRIC_ID").to_owned() };
+fn standard_signatures_name_algorithm_and_version(stage: &Stage) {
+    let key = Key { stage: stage, id: stage.id("ASYMMETRIC_ID").to_owned() };
     let signature = key.post("sign-standard", &json!({"plaintext": "eA==", "algorithm": "RSASSA-PSS"})).text("signature");
     let bytes = STANDARD.decode(&signature).expect("Base64");
     let good = json!({"plaintext": "eA==", "algorithm": "RSASSA-PSS", "signature": signature, "keyVersion": 0});
@@ -142,14 +134,11 @@ fn standard_signatures_name_algorithm_and_version() {
         }
     }
     key.post("sign-standard", &json!([])).refused(malformed("Malformed Body: not a JSON object, line 1, column 0"), "a list");
-    stage.finish();
 }
 
-#[test]
-fn old_versions_verify_and_public_keys_are_of_their_version() {
-    let stage = Stage::new();
-    let key = Key { stage: &stage, id: stage.make_key("asymmetric-keys", "one") };
-    let other = Key { stage: &stage, id: stage.make_key("asymmetric-keys", "other") };
+fn old_versions_verify_and_public_keys_are_of_their_version(stage: &Stage) {
+    let key = Key { stage: stage, id: stage.make_key("asymmetric-keys", "one") };
+    let other = Key { stage: stage, id: stage.make_key("asymmetric-keys", "other") };
     let public = |id: &str, query: &str| stage.ask(&Ask::get(stage.v1(&format!("/asymmetric-keys/{id}/publicKey{query}"))));
     let (first, second) = (public(&key.id, "").text("key"), public(&other.id, "").text("key"));
     assert_ne!(first, second);
@@ -181,5 +170,14 @@ fn old_versions_verify_and_public_keys_are_of_their_version() {
     for reply in [public(&key.id, ""), key.verify("new", &new), key.post("sign", &json!({"plaintext": "x"}))] {
         reply.refused(INVALID_KEY_STATUS, "a key that is to be deleted");
     }
+}
+
+#[test]
+fn signatures_are_made_and_checked() {
+    let stage = Stage::new();
+    sign_takes_245_bytes_and_no_digest_info(&stage);
+    altered_signatures_are_false_and_broken_ones_invalid(&stage);
+    standard_signatures_name_algorithm_and_version(&stage);
+    old_versions_verify_and_public_keys_are_of_their_version(&stage);
     stage.finish();
 }

@@ -5,9 +5,7 @@ use serde_json::json;
 use super::http::{INVALID_APPKEY, INVALID_KEY_ID, Refusal, Reply, URL_NOT_FOUND, field};
 use super::stage::{Ask, FOREIGN_APPKEY, NO_KEY, Stage};
 
-#[test]
-fn plaintexts_and_secrets_have_at_most_32768_bytes() {
-    let stage = Stage::new();
+fn plaintexts_and_secrets_have_at_most_32768_bytes(stage: &Stage) {
     let key = stage.v1(&format!("/symmetric-keys/{}", stage.id("SYMMETRIC_ID")));
     let secret = stage.make_key("secrets", "secret");
     let secret_path = format!("/secrets/{secret}");
@@ -27,7 +25,6 @@ fn plaintexts_and_secrets_have_at_most_32768_bytes() {
     }
     put("").refused(field("secretValue must have 1 to 32768 bytes of UTF-8"), "an empty secret");
     assert_eq!(put("🔑").text("secretValue"), "🔑");
-    stage.finish();
 }
 
 /// Everything in an answer but its date and the request's ID.
@@ -47,9 +44,7 @@ fn operations(key: &str) -> Vec<Ask> {
     asks
 }
 
-#[test]
-fn keys_of_other_projects_are_not_told_from_unknown_ones() {
-    let stage = Stage::new();
+fn keys_of_other_projects_are_not_told_from_unknown_ones(stage: &Stage) {
     let foreign = ["secrets", "symmetric-keys", "asymmetric-keys"].map(|kind| stage.make_foreign_key(kind));
     for id in &foreign {
         for (theirs, unknown) in operations(id).into_iter().zip(operations(NO_KEY)) {
@@ -70,24 +65,18 @@ fn keys_of_other_projects_are_not_told_from_unknown_ones() {
     for unknown in ["unknown", &appkey[1..], &format!("{appkey}x"), &appkey.to_lowercase(), &"x".repeat(64), &"x".repeat(65), &"x".repeat(4_000), "-"] {
         stage.ask(&Ask::get(path(unknown))).refused(INVALID_APPKEY, unknown);
     }
-    stage.finish();
 }
 
-#[test]
-fn keys_of_another_kind_are_no_keys() {
-    let stage = Stage::new();
+fn keys_of_another_kind_are_no_keys(stage: &Stage) {
     for (id, kind) in [("SECRET_ID", "/secrets/"), ("SYMMETRIC_ID", "/symmetric-keys/"), ("ASYMMETRIC_ID", "/asymmetric-keys/")] {
         for mut ask in operations(stage.id(id)).into_iter().filter(|ask| !ask.path.starts_with(kind)) {
             ask.path = stage.v1(&ask.path);
             stage.ask(&ask).refused(INVALID_KEY_ID, &ask.path);
         }
     }
-    stage.finish();
 }
 
-#[test]
-fn path_parts_are_decoded_and_then_compared() {
-    let stage = Stage::new();
+fn path_parts_are_decoded_and_then_compared(stage: &Stage) {
     let (id, appkey) = (stage.id("SECRET_ID"), stage.id("APPKEY"));
     let encoded: String = id.bytes().map(|byte| format!("%{byte:02X}")).collect();
     assert!(!stage.ask(&Ask::get(stage.v1(&format!("/secrets/{encoded}")))).text("secret").is_empty());
@@ -134,5 +123,14 @@ fn path_parts_are_decoded_and_then_compared() {
         let reply = stage.ask(&Ask::get(format!("/keymanager/v1.0/appkey/{wrong}/confirm")));
         reply.refused(if wrong == "%FF" { URL_NOT_FOUND } else { INVALID_APPKEY }, wrong);
     }
+}
+
+#[test]
+fn texts_and_names_are_taken_to_the_letter() {
+    let stage = Stage::new();
+    plaintexts_and_secrets_have_at_most_32768_bytes(&stage);
+    keys_of_other_projects_are_not_told_from_unknown_ones(&stage);
+    keys_of_another_kind_are_no_keys(&stage);
+    path_parts_are_decoded_and_then_compared(&stage);
     stage.finish();
 }

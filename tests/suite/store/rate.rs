@@ -12,7 +12,8 @@ use super::{Place, event, on, verified_details};
 
 /// A record as most requests leave it.
 fn typical(key: KeyId) -> (AuditEvent, Uses) {
-    let uses = Uses { keys: vec![KeyUse { key, version: KeyVersion::FIRST, encryptions: 1 }], rules: vec![ClientRuleId(1)], access_key: AccessKeyId::parse("AKID") };
+    let uses =
+        Uses { keys: vec![KeyUse { key, version: KeyVersion::FIRST, encryptions: 1 }], rules: vec![ClientRuleId(1)], access_key: AccessKeyId::parse("AKID") };
     let event = AuditEvent {
         project: Some(ProjectId(1)),
         address: Some(IpAddr::from([192, 0, 2, 7])),
