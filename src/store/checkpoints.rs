@@ -40,8 +40,7 @@ impl Reader<'_> {
 
     /// Checkpoints from number `from`, in order.
     pub fn checkpoints(&mut self, from: i64, limit: i64) -> Result<Vec<Checkpoint>, StoreError> {
-        let rows: Vec<Row> =
-            audit_checkpoints::table.filter(audit_checkpoints::number.ge(from)).order(audit_checkpoints::number).limit(limit).load(self.db)?;
+        let rows: Vec<Row> = audit_checkpoints::table.filter(audit_checkpoints::number.ge(from)).order(audit_checkpoints::number).limit(limit).load(self.db)?;
         let Some(last) = rows.last().map(|(number, ..)| *number) else {
             return Ok(Vec::new());
         };

@@ -111,9 +111,7 @@ impl From<DieselError> for StoreError {
     fn from(error: DieselError) -> Self {
         match error {
             DieselError::DatabaseError(kind, information) => match kind {
-                DatabaseErrorKind::UniqueViolation => {
-                    Self::Exists { what: unique_of(information.constraint_name(), information.message()) }
-                }
+                DatabaseErrorKind::UniqueViolation => Self::Exists { what: unique_of(information.constraint_name(), information.message()) },
                 DatabaseErrorKind::ForeignKeyViolation => Self::Stale { what: "what it belongs to" },
                 DatabaseErrorKind::NotNullViolation | DatabaseErrorKind::CheckViolation | DatabaseErrorKind::ExclusionViolation => {
                     Self::failed(information.message())

@@ -157,10 +157,7 @@ impl Tx<'_> {
 
     /// Changes nothing, but holds the key store's row until the commit: it can't be on its way out while a key comes in.
     fn hold_key_store(&mut self, project: ProjectId, key_store: KeyStoreId) -> Result<(), StoreError> {
-        let there = key_stores::table
-            .find(key_store.0)
-            .filter(key_stores::project_id.eq(project.0))
-            .filter(key_stores::state.eq(State::Active.as_str()));
+        let there = key_stores::table.find(key_store.0).filter(key_stores::project_id.eq(project.0)).filter(key_stores::state.eq(State::Active.as_str()));
         let held = diesel::update(there).set(key_stores::state.eq(key_stores::state)).execute(self.db)?;
         changed_one(held, "key store")
     }

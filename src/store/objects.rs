@@ -76,11 +76,7 @@ impl Tx<'_> {
             .filter(token_objects::node.eq(self.node))
             .filter(token_objects::lease_until.eq(object.lease_until.micros()));
         let rows = diesel::update(mine)
-            .set((
-                token_objects::state.eq(State::Active.as_str()),
-                token_objects::lease_until.eq(None::<i64>),
-                token_objects::public_key.eq(public_key),
-            ))
+            .set((token_objects::state.eq(State::Active.as_str()), token_objects::lease_until.eq(None::<i64>), token_objects::public_key.eq(public_key)))
             .execute(self.reader.db)?;
         changed_one(rows, WHAT)?;
         let of_client = self.move_version(object.key, object.version, State::Provisioning, State::Active, None)?;
@@ -129,9 +125,8 @@ impl Tx<'_> {
         let doomed = token_objects::table.find(hex(object.as_bytes())).filter(token_objects::state.eq(State::Destroying.as_str()));
         let row: Option<(String, i64)> = doomed.clone().select((token_objects::key_id, token_objects::version)).first(self.db).optional()?;
         let (key, number) = row.ok_or(StoreError::Stale { what: WHAT })?;
-        let rows = diesel::update(doomed)
-            .set((token_objects::state.eq(State::Destroyed.as_str()), token_objects::lease_until.eq(None::<i64>)))
-            .execute(self.db)?;
+        let rows =
+            diesel::update(doomed).set((token_objects::state.eq(State::Destroyed.as_str()), token_objects::lease_until.eq(None::<i64>))).execute(self.db)?;
         changed_one(rows, WHAT)?;
         let (key, version): (KeyId, KeyVersion) = (id(&key, WHAT)?, version(number)?);
         self.move_version(key, version, State::Destroying, State::Destroyed, Some(at))?;

@@ -192,9 +192,8 @@ diesel::table! {
 }
 
 diesel::table! {
-    audit_records (chain_number, sequence) {
-        chain_number -> BigInt,
-        sequence -> BigInt,
+    audit_records (position) {
+        position -> BigInt,
         previous -> Binary,
         hash -> Binary,
         at -> BigInt,
@@ -278,4 +277,27 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(projects, appkeys, key_stores, keys, key_versions, token_objects, internal_keys, client_rules, settings, accounts, account_roles, access_keys, bearer_tokens, audit_chains, audit_records, audit_checkpoints, audit_checkpoint_heads, usage, rule_usage, access_key_usage, change_seq, change_log);
+diesel::allow_tables_to_appear_in_same_query!(
+    projects,
+    appkeys,
+    key_stores,
+    keys,
+    key_versions,
+    token_objects,
+    internal_keys,
+    client_rules,
+    settings,
+    accounts,
+    account_roles,
+    access_keys,
+    bearer_tokens,
+    audit_chains,
+    audit_records,
+    audit_checkpoints,
+    audit_checkpoint_heads,
+    usage,
+    rule_usage,
+    access_key_usage,
+    change_seq,
+    change_log
+);

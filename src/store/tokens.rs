@@ -12,11 +12,8 @@ use crate::domain::clock::Timestamp;
 impl Reader<'_> {
     /// A token that was issued and not revoked, expired or not.
     pub fn bearer_token(&mut self, token: SecretHash) -> Result<Option<BearerToken>, StoreError> {
-        let row: Option<(String, i64)> = bearer_tokens::table
-            .find(token.0.as_slice())
-            .select((bearer_tokens::access_key_id, bearer_tokens::expires_at))
-            .first(self.db)
-            .optional()?;
+        let row: Option<(String, i64)> =
+            bearer_tokens::table.find(token.0.as_slice()).select((bearer_tokens::access_key_id, bearer_tokens::expires_at)).first(self.db).optional()?;
         row.map(|(access_key, expires)| {
             Ok(BearerToken { access_key: known(AccessKeyId::parse(&access_key), "bearer token")?, expires: Timestamp::from_micros(expires) })
         })

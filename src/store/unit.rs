@@ -1,8 +1,11 @@
 //! One unit of reading, one unit of changing.
 
+use super::audit::Chain;
+use super::changes;
 use super::connection::Db;
 use super::error::StoreError;
 use super::model::Change;
+use super::usage::Tally;
 use crate::domain::audit::{AuditEvent, Uses};
 use crate::domain::clock::Timestamp;
 
@@ -67,7 +70,7 @@ impl<'a> Tx<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) events: Vec<AuditEvent>,
-    pub(super) tally: super::usage::Tally,
+    pub(super) tally: Tally,
     pub(super) changes: Vec<Change>,
 }
 
@@ -89,10 +92,10 @@ impl Gathered {
     }
 
     /// Writes it all. The change numbers come last: who holds their row keeps all other nodes' changes waiting until the commit.
-    pub(super) fn write(self, db: &mut Db, node: &str, chain: &super::audit::Chain, now: Timestamp) -> Result<super::audit::Chain, StoreError> {
-        let advanced = chain.append(db, &self.events, now)?;
-        self.tally.write(db, node)?;
-        super::changes::number(db, &self.changes, now)?;
+    /// Uses come with records alone, so what has no record has none.
+    pub(super) fn write(self, db: &mut Db, chain: &Chain, now: Timestamp) -> Result<Chain, StoreError> {
+        let advanced = chain.append(db, self.events, self.tally.into_rows(), now)?;
+        changes::number(db, &self.changes, now)?;
         Ok(advanced)
     }
 }

@@ -1,4 +1,12 @@
 //! The store, on SQLite and PostgreSQL: each test runs on both.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "what fails here fails a test"
+)]
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -236,7 +236,10 @@ async fn a_panicking_follower_goes_on(place: &mut Place) {
         assert!(*times > 2, "a test's panic");
     });
     change(&store, |tx| tx.changed(Change::Identity)).await;
-    until("the change, at last", || heard.lock().is_ok_and(|times| *times > 2) || heard.is_poisoned() && *heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner) > 2).await;
+    until("the change, at last", || {
+        heard.lock().is_ok_and(|times| *times > 2) || heard.is_poisoned() && *heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner) > 2
+    })
+    .await;
     until("freshness", || store.staleness().is_some_and(|age| age < INTERVAL * 10)).await;
 }
 

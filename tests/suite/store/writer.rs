@@ -78,10 +78,7 @@ async fn a_failing_and_a_panicking_change_leave_their_neighbours_alone(place: &m
         outcomes.push(task.await.expect("a task"));
     }
     record.await.expect("a task").expect("a record");
-    assert!(matches!(
-        outcomes.as_slice(),
-        [Ok(()), Err(StoreError::Stale { what: "test" }), Err(StoreError::Failed { .. }), Ok(())]
-    ));
+    assert!(matches!(outcomes.as_slice(), [Ok(()), Err(StoreError::Stale { what: "test" }), Err(StoreError::Failed { .. }), Ok(())]));
     for (text, there) in [("good 1", true), ("failing", false), ("panicking", false), ("good 2", true)] {
         assert_eq!(has_project(&store, text).await, there, "{text}");
     }
@@ -136,7 +133,8 @@ async fn many_records_share_commits_without_gaps(place: &mut Place) {
 }
 
 async fn a_full_queue_is_busy(place: &mut Place) {
-    let store = Store::open(&StoreSettings { queue_limit: 8, ..place.settings("node-1") }, std::sync::Arc::new(skm::domain::clock::SystemClock)).expect("a store");
+    let store =
+        Store::open(&StoreSettings { queue_limit: 8, ..place.settings("node-1") }, std::sync::Arc::new(skm::domain::clock::SystemClock)).expect("a store");
     let (release, held) = hold(&store).await;
     let waiting: Vec<_> = (0..8)
         .map(|number| {

@@ -1,4 +1,5 @@
 //! A PostgreSQL cluster of a test's own: started on a Unix socket in a temporary directory, gone when dropped.
+#![allow(clippy::expect_used, clippy::panic, reason = "what fails here fails a test")]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -161,7 +162,9 @@ fn template(programs: &Path) -> PathBuf {
         drop(fs::remove_dir_all(&template));
         fs::create_dir(&template).expect("a directory for the template");
         give_to_server_user(&template);
-        run(as_server_user(&programs.join("initdb")).args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"]).arg(&template));
+        run(as_server_user(&programs.join("initdb"))
+            .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
+            .arg(&template));
         fs::write(&ready, "").expect("a mark");
     }
     template
