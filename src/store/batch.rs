@@ -63,7 +63,7 @@ impl Batch {
         if self.steps.is_empty() {
             super::changes::touch(db)?;
         }
-        let advanced = gathered.write(db, node, chain, now)?;
+        let advanced = gathered.write(db, chain, now)?;
         db.batch_execute("COMMIT")?;
         Ok(advanced)
     }

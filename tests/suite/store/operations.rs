@@ -71,10 +71,12 @@ fn the_schemas_are_the_same() {
     let sqlite_columns = "SELECT m.name AS of_table, c.name AS name, CASE WHEN c.\"type\" = 'INTEGER' THEN 'number' WHEN c.\"type\" = 'TEXT' THEN 'text'
          WHEN c.\"type\" = 'BLOB' THEN 'bytes' ELSE c.\"type\" END AS kind, CASE WHEN c.\"notnull\" = 1 THEN 'NO' ELSE 'YES' END AS nullable
          FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\'";
-    let postgresql_columns = "SELECT table_name::text AS of_table, column_name::text AS name, CASE data_type WHEN 'bigint' THEN 'number' WHEN 'boolean' THEN 'number'
+    let postgresql_columns =
+        "SELECT table_name::text AS of_table, column_name::text AS name, CASE data_type WHEN 'bigint' THEN 'number' WHEN 'boolean' THEN 'number'
          WHEN 'text' THEN 'text' WHEN 'bytea' THEN 'bytes' ELSE data_type::text END AS kind, is_nullable::text AS nullable
          FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%'";
-    let mut columns: [Vec<Column>; 2] = [sql_query(sqlite_columns).load(&mut lite).expect("columns"), sql_query(postgresql_columns).load(&mut post).expect("columns")];
+    let mut columns: [Vec<Column>; 2] =
+        [sql_query(sqlite_columns).load(&mut lite).expect("columns"), sql_query(postgresql_columns).load(&mut post).expect("columns")];
     columns.iter_mut().for_each(|columns| columns.sort());
     let [of_sqlite, of_postgresql] = columns;
     assert!(of_sqlite.len() > 100, "{of_sqlite:?}");

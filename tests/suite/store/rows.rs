@@ -334,8 +334,7 @@ async fn secrets(place: &mut Place) {
 async fn internal_keys(place: &mut Place) {
     let store = place.open("node-1");
     let of = key_store(&store).await;
-    let purposes =
-        [Purpose::ConfidentialData(of.id), Purpose::CertificateAuthority, Purpose::AuditCheckpoint, Purpose::Seal, Purpose::Canary];
+    let purposes = [Purpose::ConfidentialData(of.id), Purpose::CertificateAuthority, Purpose::AuditCheckpoint, Purpose::Seal, Purpose::Canary];
     for purpose in purposes {
         let object = planned(key_id());
         let inserted = object.clone();

@@ -78,10 +78,7 @@ async fn a_failing_and_a_panicking_change_leave_their_neighbours_alone(place: &m
         outcomes.push(task.await.expect("a task"));
     }
     record.await.expect("a task").expect("a record");
-    assert!(matches!(
-        outcomes.as_slice(),
-        [Ok(()), Err(StoreError::Stale { what: "test" }), Err(StoreError::Failed { .. }), Ok(())]
-    ));
+    assert!(matches!(outcomes.as_slice(), [Ok(()), Err(StoreError::Stale { what: "test" }), Err(StoreError::Failed { .. }), Ok(())]));
     for (text, there) in [("good 1", true), ("failing", false), ("panicking", false), ("good 2", true)] {
         assert_eq!(has_project(&store, text).await, there, "{text}");
     }
@@ -136,7 +133,8 @@ async fn many_records_share_commits_without_gaps(place: &mut Place) {
 }
 
 async fn a_full_queue_is_busy(place: &mut Place) {
-    let store = Store::open(&StoreSettings { queue_limit: 8, ..place.settings("node-1") }, std::sync::Arc::new(skm::domain::clock::SystemClock)).expect("a store");
+    let store =
+        Store::open(&StoreSettings { queue_limit: 8, ..place.settings("node-1") }, std::sync::Arc::new(skm::domain::clock::SystemClock)).expect("a store");
     let (release, held) = hold(&store).await;
     let waiting: Vec<_> = (0..8)
         .map(|number| {
@@ -329,4 +327,56 @@ async fn a_lost_database_is_found_again(place: &mut Place) {
     }
     // An unknown commit may have been one: at most those that were refused are there besides.
     assert!(details.len() <= acknowledged.len() + all_refused);
+}
+
+/// A disk that takes no more, in a process of its own: the limit on file sizes that stands for it holds for all of a process.
+#[test]
+fn a_full_disk_refuses_everything_until_there_is_room() {
+    let program = std::env::current_exe().expect("this program");
+    let output = std::process::Command::new("env")
+        .arg("--ignore-signal=XFSZ")
+        .arg(program)
+        .args(["--exact", "store::writer::on_a_full_disk", "--ignored"])
+        .output()
+        .expect("a process");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+#[ignore = "for a_full_disk_refuses_everything_until_there_is_room, in a process of its own"]
+fn on_a_full_disk() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const FULL_BYTES: u64 = 1_000_000;
+    super::on(&mut Place::sqlite(), |place| async move {
+        let store = place.open("node-1");
+        let room = getrlimit(Resource::Fsize);
+        setrlimit(Resource::Fsize, Rlimit { current: Some(FULL_BYTES), maximum: room.maximum }).expect("a limit");
+        // A first refusal makes SQLite move what is in its log into the database: there is room again, until that is full too.
+        let (mut kept, mut refused_in_a_row) = (0, 0);
+        while refused_in_a_row < 20 {
+            match audit(&store, format!("{kept} {}", "x".repeat(400))).await {
+                Ok(()) => (kept, refused_in_a_row) = (kept + 1, 0),
+                Err(StoreError::Unavailable { .. }) => {
+                    refused_in_a_row += 1;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(other) => panic!("{other}"),
+            }
+            assert!(kept < 10_000, "the disk never got full");
+        }
+        assert!(kept > 10, "the disk was full from the start");
+        assert!(store.health().is_err());
+        let doomed = store.change::<_, StoreError, _>(|tx| {
+            tx.insert_project(&name("doomed"), &stamp())?;
+            tx.audit(event("x".repeat(10_000)), Uses::default())
+        });
+        assert!(matches!(doomed.await, Err(StoreError::Unavailable { .. })));
+        assert!(!has_project(&store, "doomed").await);
+        setrlimit(Resource::Fsize, room).expect("a limit");
+        until("health", || store.health().is_ok()).await;
+        audit(&store, "after").await.expect("a record");
+        let details = verified_details(&store, store.chain()).await;
+        assert_eq!((details.len(), details.last().map(String::as_str)), (kept + 1, Some("after")));
+    });
 }

@@ -1,4 +1,5 @@
 //! A PostgreSQL cluster of a test's own: started on a Unix socket in a temporary directory, gone when dropped.
+#![allow(clippy::expect_used, clippy::panic, reason = "what fails here fails a test")]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
