@@ -187,6 +187,28 @@ async fn an_answer_reaches_a_client_that_is_still_sending() {
 }
 
 #[tokio::test]
+async fn a_refused_upload_is_taken_until_the_answer_is_read() {
+    let server = Server::start(OURS.transport(), |_| {}).await;
+    let mut client = server.connect_tls(&OURS.connector(&["http/1.1"], None)).await.expect("a handshake");
+    client.write_all(b"POST /ignore HTTP/1.1\r\nhost: localhost\r\ncontent-length: 800000\r\n\r\n").await.expect("sent");
+    for _ in 0..8 {
+        sleep(Duration::from_millis(10)).await;
+        client.write_all(&[b'x'; 100_000]).await.expect("no reset before the answer was read");
+        client.flush().await.expect("no reset before the answer was read");
+    }
+    assert!(rest(&mut client).await.starts_with("HTTP/1.1 413"));
+    // But not for ever.
+    let mut endless = server.connect_tls(&OURS.connector(&["http/1.1"], None)).await.expect("a handshake");
+    endless.write_all(b"POST /ignore HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999\r\n\r\n").await.expect("sent");
+    let mut sent = 0;
+    while endless.write_all(&[b'x'; 100_000]).await.is_ok() && sent < 50_000_000 {
+        sent += 100_000;
+    }
+    assert!(sent < 50_000_000, "{sent}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_its_answer_is_cut_off_and_a_slow_one_is_not() {
     let server = Server::start(Transport::Plain, |settings| settings.idle_timeout = SHORT).await;
     const BYTES: usize = 24 * 1024 * 1024;
