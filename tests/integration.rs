@@ -14,6 +14,8 @@ mod support;
 mod client;
 #[path = "suite/config.rs"]
 mod config;
+#[path = "suite/faults/mod.rs"]
+mod faults;
 #[path = "suite/process.rs"]
 mod process;
 #[path = "suite/rooms.rs"]

@@ -1,0 +1,6 @@
+//! What goes wrong around the service, tried on the real thing: crashes, a token that is taken away, databases that fail, clients
+//! that hang up, signals. What must hold afterwards: nothing acknowledged is lost, nothing is half done, nothing is unaudited.
+
+mod crash;
+mod load;
+mod settled;
