@@ -14,7 +14,7 @@ run: ## install what is missing, build, and start the service with a SoftHSM2 to
 	@echo "Building. The first time this takes about six minutes on two cores, later seconds."
 	@cargo build --release --locked
 	@$(SKM) init --dev
-	@exec $(SKM) serve --config .skm/skm.toml
+	@exec $(SKM) serve --dev --config .skm/skm.toml
 
 test: ## install what is missing, then check formatting, lints, licences, documentation and run the tests, as CI does
 	@scripts/install test

@@ -9,7 +9,7 @@ use crate::service::Refusal;
 use crate::service::refusal::RETRY_AFTER;
 
 /// The HTTP status that tells the truth about a code.
-pub const fn status_of(code: ResultCode) -> StatusCode {
+pub(super) const fn status_of(code: ResultCode) -> StatusCode {
     match code {
         ResultCode::InvalidAppkey
         | ResultCode::UrlNotFound

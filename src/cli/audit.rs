@@ -78,7 +78,10 @@ async fn tail(store: &Store, count: u32, follow: bool, as_json: bool) -> Result<
         let last = seen.entry(record.chain).or_insert(record.sequence);
         *last = (*last).max(record.sequence);
     }
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(FOLLOW_INTERVAL).await;
         for head in store.read::<_, StoreError, _>(|reader| reader.chain_heads()).await? {
             let last = seen.entry(head.chain).or_insert(-1);
@@ -91,7 +94,6 @@ async fn tail(store: &Store, count: u32, follow: bool, as_json: bool) -> Result<
             }
         }
     }
-    Ok(())
 }
 
 fn time(micros: i64) -> String {

@@ -50,7 +50,7 @@ fn list(token: &Token) -> Result<(), Failure> {
 
 fn row(object: &ObjectInfo) -> String {
     let flag = |name: &str, value: Option<bool>| match value {
-        Some(true) => format!("{name}"),
+        Some(true) => name.to_owned(),
         Some(false) => format!("not {name}"),
         None => String::new(),
     };

@@ -17,6 +17,7 @@ mod output;
 pub mod process;
 mod serve;
 mod server_certificate;
+mod welcome;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::assembly::{self, Assembly};
 use super::exit::{Exit, Failure};
 use super::lock::DataDirectoryLock;
-use super::{admin, configuration, server_certificate};
+use super::{admin, configuration, server_certificate, welcome};
 use crate::config::Config;
 use crate::scheduler::{Scheduler, SchedulerSettings};
 use crate::tls::{DrainReport, ListenerCounters, ListenerSettings, ProxyProtocol, Reloader, Transport};
@@ -38,7 +38,7 @@ pub(super) fn run(named: Option<&Path>, arguments: &Arguments) -> Result<(), Fai
     configuration::start_log(&config.log)?;
     let lock = DataDirectoryLock::take(&config.server.data_dir).map_err(|error| Failure::new(Exit::Locked, error.to_string()))?;
     let assembly = assembly::assemble(&config, &file)?;
-    let ended = assembly::runtime()?.block_on(serve(&config, assembly));
+    let ended = assembly::runtime()?.block_on(serve(&config, arguments.dev.then_some(file.as_path()), assembly));
     if ended.as_ref().is_ok_and(|in_order| !in_order) {
         tracing::error!("a worker did not come back: the process ends without finalizing the token's module");
         drop(lock);
@@ -63,7 +63,7 @@ async fn bind(name: &str, address: std::net::SocketAddr) -> Result<TcpListener, 
     TcpListener::bind(address).await.map_err(|error| Failure::new(Exit::Failed, format!("[{name}] listen {address}: {error}")))
 }
 
-async fn serve(config: &Config, assembly: Assembly) -> Result<bool, Failure> {
+async fn serve(config: &Config, welcome: Option<&Path>, assembly: Assembly) -> Result<bool, Failure> {
     let sockets = Sockets {
         api: bind("api", config.api.listen).await?,
         console: bind("console", config.console.listen).await?,
@@ -83,6 +83,9 @@ async fn serve(config: &Config, assembly: Assembly) -> Result<bool, Failure> {
     let (api, console, operations) = (sockets.api.local_addr()?, sockets.console.local_addr()?, sockets.operations.local_addr()?);
     let listening = listen(config, &assembly, sockets, &reloader, &stop, &unready);
     tracing::info!(%api, %console, %operations, version = env!("CARGO_PKG_VERSION"), "ready");
+    if let Some(file) = welcome {
+        welcome::say(file, api, console, operations)?;
+    }
     wait_for_stop(&reloader).await?;
 
     tracing::info!("stopping: reported unready, no new connections, requests under way are finished");
@@ -152,7 +155,7 @@ fn listen(
         zone: config.server.timezone,
         always_http_200: config.server.always_http_200,
         request_timeout: config.api.request_timeout,
-        body_limit: usize::try_from(config.api.body_limit.0).unwrap_or(usize::MAX),
+        body_limit: config.api.body_limit.0,
     };
     let api = api::router(api::Api::new(assembly.service.clone(), api_settings));
     let operations = api::operations::router(assembly.service.clone(), assembly.metrics.clone(), unready.clone());

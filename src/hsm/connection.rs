@@ -9,7 +9,6 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::RawAuthPin;
 
-use super::TokenSettings;
 use super::errors::{Call, Fault, HsmError};
 use super::profile::Profile;
 use crate::domain::secret::SecretBytes;
@@ -30,6 +29,7 @@ pub(super) struct Connection {
     pub(super) generation: u64,
     /// The token's label, serial, model and firmware.
     pub(super) identity: String,
+    pub(super) serial: String,
 }
 
 /// Why a connection could not be made.
@@ -80,17 +80,18 @@ pub(super) fn finalize(module: &Pkcs11) {
 /// Finds the token, logs in once and opens the guard session that keeps the login. The module is initialized.
 pub(super) fn connect(
     module: &Pkcs11,
-    settings: &TokenSettings,
+    (label, serial): (&str, Option<&str>),
     profile: &Profile,
     pin: &SecretBytes,
     generation: u64,
 ) -> Result<(Arc<Connection>, Session), ConnectError> {
-    let (slot, info) = find_token(module, &settings.label, settings.serial.as_deref()).map_err(ConnectError::Other)?;
+    let (slot, info) = find_token(module, label, serial).map_err(ConnectError::Other)?;
     check_mechanisms(module, slot, profile).map_err(ConnectError::Other)?;
     let guard = module.open_rw_session(slot).map_err(Fault::from)?;
     log_in(&guard, &info, pin)?;
     let identity = format!("{} {} {} {}", info.label(), info.serial_number(), info.model(), info.firmware_version());
-    Ok((Arc::new(Connection { module: module.clone(), slot, generation, identity }), guard))
+    let serial = info.serial_number().to_owned();
+    Ok((Arc::new(Connection { module: module.clone(), slot, generation, identity, serial }), guard))
 }
 
 impl Connection {

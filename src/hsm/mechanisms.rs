@@ -92,12 +92,15 @@ fn pss_parameters() -> PkcsPssParams {
     PkcsPssParams { hash_alg: MechanismType::SHA256, mgf: PkcsMgfType::MGF1_SHA256, s_len: SALT_BYTES.into() }
 }
 
+/// What makes a mechanism's input of a message.
+type Prepare = fn(&[u8]) -> Vec<u8>;
+
 /// How an RSA signature with SHA-256 is made: the mechanism, and what it is given.
 pub(super) struct RsaScheme {
     pub(super) name: MechanismName,
     pub(super) mechanism: Mechanism<'static>,
-    /// What makes the mechanism's input of a message; `None` where the mechanism hashes it itself.
-    prepare: Option<fn(&[u8]) -> Vec<u8>>,
+    /// `None` where the mechanism hashes the message itself.
+    prepare: Option<Prepare>,
 }
 
 impl RsaScheme {
@@ -106,7 +109,7 @@ impl RsaScheme {
             RsaPadding::Pss => mechanisms.rsa_sign_pss,
             RsaPadding::Pkcs1 => mechanisms.rsa_sign_pkcs1,
         };
-        let (mechanism, prepare): (_, Option<fn(&[u8]) -> Vec<u8>>) = match (padding, name) {
+        let (mechanism, prepare): (_, Option<Prepare>) = match (padding, name) {
             (RsaPadding::Pss, MechanismName::RsaPkcsPss) => (Mechanism::RsaPkcsPss(pss_parameters()), Some(digest)),
             (RsaPadding::Pss, _) => (Mechanism::Sha256RsaPkcsPss(pss_parameters()), None),
             (RsaPadding::Pkcs1, MechanismName::RsaPkcs) => (Mechanism::RsaPkcs, Some(digest_info)),

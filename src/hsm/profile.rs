@@ -11,7 +11,7 @@ use super::errors::HsmError;
 use super::mechanisms::MechanismName;
 
 /// The largest plaintext that the service encrypts in one piece (a secret or a plaintext of 32,768 bytes).
-pub const GCM_BYTES_NEEDED: usize = 32_768;
+pub(super) const GCM_BYTES_NEEDED: usize = 32_768;
 /// The largest profile file, in bytes.
 const PROFILE_BYTES_MAX: u64 = 64 * 1024;
 

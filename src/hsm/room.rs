@@ -49,6 +49,8 @@ pub(super) struct Room {
     pub(super) step: Stopwatch,
     pub(super) crew: Mutex<Option<Arc<Crew>>>,
     pub(super) identity: Mutex<String>,
+    /// The serial number of the token that was opened: another of the same label is not the same token, and gets no PIN.
+    pub(super) serial: Mutex<Option<String>>,
     /// How often the connection was rebuilt.
     pub(super) generation: AtomicU64,
     pub(super) workers_replaced: AtomicU64,
@@ -76,7 +78,6 @@ impl Room {
         Self {
             fast: Lane::new(settings.fast_workers, settings.queue_limit, settings.fast_deadline),
             slow: Lane::new(settings.slow_workers, settings.queue_limit, settings.slow_deadline),
-            settings,
             profile,
             files,
             cache: HandleCache::default(),
@@ -89,11 +90,13 @@ impl Room {
             step: Stopwatch::default(),
             crew: Mutex::new(None),
             identity: Mutex::new(String::new()),
+            serial: Mutex::new(settings.serial.clone()),
             generation: AtomicU64::new(0),
             workers_replaced: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             hand_off,
             handed_off: AtomicBool::new(false),
+            settings,
         }
     }
 

@@ -49,7 +49,8 @@ pub(super) fn establish(room: &Arc<Room>, module: &Pkcs11, pin: &SecretBytes, ge
 }
 
 fn connect_and_enumerate(room: &Arc<Room>, module: &Pkcs11, pin: &SecretBytes, generation: u64) -> Result<Line, ConnectError> {
-    let (connection, guard) = connection::connect(module, &room.settings, &room.profile, pin, generation)?;
+    let serial = room.serial.lock().clone();
+    let (connection, guard) = connection::connect(module, (&room.settings.label, serial.as_deref()), &room.profile, pin, generation)?;
     let lock = room.objects.acquire(room.slow_deadline(), "C_FindObjects").map_err(ConnectError::Other)?;
     let entries = objects::enumerate(&lock, &guard)?;
     drop(lock);
@@ -57,6 +58,7 @@ fn connect_and_enumerate(room: &Arc<Room>, module: &Pkcs11, pin: &SecretBytes, g
     let mut desk = Desk::new(Arc::clone(room), Arc::clone(&connection), Access::ReadOnly);
     canary::prove_fully(&mut desk)?;
     *room.identity.lock() = connection.identity.clone();
+    *room.serial.lock() = Some(connection.serial.clone());
     Ok(Line { connection, guard })
 }
 

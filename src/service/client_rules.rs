@@ -18,7 +18,7 @@ use crate::domain::text::{Description, Invalid, Name};
 use crate::store::Change;
 
 /// The most entries of one method in a key store.
-pub const RULES_MAX: usize = 10_000;
+pub(super) const RULES_MAX: usize = 10_000;
 
 /// A client to be registered.
 #[derive(Debug, Clone)]

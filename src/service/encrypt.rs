@@ -17,7 +17,7 @@ use crate::domain::secret::{SecretBytes, SecretText};
 use crate::domain::text::Invalid;
 
 /// The most bytes of a plaintext, and of confidential data.
-pub const PLAINTEXT_MAX_BYTES: usize = 32_768;
+pub(super) const PLAINTEXT_MAX_BYTES: usize = 32_768;
 /// Bytes of a data key.
 const LOCAL_KEY_BYTES: usize = 32;
 

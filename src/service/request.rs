@@ -117,7 +117,7 @@ impl Scope {
     }
 
     /// Runs the client checks of a key store.
-    pub fn pass_client_checks(&mut self, service: &Service, view: &super::views::KeyStoreView) -> Result<(), Refusal> {
+    pub(super) fn pass_client_checks(&mut self, service: &Service, view: &super::views::KeyStoreView) -> Result<(), Refusal> {
         let admitted: Admitted = client_checks::check(view.key_store.checks, &view.rules, &self.caller, service.now())?;
         self.admitted_by(&admitted);
         Ok(())

@@ -18,9 +18,9 @@ use crate::domain::text::Invalid;
 use crate::hsm::RsaPadding;
 
 /// The most bytes that `sign` takes: what type-1 padding leaves of an RSA-2048 block (RFC 8017, 9.2).
-pub const SIGN_MAX_BYTES: usize = 245;
+pub(super) const SIGN_MAX_BYTES: usize = 245;
 /// The most bytes that `sign-standard` takes, decoded.
-pub const MESSAGE_MAX_BYTES: usize = 65_536;
+pub(super) const MESSAGE_MAX_BYTES: usize = 65_536;
 
 /// A signature of `sign`.
 #[derive(Debug, Clone)]

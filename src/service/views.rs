@@ -17,19 +17,19 @@ use crate::domain::key_store::{KeyStore, Project};
 use crate::store::{Change, InternalKey, Purpose, Store, StoreError};
 
 /// The most keys that are kept ready.
-pub const KEY_VIEWS_MAX: usize = 100_000;
+pub(super) const KEY_VIEWS_MAX: usize = 100_000;
 /// The most key stores that are kept ready.
-pub const KEY_STORE_VIEWS_MAX: usize = 4_096;
+pub(super) const KEY_STORE_VIEWS_MAX: usize = 4_096;
 /// The most appkeys that are kept ready.
-pub const PROJECT_VIEWS_MAX: usize = 4_096;
+pub(super) const PROJECT_VIEWS_MAX: usize = 4_096;
 /// The most access keys that are kept ready.
-pub const ACCESS_KEY_VIEWS_MAX: usize = 16_384;
+pub(super) const ACCESS_KEY_VIEWS_MAX: usize = 16_384;
 /// The most bearer tokens that are kept ready.
-pub const TOKEN_VIEWS_MAX: usize = 65_536;
+pub(super) const TOKEN_VIEWS_MAX: usize = 65_536;
 
 /// A key as requests see it.
 #[derive(Debug)]
-pub struct KeyView {
+pub(super) struct KeyView {
     /// The project it belongs to.
     pub project: ProjectId,
     /// The key.
@@ -40,7 +40,7 @@ pub struct KeyView {
 
 /// A version as requests see it.
 #[derive(Debug)]
-pub struct VersionView {
+pub(super) struct VersionView {
     /// The version.
     pub version: Version,
     /// Encryptions counted when the view was made, plus those of this process since.
@@ -49,19 +49,19 @@ pub struct VersionView {
 
 impl KeyView {
     /// The version of that number, if it isn't destroyed.
-    pub fn version(&self, number: KeyVersion) -> Option<&VersionView> {
+    pub(super) fn version(&self, number: KeyVersion) -> Option<&VersionView> {
         self.versions.iter().find(|view| view.version.version == number)
     }
 
     /// The version that encrypts and signs.
-    pub fn current(&self) -> Option<&VersionView> {
+    pub(super) fn current(&self) -> Option<&VersionView> {
         self.version(self.key.current_version)
     }
 }
 
 /// A key store as requests see it.
 #[derive(Debug)]
-pub struct KeyStoreView {
+pub(super) struct KeyStoreView {
     /// The key store.
     pub key_store: KeyStore,
     /// Its active client rules, indexed.
@@ -73,7 +73,7 @@ pub struct KeyStoreView {
 }
 
 /// All cached views.
-pub struct Views {
+pub(super) struct Views {
     /// Counts applied changes. A view that was read before a change and comes after it is not kept.
     epoch: RwLock<u64>,
     keys: Cache<KeyId, Arc<KeyView>>,
@@ -104,7 +104,7 @@ impl Default for Views {
 
 impl Views {
     /// Drops what `changes` touched.
-    pub fn apply(&self, changes: &[Change]) {
+    pub(super) fn apply(&self, changes: &[Change]) {
         if changes.is_empty() {
             return;
         }
@@ -134,7 +134,7 @@ impl Views {
     }
 
     /// How many keys are kept ready.
-    pub fn keys_kept(&self) -> usize {
+    pub(super) fn keys_kept(&self) -> usize {
         self.keys.len()
     }
 
@@ -158,22 +158,22 @@ impl Views {
     }
 
     /// The project that an appkey names.
-    pub async fn project(&self, store: &Store, appkey: Appkey) -> Result<Option<Arc<Project>>, Refusal> {
+    pub(super) async fn project(&self, store: &Store, appkey: Appkey) -> Result<Option<Arc<Project>>, Refusal> {
         self.load(&self.projects, appkey, store, |reader, appkey| reader.project_by_appkey(appkey)).await
     }
 
     /// An access key with its account's roles.
-    pub async fn access_key(&self, store: &Store, id: AccessKeyId) -> Result<Option<Arc<AccessKey>>, Refusal> {
+    pub(super) async fn access_key(&self, store: &Store, id: AccessKeyId) -> Result<Option<Arc<AccessKey>>, Refusal> {
         self.load(&self.access_keys, id, store, |reader, id| reader.access_key(id)).await
     }
 
     /// A bearer token that was issued and not revoked.
-    pub async fn bearer_token(&self, store: &Store, hash: SecretHash) -> Result<Option<Arc<BearerToken>>, Refusal> {
+    pub(super) async fn bearer_token(&self, store: &Store, hash: SecretHash) -> Result<Option<Arc<BearerToken>>, Refusal> {
         self.load(&self.tokens, hash.0, store, |reader, hash| reader.bearer_token(SecretHash(*hash))).await
     }
 
     /// A key that isn't destroyed, of any project.
-    pub async fn key(&self, store: &Store, id: KeyId) -> Result<Option<Arc<KeyView>>, Refusal> {
+    pub(super) async fn key(&self, store: &Store, id: KeyId) -> Result<Option<Arc<KeyView>>, Refusal> {
         self.load(&self.keys, id, store, |reader, id| {
             let Some((project, row)) = reader.key(*id)? else { return Ok(None) };
             let mut versions = Vec::with_capacity(row.versions.len());
@@ -187,7 +187,7 @@ impl Views {
     }
 
     /// A key store with its rules.
-    pub async fn key_store(&self, store: &Store, id: KeyStoreId) -> Result<Option<Arc<KeyStoreView>>, Refusal> {
+    pub(super) async fn key_store(&self, store: &Store, id: KeyStoreId) -> Result<Option<Arc<KeyStoreView>>, Refusal> {
         self.load(&self.key_stores, id, store, |reader, id| {
             let (Some(key_store), Some(sealing_key)) = (reader.key_store(*id)?, reader.internal_key(Purpose::ConfidentialData(*id))?) else {
                 return Ok(None);
@@ -201,10 +201,10 @@ impl Views {
 }
 
 /// The most encryptions of one key version: 2^32 − 2^24 (NIST SP 800-38D, 8.3, less what may be counted late).
-pub const ENCRYPTIONS_MAX: u64 = (1 << 32) - (1 << 24);
+pub(super) const ENCRYPTIONS_MAX: u64 = (1 << 32) - (1 << 24);
 
 /// Takes one encryption from what is left of a key version.
-pub fn take_encryption(count: &AtomicU64) -> Result<(), Refusal> {
+pub(super) fn take_encryption(count: &AtomicU64) -> Result<(), Refusal> {
     let before = count.fetch_add(1, Ordering::Relaxed);
     if before < ENCRYPTIONS_MAX {
         return Ok(());

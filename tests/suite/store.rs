@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
-use diesel::{Connection as _, PgConnection, SqliteConnection};
+use diesel::{Connection as _, SqliteConnection};
 use skm::domain::audit::{Actor, AuditEvent, ChainHead, Link, Operation, Uses, record_hash};
 use skm::domain::clock::{SystemClock, Timestamp};
 use skm::domain::ids::{ChainId, KeyId, ObjectId, RequestId};
@@ -72,7 +72,7 @@ impl Place {
     fn execute(&self, sql: &str) {
         match self {
             Self::Sqlite(directory) => self.sqlite_connection(directory).batch_execute(sql),
-            Self::Postgresql(cluster) => PgConnection::establish(&cluster.url()).expect("a connection").batch_execute(sql),
+            Self::Postgresql(cluster) => cluster.connection().batch_execute(sql),
         }
         .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
@@ -154,17 +154,26 @@ async fn change<T: Send + 'static>(store: &Store, work: impl FnOnce(&mut Tx<'_>)
 
 /// The details of a chain's records, after its hashes, numbers and head were found right.
 async fn verified_details(store: &Store, chain: ChainId) -> Vec<String> {
-    let records = store.read(move |reader| reader.chain_records(chain, 0, i64::MAX)).await.expect("records");
+    const PAGE: i64 = 5_000;
     let mut head = ChainHead { chain, sequence: -1, hash: [0; 32] };
-    for record in &records {
-        let link = Link { chain, sequence: head.sequence + 1, previous: head.hash };
-        assert_eq!((record.sequence, record.previous), (link.sequence, link.previous), "a gap or a break");
-        assert_eq!(record.hash, record_hash(&link, &record.event), "record {} is not what was hashed", record.sequence);
-        head = ChainHead { chain, sequence: record.sequence, hash: record.hash };
+    let mut details = Vec::new();
+    loop {
+        let from = head.sequence + 1;
+        let records = store.read(move |reader| reader.chain_records(chain, from, PAGE)).await.expect("records");
+        for record in &records {
+            let link = Link { chain, sequence: head.sequence + 1, previous: head.hash };
+            assert_eq!((record.sequence, record.previous), (link.sequence, link.previous), "a gap or a break");
+            assert_eq!(record.hash, record_hash(&link, &record.event), "record {} is not what was hashed", record.sequence);
+            head = ChainHead { chain, sequence: record.sequence, hash: record.hash };
+        }
+        if records.is_empty() {
+            break;
+        }
+        details.extend(records.into_iter().map(|record| record.event.detail.unwrap_or_default()));
     }
     let heads = store.read(|reader| reader.chain_heads()).await.expect("heads");
-    assert_eq!(heads.into_iter().find(|noted| noted.chain == chain), (!records.is_empty()).then_some(head));
-    records.into_iter().map(|record| record.event.detail.unwrap_or_default()).collect()
+    assert_eq!(heads.into_iter().find(|noted| noted.chain == chain), (!details.is_empty()).then_some(head));
+    details
 }
 
 /// Waits until `done`, a few seconds at most.

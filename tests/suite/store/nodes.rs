@@ -1,1 +1,310 @@
+//! Several processes on one database: races, leases, and what they tell each other.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use skm::domain::account::{AccessKeyId, SecretHash, TokenLife};
+use skm::domain::audit::{KeyUse, Uses};
+use skm::domain::ids::{ClientRuleId, KeyId, KeyStoreId, KeyVersion, ProjectId};
+use skm::domain::key::{Origin, State};
+use skm::store::{Change, ExpiredObject, Purpose, Store, StoreError, Unique};
+
+use super::rows::{insert_key_store, key_store, name, planned, provision};
+use super::{Place, at, audit, change, event, key_id, object_id, on_both, stamp, until, verified_details};
+
+on_both!(
+    a_follower_hears_of_changes_in_time,
+    a_follower_that_fell_behind_drops_everything,
+    a_panicking_follower_goes_on,
+    counters_are_summed_over_nodes,
+    every_node_has_a_chain,
+    no_change_is_missed_under_concurrent_writers,
+    one_node_takes_an_expired_object_over,
+    one_of_two_gets_the_name,
+    staleness_grows_while_the_log_can_not_be_read,
+    two_nodes_never_exceed_the_access_keys_of_an_account,
+    two_nodes_never_share_a_key_store_number,
+);
+
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Runs `work` on both stores at once, and answers both outcomes.
+async fn race<T: Send + 'static, F: Future<Output = T> + Send + 'static>(stores: [&Store; 2], work: impl Fn(Store) -> F) -> [T; 2] {
+    let tasks = stores.map(|store| tokio::spawn(work(store.clone())));
+    let [first, second] = tasks;
+    [first.await.expect("a task"), second.await.expect("a task")]
+}
+
+async fn one_of_two_gets_the_name(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    for round in 0..20 {
+        let outcomes = race([&one, &two], |store| async move {
+            store.change::<_, StoreError, _>(move |tx| tx.insert_project(&name(&format!("project {round}")), &stamp())).await
+        })
+        .await;
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+        assert!(outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Exists { what: Unique::ProjectName }))), "{outcomes:?}");
+    }
+    let outcomes = race([&one, &two], |store| async move {
+        let object = planned(key_id());
+        store.change::<_, StoreError, _>(move |tx| tx.insert_internal_key(Purpose::CertificateAuthority, &object, &stamp())).await
+    })
+    .await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+}
+
+async fn two_nodes_never_share_a_key_store_number(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    let project = change(&one, |tx| tx.insert_project(&name("project"), &stamp())).await;
+    let numbers = race([&one, &two], |store| async move {
+        let mut numbers = Vec::new();
+        for _ in 0..15 {
+            let unique = key_id().to_string();
+            numbers.push(change(&store, move |tx| insert_key_store(tx, project, &unique, State::Active)).await.number.0);
+        }
+        numbers
+    })
+    .await;
+    let mut numbers = numbers.concat();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=30).collect::<Vec<_>>());
+}
+
+async fn two_nodes_never_exceed_the_access_keys_of_an_account(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    let account = change(&one, |tx| tx.insert_account("alice", "", false, &stamp())).await;
+    let made = race([&one, &two], |store| async move {
+        let mut made = 0;
+        for _ in 0..5 {
+            let id = AccessKeyId::parse(&key_id().to_string()).expect("an ID");
+            let inserted = store.change::<_, StoreError, _>(move |tx| tx.insert_access_key(&id, account, SecretHash([0; 32]), TokenLife::MAX, &stamp())).await;
+            assert!(matches!(inserted, Ok(()) | Err(StoreError::Stale { what: "account" })), "{inserted:?}");
+            made += usize::from(inserted.is_ok());
+        }
+        made
+    })
+    .await;
+    assert_eq!(made.iter().sum::<usize>(), 5);
+}
+
+async fn one_node_takes_an_expired_object_over(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    let of = key_store(&one).await;
+    for round in 0..10 {
+        let (key, object) = provision(&one, &of, &format!("key {round}")).await;
+        let expired = ExpiredObject { object: object.object, key: key.id, version: object.version, state: State::Provisioning };
+        let activate_too = round % 2 == 0;
+        let outcomes = race([&one, &two], |store| {
+            let (expired, object) = (expired.clone(), object.clone());
+            async move {
+                // Its maker may come in late, just when it is taken over.
+                if activate_too && store.change::<_, StoreError, _>(move |tx| tx.activate_object(&object, None, Origin::Generated)).await.is_ok() {
+                    return true;
+                }
+                change(&store, move |tx| tx.take_over_object(&expired, at(60_000_001), at(90_000_000))).await
+            }
+        })
+        .await;
+        assert_eq!(outcomes.iter().filter(|won| **won).count(), 1, "{outcomes:?}");
+    }
+    // A lease is its node's own.
+    let (_, object) = provision(&one, &of, "mine").await;
+    let foreign = object.clone();
+    let taken = two.change::<_, StoreError, _>(move |tx| tx.activate_object(&foreign, None, Origin::Generated)).await;
+    assert!(matches!(taken, Err(StoreError::Stale { .. })));
+    change(&one, move |tx| tx.activate_object(&object, None, Origin::Generated)).await;
+}
+
+/// A follower, and what it heard.
+fn follow(store: &Store) -> Arc<Mutex<Vec<Change>>> {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&heard);
+    store.follow(INTERVAL, move |changes| hears.lock().expect("a lock").extend_from_slice(changes));
+    heard
+}
+
+async fn a_follower_hears_of_changes_in_time(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    change(&one, |tx| tx.changed(Change::Project(ProjectId(1)))).await;
+    assert_eq!(one.staleness(), None);
+    let heard = follow(&two);
+    until("the first read", || two.staleness().is_some()).await;
+    // What changed since the store was opened may have been read and cached before the follower ran.
+    until("the change before", || heard.lock().expect("a lock").len() == 1).await;
+    heard.lock().expect("a lock").clear();
+    let all = [Change::Key(key_id()), Change::KeyStore(KeyStoreId(7)), Change::Project(ProjectId(8)), Change::Identity, Change::ObjectGone(object_id())];
+    change(&one, move |tx| {
+        tx.changed(all[0])?;
+        all.into_iter().try_for_each(|change| tx.changed(change))
+    })
+    .await;
+    let told = std::time::Instant::now();
+    until("the changes", || heard.lock().expect("a lock").len() >= all.len()).await;
+    assert!(told.elapsed() < INTERVAL * 10, "{:?}", told.elapsed());
+    assert_eq!(*heard.lock().expect("a lock"), all, "each once, in order");
+    // What is undone isn't told.
+    let undone = one
+        .change::<(), StoreError, _>(|tx| {
+            tx.changed(Change::Identity)?;
+            Err(StoreError::Busy)
+        })
+        .await;
+    assert!(undone.is_err());
+    tokio::time::sleep(INTERVAL * 3).await;
+    assert_eq!(heard.lock().expect("a lock").len(), all.len());
+    assert!(two.staleness().is_some_and(|age| age < Duration::from_secs(1)));
+}
+
+async fn no_change_is_missed_under_concurrent_writers(place: &mut Place) {
+    const EACH: usize = 40;
+    let watcher = place.open("watcher");
+    let heard = follow(&watcher);
+    let writers: Vec<_> = (0..3).map(|number| place.open(&format!("node-{number}"))).collect();
+    let tasks: Vec<_> = writers
+        .iter()
+        .flat_map(|store| std::iter::repeat_n(store.clone(), 4))
+        .map(|store| {
+            tokio::spawn(async move {
+                let mut told = Vec::new();
+                for number in 0..EACH {
+                    let (key, other) = (key_id(), key_id());
+                    // Some change two things, some fail after all, and all have records beside them.
+                    let fails = number % 5 == 4;
+                    let outcome = store
+                        .change::<_, StoreError, _>(move |tx| {
+                            tx.changed(Change::Key(key))?;
+                            tx.audit(event("change"), Uses::default())?;
+                            tx.changed(Change::Key(other))?;
+                            if fails { Err(StoreError::Busy) } else { Ok(()) }
+                        })
+                        .await;
+                    assert_eq!(outcome.is_err(), fails, "{outcome:?}");
+                    if !fails {
+                        told.extend([key, other]);
+                    }
+                }
+                told
+            })
+        })
+        .collect();
+    let mut told = HashSet::new();
+    for task in tasks {
+        told.extend(task.await.expect("a task").into_iter().map(Change::Key));
+    }
+    until("all changes", || heard.lock().expect("a lock").len() >= told.len()).await;
+    let heard = heard.lock().expect("a lock").clone();
+    assert_eq!(heard.len(), told.len(), "each once");
+    assert_eq!(heard.into_iter().collect::<HashSet<_>>(), told);
+    for store in &writers {
+        assert_eq!(verified_details(store, store.chain()).await.len(), 4 * EACH * 4 / 5);
+    }
+}
+
+async fn a_follower_that_fell_behind_drops_everything(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    let many = |store: Store, from: i64, to: i64| async move {
+        change(&store, move |tx| (from..to).try_for_each(|number| tx.changed(Change::Project(ProjectId(number))))).await;
+    };
+    // More than one page, and each once.
+    many(one.clone(), 0, 2_500).await;
+    let heard = follow(&two);
+    until("the changes", || heard.lock().expect("a lock").len() >= 2_500).await;
+    assert_eq!(*heard.lock().expect("a lock"), (0..2_500).map(|number| Change::Project(ProjectId(number))).collect::<Vec<_>>());
+    // Cut off beyond the third's position.
+    let three = place.open("node-3");
+    many(one.clone(), 0, 3).await;
+    place.execute("DELETE FROM change_log WHERE number <= 2501");
+    let heard = follow(&three);
+    until("everything", || !heard.lock().expect("a lock").is_empty()).await;
+    many(one.clone(), 5, 6).await;
+    until("the next", || heard.lock().expect("a lock").len() >= 2).await;
+    assert_eq!(*heard.lock().expect("a lock"), [Change::Everything, Change::Project(ProjectId(5))]);
+    // The database is an older one than before: restored from a backup.
+    place.execute("UPDATE change_seq SET n = 2; DELETE FROM change_log WHERE number > 2");
+    until("everything again", || heard.lock().expect("a lock").len() >= 3).await;
+    assert_eq!(heard.lock().expect("a lock").last(), Some(&Change::Everything));
+}
+
+async fn a_panicking_follower_goes_on(place: &mut Place) {
+    let store = place.open("node-1");
+    let heard = Arc::new(Mutex::new(0));
+    let hears = Arc::clone(&heard);
+    store.follow(INTERVAL, move |_| {
+        let mut times = hears.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *times += 1;
+        assert!(*times > 2, "a test's panic");
+    });
+    change(&store, |tx| tx.changed(Change::Identity)).await;
+    until("the change, at last", || heard.lock().is_ok_and(|times| *times > 2) || heard.is_poisoned() && *heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner) > 2).await;
+    until("freshness", || store.staleness().is_some_and(|age| age < INTERVAL * 10)).await;
+}
+
+async fn staleness_grows_while_the_log_can_not_be_read(place: &mut Place) {
+    let store = place.open("node-1");
+    let _heard = follow(&store);
+    until("the first read", || store.staleness().is_some()).await;
+    match place {
+        Place::Sqlite(_) => place.execute("ALTER TABLE change_seq RENAME TO away"),
+        Place::Postgresql(cluster) => cluster.stop(),
+    }
+    until("staleness", || store.staleness().is_some_and(|age| age > Duration::from_millis(500))).await;
+    match place {
+        Place::Sqlite(_) => place.execute("ALTER TABLE away RENAME TO change_seq"),
+        Place::Postgresql(cluster) => cluster.start_again(),
+    }
+    until("freshness", || store.staleness().is_some_and(|age| age < Duration::from_millis(200))).await;
+}
+
+async fn counters_are_summed_over_nodes(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    let keys: Vec<KeyId> = (0..3).map(|_| key_id()).collect();
+    let first = KeyVersion::FIRST;
+    let next = KeyVersion::new(1).expect("a version");
+    let uses = |key: KeyId| Uses {
+        keys: vec![KeyUse { key, version: first, encryptions: 2 }, KeyUse { key, version: next, encryptions: u32::MAX }],
+        rules: vec![ClientRuleId(1), ClientRuleId(2)],
+        access_key: AccessKeyId::parse("AKID"),
+    };
+    let tasks: Vec<_> = (0..60)
+        .map(|number| {
+            let (store, uses) = (if number % 2 == 0 { one.clone() } else { two.clone() }, uses(keys[number % 3]));
+            tokio::spawn(async move { store.audit(event("use"), uses).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("a task").expect("a record");
+    }
+    let changed = uses(keys[0]);
+    change(&one, move |tx| tx.audit(event("change"), changed)).await;
+    let undone = uses(keys[0]);
+    let failed = one
+        .change::<(), StoreError, _>(move |tx| {
+            tx.audit(event("undone"), undone)?;
+            Err(StoreError::Busy)
+        })
+        .await;
+    assert!(failed.is_err());
+    for (key, times) in keys.into_iter().zip([21, 20, 20]) {
+        let counted = two.read::<_, StoreError, _>(move |reader| Ok((reader.encryptions(key, first)?, reader.encryptions(key, next)?))).await;
+        assert_eq!(counted.expect("a read"), (times * 2, times * u64::from(u32::MAX)));
+    }
+    assert_eq!(two.read(|reader| reader.encryptions(key_id(), KeyVersion::FIRST)).await.expect("a read"), 0);
+}
+
+async fn every_node_has_a_chain(place: &mut Place) {
+    let stores: Vec<_> = (0..3).map(|number| place.open(&format!("node-{number}"))).collect();
+    for round in 0..5 {
+        for store in &stores {
+            audit(store, round.to_string()).await.expect("a record");
+        }
+    }
+    // A process that only reads leaves no chain behind.
+    let reader = place.open("reader");
+    let chains = reader.read(|reader| reader.chains()).await.expect("chains");
+    assert_eq!(chains.len(), 3);
+    assert!(chains.is_sorted_by_key(|chain| chain.chain));
+    for store in &stores {
+        assert_eq!(verified_details(store, store.chain()).await, ["0", "1", "2", "3", "4"]);
+    }
+}

@@ -83,8 +83,12 @@ impl Cluster {
         format!("postgresql://postgres@/skm?host={}", self.directory.path().display())
     }
 
-    /// A connection beside the database under test.
-    pub(crate) fn maintenance(&self) -> PgConnection {
+    /// A connection to the database `skm`.
+    pub(crate) fn connection(&self) -> PgConnection {
+        PgConnection::establish(&self.url()).expect("a connection")
+    }
+
+    fn maintenance(&self) -> PgConnection {
         PgConnection::establish(&self.connection_string("postgres")).expect("a connection")
     }
 

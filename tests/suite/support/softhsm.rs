@@ -52,8 +52,7 @@ impl SoftHsm {
         let directory = tempfile::Builder::new().prefix("skm-token-").tempdir_in(place).expect("a directory");
         let hsm = Self { path: directory.path().to_owned(), _directory: Some(directory) };
         std::fs::create_dir(hsm.tokens()).expect("the token directory");
-        let text = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", hsm.tokens().display());
-        std::fs::write(hsm.configuration(), text).expect("softhsm2.conf");
+        write_configuration(&hsm.configuration(), &hsm.tokens());
         hsm
     }
 
@@ -65,6 +64,13 @@ impl SoftHsm {
     /// Its configuration file.
     pub(crate) fn configuration(&self) -> PathBuf {
         self.path.join("softhsm2.conf")
+    }
+
+    /// A configuration for the token directory at another place.
+    pub(crate) fn configuration_for(&self, tokens: &Path) -> PathBuf {
+        let configuration = self.path.join("elsewhere.conf");
+        write_configuration(&configuration, tokens);
+        configuration
     }
 
     /// The directory that the configuration names.
@@ -125,6 +131,11 @@ impl SoftHsm {
             slow_deadline: Duration::from_secs(10),
         }
     }
+}
+
+fn write_configuration(configuration: &Path, tokens: &Path) {
+    let text = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", tokens.display());
+    std::fs::write(configuration, text).expect("softhsm2.conf");
 }
 
 /// While it lives, calls into SoftHSM2 that read the token's generation number hang, as they do with a network token that is

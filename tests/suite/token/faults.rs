@@ -155,22 +155,47 @@ fn a_pin_that_is_wrong_at_recovery_is_not_tried_again() {
             let away = hsm.path().join("away");
             std::fs::rename(hsm.tokens(), &away).expect("moved away");
             within(Duration::from_secs(2), async || !token.health().ready).await;
-            // Another token of the same label, with another PIN, comes in its place.
-            std::fs::create_dir(hsm.tokens()).expect("a directory");
-            let made = hsm
-                .command("softhsm2-util")
-                .args(["--init-token", "--free", "--label", hsm.label(), "--so-pin", "12345678", "--pin", "87654321"])
+            let changed = std::process::Command::new("pkcs11-tool")
+                .env("SOFTHSM2_CONF", hsm.configuration_for(&away))
+                .args(["--module", "/usr/lib/softhsm/libsofthsm2.so", "--token-label", hsm.label(), "--login"])
+                .args(["--change-pin", "--pin", hsm.pin(), "--new-pin", "8765432109"])
                 .output()
-                .expect("softhsm2-util");
-            assert!(made.status.success());
+                .expect("pkcs11-tool (opensc)");
+            assert!(changed.status.success(), "{changed:?}");
+            std::fs::rename(&away, hsm.tokens()).expect("put back");
             let gave_up = async || token.health().problem.is_some_and(|problem| problem.contains("CKR_PIN_INCORRECT"));
             within(Duration::from_secs(5), gave_up).await;
-            std::fs::remove_dir_all(hsm.tokens()).expect("removed");
-            std::fs::rename(&away, hsm.tokens()).expect("put back");
             tokio::time::sleep(Duration::from_secs(3)).await;
             let health = token.health();
             assert!(!health.ready && health.problem.is_some_and(|problem| problem.contains("not be tried again")));
             assert!(matches!(token.encrypt(id(1), Vec::new(), secret("x")).await, Err(HsmError::Unavailable { .. })));
+        });
+        shut(&token);
+    });
+}
+
+#[test]
+fn another_token_of_the_same_label_is_not_taken_for_it() {
+    with_token(|hsm| {
+        let token = open(hsm);
+        block_on(async {
+            token.create(ObjectKind::Aes256, object(1)).await.expect("a key");
+            token.use_canary(id(1));
+            let away = hsm.path().join("away");
+            std::fs::rename(hsm.tokens(), &away).expect("moved away");
+            within(Duration::from_secs(2), async || !token.health().ready).await;
+            std::fs::create_dir(hsm.tokens()).expect("a directory");
+            let made = hsm
+                .command("softhsm2-util")
+                .args(["--init-token", "--free", "--label", hsm.label(), "--so-pin", hsm.so_pin(), "--pin", hsm.pin()])
+                .output()
+                .expect("softhsm2-util");
+            assert!(made.status.success());
+            within(Duration::from_secs(5), async || token.health().problem.is_some_and(|problem| problem.contains("there are: skm"))).await;
+            assert!(!token.health().ready);
+            std::fs::remove_dir_all(hsm.tokens()).expect("removed");
+            std::fs::rename(&away, hsm.tokens()).expect("put back");
+            within(Duration::from_secs(5), async || token.encrypt(id(1), Vec::new(), secret("x")).await.is_ok()).await;
         });
         shut(&token);
     });

@@ -32,50 +32,64 @@ fn a_wrong_pin_is_tried_once_and_leaves_the_token_usable() {
     });
 }
 
+/// Set in a process under the spy: the PIN to use.
+const SPY_PIN: &str = "SKM_TEST_SPY_PIN";
+
+/// How often each function was called by [`under_the_spy`] with that PIN.
+fn count_calls(hsm: &SoftHsm, pin: &str) -> impl Fn(&str) -> usize {
+    let log = hsm.path().join("spy.log");
+    // The module that logs reads its settings from the environment: a process of its own for it.
+    let output = hsm
+        .command(std::env::current_exe().expect("this program"))
+        .args(["token::setup::under_the_spy", "--exact"])
+        .env(SPY_PIN, pin)
+        .env("PKCS11SPY", "/usr/lib/softhsm/libsofthsm2.so")
+        .env("PKCS11SPY_OUTPUT", &log)
+        .output()
+        .expect("a child");
+    assert!(output.status.success(), "{output:?}");
+    let log = std::fs::read_to_string(log).expect("the log");
+    move |function| log.lines().filter(|line| line.trim_end().ends_with(&format!(": {function}"))).count()
+}
+
 #[test]
-fn calls_are_as_few_as_promised() {
+fn a_wrong_pin_costs_one_login() {
     with_token(|hsm| {
-        let log = hsm.path().join("spy.log");
-        // The module that logs reads its settings from the environment: a process of its own for it.
-        let program = std::env::current_exe().expect("this program");
-        let status = hsm
-            .command(program)
-            .args(["token::setup::under_the_spy", "--exact"])
-            .env("SKM_TEST_SPY", "1")
-            .env("PKCS11SPY", "/usr/lib/softhsm/libsofthsm2.so")
-            .env("PKCS11SPY_OUTPUT", &log)
-            .status()
-            .expect("a child");
-        assert!(status.success());
-        let log = std::fs::read_to_string(log).expect("the log");
-        let count = |function: &str| log.lines().filter(|line| line.trim_end().ends_with(&format!(": {function}"))).count();
-        assert_eq!(count("C_Initialize"), 1);
-        assert_eq!(count("C_Login"), 1);
-        assert_eq!(count("C_Logout"), 0);
-        assert_eq!(count("C_Finalize"), 1);
-        // The binding asks for the length first: two calls each. Nothing else by the hundred.
-        assert_eq!(count("C_EncryptInit"), 100);
-        assert_eq!(count("C_DecryptInit"), 100);
-        assert!(count("C_GenerateRandom") <= 5, "{}", count("C_GenerateRandom"));
-        // Three at the start, one before the key is made.
-        assert_eq!(count("C_FindObjectsInit"), 4);
-        // The guard, the search at the start, two workers, the canary, and no others.
-        assert!(count("C_OpenSession") <= 5, "{}", count("C_OpenSession"));
+        let count = count_calls(hsm, "0000000000");
+        assert_eq!((count("C_Login"), count("C_Finalize")), (1, 1));
         assert_eq!(count("C_OpenSession"), count("C_CloseSession"));
     });
 }
 
-/// What `calls_are_as_few_as_promised` counts; nothing elsewhere.
+#[test]
+fn calls_are_as_few_as_promised() {
+    with_token(|hsm| {
+        let count = count_calls(hsm, hsm.pin());
+        assert_eq!((count("C_Initialize"), count("C_Login"), count("C_Logout"), count("C_Finalize")), (1, 1, 0, 1));
+        assert_eq!((count("C_EncryptInit"), count("C_DecryptInit")), (100, 100));
+        assert!(count("C_GenerateRandom") <= 2, "64 IVs at a time");
+        // One for each class at the start, one before the key is made; none for its hundreds of uses.
+        assert_eq!(count("C_FindObjectsInit"), 4);
+        // The guard, two workers, the canary and the search at the start at most.
+        assert!(count("C_OpenSession") <= 5);
+        assert_eq!(count("C_OpenSession"), count("C_CloseSession"));
+    });
+}
+
+/// What [`count_calls`] counts; nothing elsewhere.
 #[test]
 fn under_the_spy() {
-    if std::env::var_os("SKM_TEST_SPY").is_none() {
-        return;
-    }
+    let Ok(pin) = std::env::var(SPY_PIN) else { return };
     let configuration = PathBuf::from(std::env::var_os(crate::support::softhsm::CONFIGURATION).expect("a configuration"));
     let hsm = SoftHsm::of_configuration(&configuration);
     let mut settings = hsm.settings();
     (settings.module, settings.fast_workers) = (Some(SPY.into()), 1);
-    let token = Token::open(&settings, &hsm.pin_bytes()).expect("an open token");
+    let opened = Token::open(&settings, &secret(&pin));
+    if pin != hsm.pin() {
+        assert!(matches!(opened, Err(HsmError::Setup(_))), "{opened:?}");
+        return;
+    }
+    let token = opened.expect("an open token");
     block_on(async {
         token.create(ObjectKind::Aes256, object(1)).await.expect("a key");
         for _ in 0..100 {
@@ -84,6 +98,24 @@ fn under_the_spy() {
         }
     });
     shut(&token);
+}
+
+#[test]
+fn the_raw_token_is_measured_and_left_as_it_was() {
+    use skm::hsm::raw::{RawOperation, RawPlan, measure};
+    with_token(|hsm| {
+        let plan = RawPlan { threads: 2, duration: Duration::from_millis(200), bytes: 1024 };
+        let operations = [RawOperation::Encrypt, RawOperation::Decrypt, RawOperation::Sign, RawOperation::Verify];
+        let figures = measure(&hsm.settings(), &hsm.pin_bytes(), &plan, &operations).expect("figures");
+        assert_eq!(figures.iter().map(|figure| figure.operation).collect::<Vec<_>>(), operations);
+        for figure in figures {
+            println!("{figure:?}");
+            assert!(figure.operations > 10 && figure.per_second > 10.0 && figure.p50 <= figure.p99 && figure.p99 <= figure.longest, "{figure:?}");
+        }
+        let token = open(hsm);
+        assert!(block_on(token.objects()).expect("a list").is_empty());
+        shut(&token);
+    });
 }
 
 #[test]
