@@ -81,9 +81,10 @@ impl Chain {
         let Some(newest) = events.iter().map(|event| event.at.micros()).max() else {
             return Ok(self.clone());
         };
-        let number = match self.number {
-            Some(number) => number,
-            None => self.insert(db, now)?,
+        let number = match (self.number, events.first()) {
+            (Some(number), _) => number,
+            // The time of the first record: the chain's row tells nothing that a hash doesn't bind.
+            (None, first) => self.insert(db, first.map_or(now, |first| first.at))?,
         };
         let mut head = self.head;
         let rows: Vec<RecordRow> = events.iter().map(|event| head.follow(self.id, event)).collect();
@@ -94,15 +95,15 @@ impl Chain {
         Ok(Self { id: self.id, node: self.node.clone(), number: Some(number), head })
     }
 
-    fn insert(&self, db: &mut Db, now: Timestamp) -> QueryResult<i64> {
+    fn insert(&self, db: &mut Db, started: Timestamp) -> QueryResult<i64> {
         diesel::insert_into(audit_chains::table)
             .values((
                 audit_chains::chain.eq(hex(self.id.as_bytes())),
                 audit_chains::node.eq(&self.node),
-                audit_chains::started_at.eq(now.micros()),
+                audit_chains::started_at.eq(started.micros()),
                 audit_chains::head_sequence.eq(self.head.sequence),
                 audit_chains::head_hash.eq(self.head.hash.as_slice()),
-                audit_chains::head_at.eq(now.micros()),
+                audit_chains::head_at.eq(started.micros()),
             ))
             .returning(audit_chains::number)
             .get_result(db)
@@ -215,7 +216,7 @@ fn actor(kind: &str, name: &str) -> Option<Actor> {
 
 type ChainRow = (i64, String, String, i64, Option<Vec<u8>>, Option<String>, i64, Vec<u8>, i64);
 
-fn stored_chain((_, chain, node, started, signature, signer, sequence, hash, _): ChainRow) -> Result<StoredChain, StoreError> {
+fn stored_chain((_, chain, node, started, signature, signer, sequence, hash, head_at): ChainRow) -> Result<StoredChain, StoreError> {
     const WHAT: &str = "audit chain";
     let chain = id(&chain, WHAT)?;
     Ok(StoredChain {
@@ -225,6 +226,7 @@ fn stored_chain((_, chain, node, started, signature, signer, sequence, hash, _):
         signature: signature.map(|column| bytes(column, WHAT)).transpose()?,
         signer: signer.map(|text| id(&text, WHAT)).transpose()?,
         head: ChainHead { chain, sequence, hash: bytes(hash, WHAT)? },
+        head_at: Timestamp::from_micros(head_at),
     })
 }
 
