@@ -10,6 +10,8 @@
 #[path = "suite/support/mod.rs"]
 mod support;
 
+#[path = "suite/audit/mod.rs"]
+mod audit;
 #[path = "suite/client.rs"]
 mod client;
 #[path = "suite/config.rs"]

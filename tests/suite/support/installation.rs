@@ -14,6 +14,8 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConf
 
 /// The longest that a start or an end may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How much of its log a failed test shows.
+const LAST_LINES: usize = 40;
 
 /// The installation's files, with no process running.
 #[derive(Debug)]
@@ -81,12 +83,20 @@ impl Installation {
 
     /// The SQLite file.
     pub(crate) fn database_file(&self) -> PathBuf {
-        self.path().join("data/skm.sqlite3")
+        let moved = self.overrides.iter().find_map(|(name, url)| url.strip_prefix("sqlite:").filter(|_| name == "SKM_DATABASE__URL"));
+        moved.map_or_else(|| self.path().join("data/skm.sqlite3"), PathBuf::from)
+    }
+
+    /// Moves the SQLite file to another place, with no process running.
+    pub(crate) fn move_database(&mut self, to: &Path) {
+        self.database().run("PRAGMA wal_checkpoint(TRUNCATE)");
+        std::fs::copy(self.database_file(), to).expect("a copy");
+        self.set("SKM_DATABASE__URL", &format!("sqlite:{}", to.display()));
     }
 
     /// A look at the database past the service.
     pub(crate) fn database(&self) -> RawDatabase {
-        match self.overrides.iter().find(|(name, _)| name == "SKM_DATABASE__URL") {
+        match self.overrides.iter().find(|(name, url)| name == "SKM_DATABASE__URL" && url.starts_with("postgres")) {
             Some((_, url)) => RawDatabase::postgresql(url),
             None => RawDatabase::sqlite(&self.database_file()),
         }
@@ -337,6 +347,11 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log.lock().map(|log| log.clone()).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            println!("the last of the service's log:\n{}", lines[lines.len().saturating_sub(LAST_LINES)..].join("\n"));
+        }
     }
 }
 

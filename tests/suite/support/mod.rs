@@ -5,3 +5,4 @@ pub(crate) mod postgres;
 pub(crate) mod random;
 pub(crate) mod raw_database;
 pub(crate) mod softhsm;
+pub(crate) mod wire;
