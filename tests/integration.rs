@@ -10,10 +10,14 @@
 #[path = "suite/support/mod.rs"]
 mod support;
 
+#[path = "suite/audit/mod.rs"]
+mod audit;
 #[path = "suite/client.rs"]
 mod client;
 #[path = "suite/config.rs"]
 mod config;
+#[path = "suite/faults/mod.rs"]
+mod faults;
 #[path = "suite/process.rs"]
 mod process;
 #[path = "suite/rooms.rs"]

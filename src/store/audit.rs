@@ -87,7 +87,8 @@ impl Chain {
         };
         let chain = match self.number {
             Some(number) => number,
-            None => self.insert(db, now)?,
+            // The time of the first record: the chain's row tells nothing that a hash doesn't bind.
+            None => self.insert(db, events.first().map_or(now, |first| first.at))?,
         };
         let mut head = self.head;
         let base = chain.checked_mul(CHAIN_ROOM).ok_or_else(|| StoreError::failed("the chain's number is too high"))?;
@@ -102,15 +103,15 @@ impl Chain {
         Ok(Self { id: self.id, node: self.node.clone(), number: Some(chain), head })
     }
 
-    fn insert(&self, db: &mut Db, now: Timestamp) -> QueryResult<i64> {
+    fn insert(&self, db: &mut Db, started: Timestamp) -> QueryResult<i64> {
         diesel::insert_into(audit_chains::table)
             .values((
                 audit_chains::chain.eq(hex(self.id.as_bytes())),
                 audit_chains::node.eq(&self.node),
-                audit_chains::started_at.eq(now.micros()),
+                audit_chains::started_at.eq(started.micros()),
                 audit_chains::head_sequence.eq(self.head.sequence),
                 audit_chains::head_hash.eq(self.head.hash.as_slice()),
-                audit_chains::head_at.eq(now.micros()),
+                audit_chains::head_at.eq(started.micros()),
             ))
             .returning(audit_chains::number)
             .get_result(db)
@@ -223,7 +224,7 @@ fn actor(kind: &str, name: &str) -> Option<Actor> {
 
 type ChainRow = (i64, String, String, i64, Option<Vec<u8>>, Option<String>, i64, Vec<u8>, i64);
 
-fn stored_chain((_, chain, node, started, signature, signer, sequence, hash, _): ChainRow) -> Result<StoredChain, StoreError> {
+fn stored_chain((_, chain, node, started, signature, signer, sequence, hash, head_at): ChainRow) -> Result<StoredChain, StoreError> {
     const WHAT: &str = "audit chain";
     let chain = id(&chain, WHAT)?;
     Ok(StoredChain {
@@ -233,6 +234,7 @@ fn stored_chain((_, chain, node, started, signature, signer, sequence, hash, _):
         signature: signature.map(|column| bytes(column, WHAT)).transpose()?,
         signer: signer.map(|text| id(&text, WHAT)).transpose()?,
         head: ChainHead { chain, sequence, hash: bytes(hash, WHAT)? },
+        head_at: Timestamp::from_micros(head_at),
     })
 }
 

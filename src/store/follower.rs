@@ -58,9 +58,13 @@ pub(super) struct Follower<F> {
 impl<F: Fn(&[Change])> Follower<F> {
     /// Reads until the store shuts down. A read that fails is tried again, on a new connection, at the next interval.
     pub(super) fn run(mut self) {
-        let mut connection = None;
+        let (mut connection, mut files) = (None, self.connector.files());
         loop {
             let began = Instant::now();
+            let now = self.connector.files();
+            if now != files {
+                (connection, files) = (None, now);
+            }
             // A panic of `apply` counts as a failed read: the change isn't passed over, and freshness ages.
             match catch_unwind(AssertUnwindSafe(|| self.catch_up(&mut connection))) {
                 Ok(Ok(())) => self.freshness.note(began),
