@@ -12,6 +12,8 @@ mod support;
 
 #[path = "suite/audit/mod.rs"]
 mod audit;
+#[path = "suite/api/mod.rs"]
+mod api;
 #[path = "suite/client.rs"]
 mod client;
 #[path = "suite/config.rs"]

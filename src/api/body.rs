@@ -1,7 +1,9 @@
 //! Reading bodies: bounded, in time, and so that every error names the field.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,6 +12,7 @@ use http_body_util::BodyExt as _;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
+use super::context::single;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::domain::text::{Description, Invalid, Name};
@@ -19,8 +22,24 @@ use crate::service::Refusal;
 pub(super) async fn read(body: Body, limit: usize, timeout: Duration) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     match tokio::time::timeout(timeout, collect(body, limit)).await {
         Ok(read) => read,
-        Err(_) => Err(Refusal::Malformed("the body did not arrive in time".to_owned())),
+        Err(_) => Err(late()),
     }
+}
+
+fn late() -> Refusal {
+    Refusal::Malformed("the body did not arrive in time".to_owned())
+}
+
+/// Whether the listener gave a body up because it was too slow.
+fn is_late(error: &axum::Error) -> bool {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 async fn collect(mut body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Refusal> {
@@ -30,7 +49,7 @@ async fn collect(mut body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Ref
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Refusal::Malformed("the body broke off".to_owned()))?;
+        let frame = frame.map_err(|error| if is_late(&error) { late() } else { Refusal::Malformed("the body broke off".to_owned()) })?;
         if let Some(data) = frame.data_ref() {
             if bytes.len() + data.len() > limit {
                 return Err(Refusal::TooLarge(limit));
@@ -43,12 +62,21 @@ async fn collect(mut body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Ref
 
 /// Whether the content type is JSON; absent counts as such, since clients in the wild leave it out.
 pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(ResultCode::UnsupportedMediaType.into()) }
+    if !headers.contains_key(header::CONTENT_TYPE) || media_type(headers).is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        Ok(())
+    } else {
+        Err(ResultCode::UnsupportedMediaType.into())
+    }
 }
 
-/// The value of one field, texts wiped when dropped.
+/// The content type without its parameters, of a header that comes exactly once.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = single(headers, header::CONTENT_TYPE.as_str()).ok().flatten()?;
+    value.split(';').next().map(str::trim)
+}
+
+/// The value of one field, texts wiped when dropped. What is nested is read as values too, not skipped: only so does the
+/// parser's limit on depth (128) hold.
 #[derive(Debug)]
 enum Value {
     Null,
@@ -87,11 +115,11 @@ impl<'de> Deserialize<'de> for Value {
                 Ok(Value::Text(SecretText::new(text)))
             }
             fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
-                while sequence.next_element::<IgnoredAny>()?.is_some() {}
+                while sequence.next_element::<Value>()?.is_some() {}
                 Ok(Value::Other)
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                while map.next_entry::<IgnoredAny, Value>()?.is_some() {}
                 Ok(Value::Other)
             }
         }
@@ -140,6 +168,7 @@ impl Fields {
                 serde_json::error::Category::Data if error.to_string().starts_with("a field comes twice") => "a field comes twice",
                 serde_json::error::Category::Data if error.to_string().starts_with("too many fields") => "too many fields",
                 serde_json::error::Category::Data => "not a JSON object",
+                serde_json::error::Category::Syntax if error.to_string().starts_with("recursion limit exceeded") => "nested too deeply",
                 serde_json::error::Category::Io | serde_json::error::Category::Syntax | serde_json::error::Category::Eof => "not JSON",
             };
             Refusal::Malformed(format!("{problem}, line {}, column {}", error.line(), error.column()))

@@ -32,7 +32,6 @@ impl FromRequest<Api> for Call {
     async fn from_request(request: axum::extract::Request, api: &Api) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
         let not_found = || refused(&Refusal::Code(ResultCode::UrlNotFound), api.settings.always_http_200);
-        // Path parts that aren't UTF-8 after decoding name nothing.
         let Path(params) = Path::<HashMap<String, String>>::from_request_parts(&mut parts, api).await.map_err(|_| not_found())?;
         let version = parts.extensions.get::<Version>().copied().ok_or_else(not_found)?;
         Ok(Self { api: api.clone(), parts, body, params, version })
@@ -73,6 +72,12 @@ impl Call {
         body::require_json(&self.parts.headers)?;
         let bytes = body::read(std::mem::take(&mut self.body), self.api.settings.body_limit, self.api.settings.request_timeout).await?;
         Ok(take(&mut Fields::parse(&bytes)?)?)
+    }
+
+    /// Reads a body that means nothing, so that the connection can go on after it.
+    pub(super) async fn pass_over_body(&mut self) {
+        let read = body::read(std::mem::take(&mut self.body), self.api.settings.body_limit, self.api.settings.request_timeout).await;
+        drop(read);
     }
 
     /// The answer.

@@ -134,7 +134,8 @@ struct LocalKeyBody<'a> {
 }
 
 /// `POST /symmetric-keys/{keyid}/create-local-key`.
-pub(super) async fn create_local_key(call: Call) -> Response {
+pub(super) async fn create_local_key(mut call: Call) -> Response {
+    call.pass_over_body().await;
     match call.service().create_local_key(call.request(), key(&call)).await {
         Ok(made) => super::answer::success(LocalKeyBody {
             local_key_plaintext: made.plaintext.expose(),

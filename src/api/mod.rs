@@ -12,6 +12,7 @@ mod error;
 mod inventory;
 mod oauth;
 pub mod operations;
+mod progress;
 mod routes;
 
 use std::sync::Arc;

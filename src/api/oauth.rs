@@ -58,7 +58,7 @@ fn failure(refusal: &Refusal, error: &'static str) -> Response {
 /// Access key ID and secret of HTTP Basic (RFC 7617), form-decoded as OAuth 2 wants it (RFC 6749, 2.3.1): both are letters,
 /// digits, `-` and `_`, which that doesn't change.
 fn basic(headers: &HeaderMap) -> Option<(String, SecretText)> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let value = context::single(headers, header::AUTHORIZATION.as_str()).ok().flatten()?;
     let (scheme, encoded) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -79,9 +79,7 @@ fn field(form: &[(String, SecretText)], name: &str) -> Result<SecretText, Refusa
 }
 
 async fn form(headers: &HeaderMap, body: Body, api: &Api) -> Result<Vec<(String, SecretText)>, Refusal> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    if !body::media_type(headers).is_some_and(|essence| essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
         return Err(ResultCode::UnsupportedMediaType.into());
     }
     let bytes = body::read(body, api.settings.body_limit, api.settings.request_timeout).await?;
@@ -92,7 +90,7 @@ async fn form(headers: &HeaderMap, body: Body, api: &Api) -> Result<Vec<(String,
 pub(super) async fn create(State(api): State<Api>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     let asked = token_request(&api, &parts);
-    // Credentials first: what is wrong with the form is told to those who may ask.
+    // What is wrong with a form says nothing about credentials, so whoever sent it is told.
     let grant = form(&parts.headers, body, &api).await.and_then(|form| field(&form, "grant_type"));
     match grant {
         Err(refusal) => failure(&refusal, "invalid_request"),

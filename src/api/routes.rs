@@ -2,13 +2,15 @@
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Version as HttpVersion, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 
 use super::context::{self, Version, new_request_id};
 use super::error::refused;
+use super::progress::watch_body;
 use super::{Api, data, inventory, oauth};
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
@@ -74,30 +76,44 @@ async fn around(State(api): State<Api>, mut request: Request, next: Next) -> Res
     let id = new_request_id();
     request.extensions_mut().insert(id);
     let limit = api.settings.request_timeout.saturating_mul(2);
-    let mut response = match tokio::time::timeout(limit, next.run(request)).await {
+    let is_http1 = request.version() <= HttpVersion::HTTP_11;
+    let (request, progress) = watch_body(request);
+    let mut response = match tokio::time::timeout(limit, route(&api, request, next)).await {
         Ok(response) => response,
         Err(_) => refused(&Refusal::unavailable("the answer took too long"), api.settings.always_http_200),
     };
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
+    // Without the end of one request there is no next one. HTTP/2 goes on, and has no such header.
+    if is_http1 && !progress.is_complete() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
+/// To the handler; a path that is no text once it is decoded names nothing.
+async fn route(api: &Api, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path.contains('%') && decoded(path).is_none() {
+        return refuse(api, &request.into_parts().0, ResultCode::UrlNotFound).await;
+    }
+    next.run(request).await
+}
+
 async fn unknown_route(State(api): State<Api>, request: Request) -> Response {
-    refuse(&api, request, ResultCode::UrlNotFound).await
+    refuse(&api, &request.into_parts().0, ResultCode::UrlNotFound).await
 }
 
 async fn unknown_method(State(api): State<Api>, request: Request) -> Response {
-    refuse(&api, request, ResultCode::MethodNotAllowed).await
+    refuse(&api, &request.into_parts().0, ResultCode::MethodNotAllowed).await
 }
 
 /// A route that doesn't exist: recorded where the path names a project.
-async fn refuse(api: &Api, request: Request, code: ResultCode) -> Response {
-    let (parts, _) = request.into_parts();
+async fn refuse(api: &Api, parts: &Parts, code: ResultCode) -> Response {
     let mut segments = parts.uri.path().split('/').skip(1);
-    let named = match (segments.next(), segments.next().and_then(Version::parse), segments.next(), segments.next()) {
-        (Some("keymanager"), Some(version), Some("appkey"), Some(appkey)) => Some(context::request(api, &parts, version, appkey.to_owned())),
+    let named = match (segments.next(), segments.next().and_then(Version::parse), segments.next(), segments.next().and_then(decoded)) {
+        (Some("keymanager"), Some(version), Some("appkey"), Some(appkey)) => Some(context::request(api, parts, version, appkey)),
         _ => None,
     };
     let refusal = match named {
@@ -105,4 +121,44 @@ async fn refuse(api: &Api, request: Request, code: ResultCode) -> Response {
         None => Refusal::Code(code),
     };
     refused(&refusal, api.settings.always_http_200)
+}
+
+/// A part of a path without its percent-encoding (RFC 3986, 2.1); `None` if that is no text.
+fn decoded(part: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let mut byte = *first;
+        rest = after;
+        if let (b'%', Some((digits, after))) = (byte, rest.split_at_checked(2)) {
+            if hex::decode_to_slice(digits, std::slice::from_mut(&mut byte)).is_ok() {
+                rest = after;
+            }
+        }
+        bytes.push(byte);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_parts_are_decoded_as_the_router_does() {
+        for (part, expected) in [
+            ("abc", Some("abc")),
+            ("%61b%63", Some("abc")),
+            ("%2F", Some("/")),
+            ("%", Some("%")),
+            ("%6", Some("%6")),
+            ("%GG", Some("%GG")),
+            ("%%61", Some("%a")),
+            ("%C3%A9", Some("é")),
+            ("%FF", None),
+            ("", Some("")),
+        ] {
+            assert_eq!(decoded(part).as_deref(), expected, "{part}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Registering the clients of a key store, and shutting them out again.
 
+use ipnet::Ipv4Net;
+
 use super::Service;
 use super::bootstrap::Authority;
 use super::pki::{self, IssuedKeyPair};
@@ -15,7 +17,7 @@ use crate::domain::lifecycle::deletion_due;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::{SecretBytes, SecretText};
 use crate::domain::text::{Description, Invalid, Name};
-use crate::store::Change;
+use crate::store::{Change, StoreError};
 
 /// The most entries of one method in a key store.
 pub(super) const RULES_MAX: usize = 10_000;
@@ -90,13 +92,59 @@ fn parse_mac(text: &str) -> Result<MacAddr, Invalid> {
     if mac.is_unicast() { Ok(mac) } else { Err(Invalid::new("value", "must be the address of one network card: not zero, not a group address")) }
 }
 
-impl RuleSelector {
-    fn matches(&self, rule: &ClientRule) -> Result<bool, Invalid> {
-        Ok(match &rule.value {
-            RuleValue::Ipv4(net) => *net == parse_ipv4_rule("value", &self.value)?,
-            RuleValue::Mac(mac) => *mac == parse_mac(&self.value)?,
-            RuleValue::Certificate { name, .. } => *name == self.value,
+/// An address without its `/32`, a block with its prefix length.
+fn shown_net(net: Ipv4Net) -> String {
+    if net.prefix_len() == 32 { net.addr().to_string() } else { net.to_string() }
+}
+
+/// The entry that is meant, parsed as a new one's value is, so that the same text means the same entry.
+#[derive(Debug)]
+enum Wanted {
+    Ipv4(Ipv4Net),
+    Mac(MacAddr),
+    Certificate(Name),
+}
+
+impl Wanted {
+    fn parse(selector: &RuleSelector) -> Result<Self, Invalid> {
+        Ok(match selector.method {
+            Method::Ipv4 => Self::Ipv4(parse_ipv4_rule("value", &selector.value)?),
+            Method::Mac => Self::Mac(parse_mac(&selector.value)?),
+            Method::Certificate => Self::Certificate(Name::parse("name", &selector.value)?),
         })
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Ipv4(net) => shown_net(*net),
+            Self::Mac(mac) => mac.to_string(),
+            Self::Certificate(name) => name.to_string(),
+        }
+    }
+
+    fn is(&self, rule: &ClientRule) -> bool {
+        match (self, &rule.value) {
+            (Self::Ipv4(wanted), RuleValue::Ipv4(net)) => wanted == net,
+            (Self::Mac(wanted), RuleValue::Mac(mac)) => wanted == mac,
+            (Self::Certificate(wanted), RuleValue::Certificate { name, .. }) => wanted.as_str() == name,
+            _ => false,
+        }
+    }
+}
+
+/// The field on the wire that names an entry of that method.
+const fn field_of(method: Method) -> &'static str {
+    match method {
+        Method::Ipv4 | Method::Mac => "value",
+        Method::Certificate => "name",
+    }
+}
+
+/// The refusal of a new entry, naming the field that its method has.
+fn taken(error: StoreError, method: Method) -> Refusal {
+    match error {
+        StoreError::Exists { what } => Refusal::Exists { field: field_of(method), what },
+        other => other.into(),
     }
 }
 
@@ -122,7 +170,7 @@ impl Service {
         match value {
             NewRuleValue::Ipv4(text) => {
                 let net = parse_ipv4_rule("value", &text)?;
-                let shown = if net.prefix_len() == 32 { net.addr().to_string() } else { net.to_string() };
+                let shown = shown_net(net);
                 Ok(Prepared { value: RuleValue::Ipv4(net), shown, sealed_p12: None, sealing: None, issued: None })
             }
             NewRuleValue::Mac(text) => {
@@ -156,7 +204,7 @@ impl Service {
                 if tx.client_rules(id, Some(value.method()))?.len() >= RULES_MAX {
                     return Err(Invalid::new("keyStoreName", format!("has {RULES_MAX} entries of that kind already")).into());
                 }
-                tx.insert_client_rule(id, &value, &description, p12.as_deref(), &stamp)?;
+                tx.insert_client_rule(id, &value, &description, p12.as_deref(), &stamp).map_err(|error| taken(error, value.method()))?;
                 tx.changed(Change::KeyStore(id))?;
                 Ok(tx.audit(event, uses)?)
             })
@@ -171,28 +219,25 @@ impl Service {
         self.run(request, Operation::RevokeClientRule, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let input = input?;
-                scope.details(format!("{} {}", input.method.as_str(), input.value));
+                let wanted = Wanted::parse(&input)?;
+                let shown = wanted.shown();
+                scope.details(format!("{} {shown}", input.method.as_str()));
                 let key_store = service.key_store_named(scope, &input.key_store).await?;
-                let due = service.revoke_rule(scope, key_store.key_store.id, input.clone()).await?;
-                Ok((input.value, due))
+                let due = service.revoke_rule(scope, key_store.key_store.id, input.method, wanted).await?;
+                Ok((shown, due))
             })
         })
         .await
     }
 
-    async fn revoke_rule(&self, scope: &mut Scope, key_store: KeyStoreId, input: RuleSelector) -> Result<Timestamp, Refusal> {
+    async fn revoke_rule(&self, scope: &mut Scope, key_store: KeyStoreId, method: Method, wanted: Wanted) -> Result<Timestamp, Refusal> {
         let stamp = scope.stamp(self);
         let due = deletion_due(stamp.at);
         let (event, uses) = scope.record_of_success(self);
         self.store()
             .change::<_, Refusal, _>(move |tx| {
-                let mut found = None;
-                for rule in tx.client_rules(key_store, Some(input.method))? {
-                    if input.matches(&rule)? {
-                        found = Some(rule);
-                    }
-                }
-                let rule = found.ok_or(ResultCode::InvalidClientRule)?;
+                let rules = tx.client_rules(key_store, Some(method))?;
+                let rule = rules.into_iter().find(|rule| wanted.is(rule)).ok_or(ResultCode::InvalidClientRule)?;
                 tx.set_client_rule_state(rule.id, State::Active, State::PendingDeletion, Some(due), &stamp)?;
                 tx.changed(Change::KeyStore(key_store))?;
                 Ok(tx.audit(event, uses)?)

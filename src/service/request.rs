@@ -60,6 +60,8 @@ pub enum Right {
     Use,
     /// Change things: `API.ADMIN` or above; never by appkey alone.
     Change,
+    /// None: what is asked for doesn't exist. Who asks is noted where credentials tell.
+    Nothing,
 }
 
 /// A request of a known project, with the draft of its audit record.
@@ -195,8 +197,10 @@ impl Service {
         let mut scope = Scope::new(self, request, project, operation);
         let authorized = self.authorize(&request.credentials, right, &mut scope).await;
         let outcome = match authorized {
-            Err(refusal) => Err(refusal),
-            Ok(()) => AssertUnwindSafe(act(self, &mut scope)).catch_unwind().await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case panicked"))),
+            Err(refusal) if right != Right::Nothing || matches!(refusal, Refusal::Unavailable { .. }) => Err(refusal),
+            Err(_) | Ok(()) => {
+                AssertUnwindSafe(act(self, &mut scope)).catch_unwind().await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case panicked")))
+            }
         };
         let code = outcome.as_ref().err().map(Refusal::code);
         self.record(scope, code).await?;
@@ -225,7 +229,7 @@ impl Service {
             Credentials::Missing => return Err(ResultCode::Unauthorized.into()),
             Credentials::Appkey => {
                 scope.actor = Actor::Appkey;
-                return if right == Right::Use { Ok(()) } else { Err(ResultCode::Forbidden.into()) };
+                return if right == Right::Change { Err(ResultCode::Forbidden.into()) } else { Ok(()) };
             }
             Credentials::AccessKey { id, secret } => self.access_key_by_secret(id, secret).await?,
             Credentials::Bearer(token) => self.access_key_by_token(token).await?,
@@ -236,6 +240,7 @@ impl Service {
         let allowed = match right {
             Right::Use => roles.next().is_some(),
             Right::Change => roles.any(crate::domain::account::Role::may_change_by_api),
+            Right::Nothing => true,
         };
         if allowed { Ok(()) } else { Err(ResultCode::Forbidden.into()) }
     }
@@ -266,7 +271,7 @@ impl Service {
 
     /// A request of a known project for a route that doesn't exist: recorded and refused.
     pub async fn refuse(&self, request: Request, code: ResultCode) -> Refusal {
-        let outcome = self.run::<(), _>(request, Operation::UnknownRoute, Right::Use, move |_, _| Box::pin(async move { Err(code.into()) })).await;
+        let outcome = self.run::<(), _>(request, Operation::UnknownRoute, Right::Nothing, move |_, _| Box::pin(async move { Err(code.into()) })).await;
         match outcome {
             Err(refusal @ (Refusal::Unavailable { .. } | Refusal::TooMany(_))) => refusal,
             // Whoever asks for a route that isn't there learns nothing else.
