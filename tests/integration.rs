@@ -12,10 +12,14 @@ mod support;
 
 #[path = "suite/api/mod.rs"]
 mod api;
+#[path = "suite/audit/mod.rs"]
+mod audit;
 #[path = "suite/client.rs"]
 mod client;
 #[path = "suite/config.rs"]
 mod config;
+#[path = "suite/faults/mod.rs"]
+mod faults;
 #[path = "suite/process.rs"]
 mod process;
 #[path = "suite/rooms.rs"]

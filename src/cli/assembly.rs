@@ -57,7 +57,8 @@ pub(super) fn assemble(config: &Config, file: &Path) -> Result<Assembly, Failure
     let metrics = Metrics::new();
     // Three times what making an object may take: whoever is slower than that is taken for dead.
     let lease = token_settings.slow_deadline.saturating_mul(3);
-    let settings = ServiceSettings { freshness_limit: config.freshness.limit, freshness_interval: config.freshness.interval, lease };
+    let settings =
+        ServiceSettings { node: config.server.node_name(), freshness_limit: config.freshness.limit, freshness_interval: config.freshness.interval, lease };
     let service = Service::new(settings, token.clone(), store.clone(), Arc::clone(&clock), metrics.clone());
     Ok(Assembly { service, token, store, metrics, clock })
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::exit::{Exit, Failure};
 use super::{assembly, configuration, output};
 use crate::domain::clock::SystemClock;
-use crate::domain::ids::{ChainId, KeyId};
+use crate::domain::ids::ChainId;
 use crate::domain::result_code::ResultCode;
 use crate::service::audit_verify::{self, Expectations, Report, p256_point};
 use crate::store::{Store, StoreError, StoredRecord};
@@ -181,23 +181,13 @@ fn anchor(line: &str) -> Option<(i64, [u8; 32])> {
     Some((number, bytes))
 }
 
-async fn signers(store: &Store) -> Result<Vec<KeyId>, StoreError> {
-    let mut signers: Vec<KeyId> = store.read::<_, StoreError, _>(|reader| reader.chains()).await?.into_iter().filter_map(|chain| chain.signer).collect();
-    signers.sort_unstable();
-    signers.dedup();
-    Ok(signers)
-}
-
 async fn verify(store: &Store, public_key: Option<&Path>, anchor: Option<&Path>) -> Result<(), Failure> {
     let mut expected = Expectations::default();
     if let Some(path) = public_key {
         let (_, pem) = x509_parser::pem::parse_x509_pem(read_bounded(path)?.as_bytes())
             .map_err(|_| Failure::new(Exit::Failed, format!("{}: is no PEM file", path.display())))?;
-        let point = p256_point(&pem.contents).ok_or_else(|| Failure::new(Exit::Failed, format!("{}: is no EC P-256 public key", path.display())))?.to_vec();
-        for signer in signers(store).await? {
-            expected.pinned.insert(signer, point.clone());
-        }
-        expected.is_pinned = true;
+        let point = p256_point(&pem.contents).ok_or_else(|| Failure::new(Exit::Failed, format!("{}: is no EC P-256 public key", path.display())))?;
+        expected.pinned.push(point.to_vec());
     }
     if let Some(path) = anchor {
         expected.anchors = anchors(&read_bounded(path)?);
@@ -216,12 +206,15 @@ fn tell(report: &Report, expected: &Expectations) -> Result<(), Failure> {
     if report.more_findings > 0 {
         output::line(&format!("ALTERED  and {} more", report.more_findings))?;
     }
+    for note in &report.notes {
+        output::line(&format!("note: {note}"))?;
+    }
     let read = format!("{} records in {} chains, {} checkpoints, {} anchors", report.records, report.chains, report.checkpoints, expected.anchors.len());
     if !report.is_intact() {
         return Err(Failure::new(Exit::No, format!("the audit log is not as it was written: {read}")));
     }
     output::line(&format!("intact: {read}"))?;
-    if !expected.is_pinned {
+    if expected.pinned.is_empty() {
         output::line("note: checked with the public key in the database; keep one apart with `skm audit public-key` and give it as --public-key")?;
     }
     Ok(())

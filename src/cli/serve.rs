@@ -53,6 +53,21 @@ struct Listening {
     task: JoinHandle<DrainReport>,
 }
 
+impl Listening {
+    async fn drained(self) {
+        let cut_off = self.task.await.map_or(0, |report| report.cut_off);
+        tracing::info!(listener = self.name, cut_off, "listener drained");
+    }
+}
+
+/// What ends the listeners.
+#[derive(Default)]
+struct Stops {
+    clients: CancellationToken,
+    /// Later: while requests are finished, operators' machines are told that the service isn't ready.
+    operations: CancellationToken,
+}
+
 /// The sockets, bound before anything is promised.
 struct Sockets {
     api: TcpListener,
@@ -65,6 +80,8 @@ async fn bind(name: &str, address: std::net::SocketAddr) -> Result<TcpListener, 
 }
 
 async fn serve(config: &Config, welcome: Option<&Path>, assembly: Assembly) -> Result<bool, Failure> {
+    // From here on a signal waits until the service is up, which it would end in the midst of its start.
+    let signals = Signals::register()?;
     let sockets = Sockets {
         api: bind("api", config.api.listen).await?,
         console: bind("console", config.console.listen).await?,
@@ -72,7 +89,7 @@ async fn serve(config: &Config, welcome: Option<&Path>, assembly: Assembly) -> R
     };
     assembly.service.begin().await?;
     let certificates = server_certificate::open(config, &assembly).await?;
-    let (stop, unready, background) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let (stops, unready, background) = (Stops::default(), CancellationToken::new(), CancellationToken::new());
     show_gauges(&assembly);
     let scheduler_settings = SchedulerSettings {
         checkpoint_interval: config.audit.checkpoint_interval,
@@ -84,19 +101,18 @@ async fn serve(config: &Config, welcome: Option<&Path>, assembly: Assembly) -> R
         tokio::spawn(Arc::clone(reloader).watch(CERTIFICATE_WATCH, background.clone()));
     }
     let (api, console, operations) = (sockets.api.local_addr()?, sockets.console.local_addr()?, sockets.operations.local_addr()?);
-    let listening = listen(config, &assembly, sockets, &certificates, &stop, &unready);
+    let (listening, operations_listening) = listen(config, &assembly, sockets, &certificates, &stops, &unready);
     tracing::info!(%api, %console, %operations, version = env!("CARGO_PKG_VERSION"), "ready");
     if let Some(file) = welcome {
         welcome::say(file, api, console, operations)?;
     }
-    wait_for_stop(&certificates).await?;
+    wait_for_stop(&certificates, signals).await?;
 
     tracing::info!("stopping: reported unready, no new connections, requests under way are finished");
     unready.cancel();
-    stop.cancel();
-    for Listening { name, task } in listening {
-        let cut_off = task.await.map_or(0, |report| report.cut_off);
-        tracing::info!(listener = name, cut_off, "listener drained");
+    stops.clients.cancel();
+    for listening in listening {
+        listening.drained().await;
     }
     background.cancel();
     assembly.service.tasks().close();
@@ -108,20 +124,32 @@ async fn serve(config: &Config, welcome: Option<&Path>, assembly: Assembly) -> R
     if admin.await.is_err() {
         tracing::error!("the admin socket's task panicked");
     }
+    stops.operations.cancel();
+    operations_listening.drained().await;
     let in_order = assembly.shut_down().await;
     tracing::info!(in_order, "stopped");
     Ok(in_order)
 }
 
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn register() -> Result<Self, Failure> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hang_up: signal(SignalKind::hangup())? })
+    }
+}
+
 /// Waits for SIGTERM or SIGINT; SIGHUP reloads the certificate.
-async fn wait_for_stop(certificates: &ServerCertificates) -> Result<(), Failure> {
-    let (mut term, mut interrupt, mut hangup): (Signal, Signal, Signal) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+async fn wait_for_stop(certificates: &ServerCertificates, mut signals: Signals) -> Result<(), Failure> {
     loop {
         tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hang_up.recv() => {
                 let certificates = certificates.clone();
                 match tokio::task::spawn_blocking(move || certificates.reload()).await {
                     Ok(Ok(())) => tracing::info!("the server certificate was reloaded"),
@@ -150,9 +178,9 @@ fn listen(
     assembly: &Assembly,
     sockets: Sockets,
     certificates: &ServerCertificates,
-    stop: &CancellationToken,
+    stops: &Stops,
     unready: &CancellationToken,
-) -> Vec<Listening> {
+) -> (Vec<Listening>, Listening) {
     let api_settings = api::ApiSettings {
         trusted_proxies: config.api.trusted_proxies.clone(),
         zone: config.server.timezone,
@@ -162,17 +190,17 @@ fn listen(
     };
     let api = api::router(api::Api::new(assembly.service.clone(), api_settings));
     let operations = api::operations::router(assembly.service.clone(), assembly.metrics.clone(), unready.clone());
-    let start = |name: &'static str, socket, transport, app| {
+    let start = |name: &'static str, socket, transport, app, stop: &CancellationToken| {
         let counters = Arc::new(ListenerCounters::default());
         show_listener(&assembly.metrics, name, &counters);
         let task = tokio::spawn(tls::serve(socket, transport, app, listener_settings(config), counters, stop.clone()));
         Listening { name, task }
     };
-    vec![
-        start("api", sockets.api, Transport::Tls(certificates.api.shared()), api),
-        start("console", sockets.console, Transport::Tls(certificates.console.shared()), console::router()),
-        start("operations", sockets.operations, Transport::Plain, operations),
-    ]
+    let clients = vec![
+        start("api", sockets.api, Transport::Tls(certificates.api.shared()), api, &stops.clients),
+        start("console", sockets.console, Transport::Tls(certificates.console.shared()), console::router(), &stops.clients),
+    ];
+    (clients, start("operations", sockets.operations, Transport::Plain, operations, &stops.operations))
 }
 
 /// What the rooms tell about themselves, at each scrape.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::desk::{Desk, Tools};
 use super::errors::{Call, HsmError};
@@ -35,7 +35,6 @@ fn make(
     call: impl Fn(&ObjectGuard<'_>, &mut Tools<'_>) -> Call<Result<Made, HsmError>>,
 ) -> Result<Option<Vec<u8>>, HsmError> {
     let room = Arc::clone(&desk.room);
-    let begun = SystemTime::now();
     let lock = room.objects.acquire(deadline, function)?;
     if room.cache.has(id) {
         return Err(HsmError::Exists(id));
@@ -51,7 +50,7 @@ fn make(
     // Under the lock, so that a second one with that ID is refused.
     room.cache.learn(desk.connection.generation, id, made.entry);
     drop(lock);
-    if let Err(error) = synchronise(desk, begun) {
+    if let Err(error) = synchronise(desk) {
         // Not durable, so not made.
         if let Err(also) = destroy(desk, id, room.slow_deadline()) {
             tracing::error!(error = %also, object = %id, "an object that could not be synchronised could not be destroyed");
@@ -64,7 +63,6 @@ fn make(
 /// Destroys all objects with that ID; answers how many there were.
 pub(super) fn destroy(desk: &mut Desk, id: ObjectId, deadline: Instant) -> Result<usize, HsmError> {
     let room = Arc::clone(&desk.room);
-    let begun = SystemTime::now();
     let lock = room.objects.acquire(deadline, DESTROY)?;
     let destroyed = desk.call(|tools| objects::destroy(&lock, tools.session, id));
     room.cache.forget(id);
@@ -73,7 +71,7 @@ pub(super) fn destroy(desk: &mut Desk, id: ObjectId, deadline: Instant) -> Resul
     if destroyed == 0 {
         desk.believe(&format!("that object {id} is absent"))?;
     } else {
-        synchronise(desk, begun)?;
+        synchronise(desk)?;
     }
     Ok(destroyed)
 }
@@ -88,8 +86,8 @@ pub(super) fn list(desk: &mut Desk, deadline: Instant) -> Result<Vec<ObjectInfo>
     Ok(infos)
 }
 
-/// Has what was changed since `begun` survive a power failure, where the profile says that the token doesn't see to it.
-fn synchronise(desk: &Desk, begun: SystemTime) -> Result<(), HsmError> {
+/// Has what was changed survive a power failure, where the profile says that the token doesn't see to it.
+fn synchronise(desk: &Desk) -> Result<(), HsmError> {
     let Some(files) = &desk.room.files else { return Ok(()) };
-    files.sync_since(begun).map_err(|error| HsmError::Failed { function: "fsync", return_value: error.to_string(), mechanism: None })
+    files.synchronise().map_err(|error| HsmError::Failed { function: "fsync", return_value: error.to_string(), mechanism: None })
 }

@@ -1,9 +1,10 @@
 //! What all threads of the room share.
 
 use std::fmt;
+use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
@@ -25,9 +26,6 @@ use super::{HAND_OFF_EXIT_CODE, TokenSettings};
 
 /// What ends the process when it can't go on: told why. It is called at most once.
 pub type HandOff = Arc<dyn Fn(&str) + Send + Sync>;
-
-/// How long the process may take to exit in good order before it is ended hard: the module's own clean-up may hang with it.
-const EXIT_GRACE: Duration = Duration::from_secs(2);
 
 /// Everything that outlives a connection.
 pub(super) struct Room {
@@ -56,6 +54,8 @@ pub(super) struct Room {
     pub(super) workers_replaced: AtomicU64,
     /// Set when the room is shut, and its threads may end.
     pub(super) ended: AtomicBool,
+    /// Whether it was shut in good order, the module finalized.
+    pub(super) finalized: AtomicBool,
     hand_off: HandOff,
     handed_off: AtomicBool,
 }
@@ -94,6 +94,7 @@ impl Room {
             generation: AtomicU64::new(0),
             workers_replaced: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            finalized: AtomicBool::new(false),
             hand_off,
             handed_off: AtomicBool::new(false),
             settings,
@@ -166,13 +167,12 @@ impl Room {
     }
 }
 
-/// Logs why and exits with [`HAND_OFF_EXIT_CODE`].
+/// Logs why and ends the process with [`HAND_OFF_EXIT_CODE`].
 pub(super) fn exit_process(reason: &str) {
     tracing::error!(reason, code = HAND_OFF_EXIT_CODE, "ending the process, to be started again by its supervisor");
-    let spawned = std::thread::Builder::new().name("token-exit".to_owned()).spawn(|| {
-        std::thread::sleep(EXIT_GRACE);
-        std::process::abort();
-    });
-    drop(spawned);
+    // Exiting runs the module's own clean-up while a thread is in it, which was seen to crash. Becoming another program that
+    // exits ends all threads and runs nothing.
+    let failed = std::process::Command::new("/bin/sh").args(["-c", &format!("exit {HAND_OFF_EXIT_CODE}")]).exec();
+    tracing::error!(error = %failed, "no shell to exit by");
     std::process::exit(HAND_OFF_EXIT_CODE);
 }

@@ -152,6 +152,8 @@ impl Steward {
         if let Some(crew) = crew {
             crew.leave();
             if !crew.wait_out(deadline, || self.room.refuse_queued()) {
+                // Still out: nobody may finalize.
+                *self.room.crew.lock() = Some(crew);
                 return false;
             }
         }
@@ -196,6 +198,7 @@ impl Steward {
         self.room.refuse_queued();
         if all_in {
             self.timed(Self::hang_up);
+            self.room.finalized.store(true, Ordering::Release);
         } else if let Some(line) = self.line.take() {
             // A thread is in the module: closing the session could hang as well. The process exits soon.
             std::mem::forget(line.guard);

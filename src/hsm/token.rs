@@ -265,7 +265,7 @@ impl Token {
     pub fn shut_down(&self, within: Duration) -> bool {
         let until = Instant::now() + within;
         if !self.room().breaker.shut() {
-            return self.room().ended.load(Ordering::Acquire) && self.room().crew.lock().is_none();
+            return self.room().finalized.load(Ordering::Acquire);
         }
         let (done, finished) = bounded(1);
         if self.room().orders.try_send(Order::ShutDown { until, done }).is_err() {

@@ -13,6 +13,16 @@ use crate::store::{Checkpoint, InternalKey, StoreError};
 #[derive(Debug, Default)]
 pub(super) struct AuditKeys(OnceLock<InternalKey>);
 
+/// What the first record of a chain says, so that the node that its row names is bound by its hash.
+fn start_detail(node: &str) -> String {
+    format!("skm {}, node {node}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Whether a first record says that this node wrote it, whichever the program's version.
+pub(super) fn names_node(detail: &str, node: &str) -> bool {
+    detail.split_once(", node ").is_some_and(|(program, named)| program.starts_with("skm ") && named == node)
+}
+
 /// What a checkpoint did.
 #[derive(Debug, Clone)]
 pub enum CheckpointOutcome {
@@ -28,7 +38,7 @@ impl Service {
     pub(super) async fn begin_chain(&self, signer: InternalKey) -> Result<(), Refusal> {
         let chain = self.store().chain();
         let mut event = self.own_event(Operation::StartChain)?;
-        event.detail = Some(format!("skm {}", env!("CARGO_PKG_VERSION")));
+        event.detail = Some(start_detail(&self.0.settings.node));
         self.store().audit(event, Uses::default()).await?;
         let first = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.chain_records(chain, 0, 1)?)).await?;
         let first = first.first().ok_or_else(|| Refusal::unavailable("the first audit record can't be read back"))?;

@@ -62,6 +62,8 @@ pub use verify::{Verified, VerifyStandard};
 /// How the service works.
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
+    /// This process's name among all that share the database.
+    pub node: String,
     /// Data operations are refused once the change log was last read longer ago than this.
     pub freshness_limit: Duration,
     /// How often the change log is read.

@@ -173,12 +173,14 @@ impl Service {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>> + Send + 'static,
     {
-        let began = Instant::now();
         let service = self.clone();
-        let task = self.tasks().spawn(async move { service.run_to_record(&request, operation, right, act).await });
-        let outcome = task.await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case ended without an answer")));
-        self.metrics().request(operation.as_str(), outcome_of(&outcome), began.elapsed());
-        outcome
+        let task = self.tasks().spawn(async move {
+            let began = Instant::now();
+            let outcome = service.run_to_record(&request, operation, right, act).await;
+            service.metrics().request(operation.as_str(), outcome_of(&outcome), began.elapsed());
+            outcome
+        });
+        task.await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case ended without an answer")))
     }
 
     async fn run_to_record<T, F>(&self, request: &Request, operation: Operation, right: Right, act: F) -> Result<T, Refusal>
@@ -212,7 +214,13 @@ impl Service {
         scope.event.at = self.now();
         scope.event.actor = scope.actor;
         scope.event.result_code = refused.map_or(0, ResultCode::number);
-        Ok(self.store().audit(scope.event, scope.uses).await?)
+        let began = Instant::now();
+        let kept = self.store().audit(scope.event, scope.uses).await;
+        match &kept {
+            Ok(()) => self.metrics().audit_committed(began.elapsed()),
+            Err(_) => self.metrics().audit_commit_failed(),
+        }
+        Ok(kept?)
     }
 
     /// The project that an appkey names.

@@ -3,17 +3,21 @@
 use diesel::prelude::*;
 
 use super::connection::Db;
-use super::dialect;
+use super::dialect::{self, LogBatch};
 use super::error::StoreError;
 use super::model::{StoredChain, StoredRecord};
 use super::rows::{bytes, hex, id, known, version};
 use super::schema::{audit_chains, audit_records};
 use super::unit::{Reader, Tx};
+use super::usage::UseRows;
 use crate::domain::account::AccessKeyId;
 use crate::domain::audit::{Actor, AuditEvent, ChainHead, Link, Operation, record_hash};
 use crate::domain::caller::{CertFingerprint, MacAddr};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChainId, KeyId, KeyStoreNumber, ProjectId};
+
+/// How many records a chain has room for: a record's position is its chain's number times this, plus its sequence number.
+const CHAIN_ROOM: i64 = 1 << 40;
 
 /// The last record of a chain, or what stands for it before the first.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +43,7 @@ pub(super) struct Chain {
 /// An audit record, ready for its columns.
 #[derive(Debug)]
 pub(super) struct RecordRow {
-    pub(super) sequence: i64,
+    pub(super) position: i64,
     pub(super) previous: [u8; 32],
     pub(super) hash: [u8; 32],
     pub(super) at: i64,
@@ -76,33 +80,38 @@ impl Chain {
         Ok(Self { id: chain, node: node.to_owned(), number, head })
     }
 
-    /// Appends `events` and notes the new head; answers the chain as it will be once that is committed.
-    pub(super) fn append(&self, db: &mut Db, events: &[AuditEvent], now: Timestamp) -> Result<Self, StoreError> {
+    /// Appends `events`, adds `uses`, and notes the new head; answers the chain as it will be once that is committed.
+    pub(super) fn append(&self, db: &mut Db, events: Vec<AuditEvent>, uses: UseRows, now: Timestamp) -> Result<Self, StoreError> {
         let Some(newest) = events.iter().map(|event| event.at.micros()).max() else {
             return Ok(self.clone());
         };
-        let number = match self.number {
+        let chain = match self.number {
             Some(number) => number,
-            None => self.insert(db, now)?,
+            // The time of the first record: the chain's row tells nothing that a hash doesn't bind.
+            None => self.insert(db, events.first().map_or(now, |first| first.at))?,
         };
         let mut head = self.head;
-        let rows: Vec<RecordRow> = events.iter().map(|event| head.follow(self.id, event)).collect();
-        dialect::insert_records(db, number, &rows)?;
-        if dialect::advance_chain(db, number, self.head.sequence, &head, newest)? != 1 {
+        let base = chain.checked_mul(CHAIN_ROOM).ok_or_else(|| StoreError::failed("the chain's number is too high"))?;
+        let records = events.into_iter().map(|event| head.follow(self.id, base, event)).collect();
+        if head.sequence >= CHAIN_ROOM {
+            return Err(StoreError::failed("the audit chain is full: restart the process"));
+        }
+        let batch = LogBatch { node: &self.node, chain, expected: self.head.sequence, head, newest, records, uses };
+        if !dialect::append(db, &batch)? {
             return Err(StoreError::failed("the audit chain's head is not where this process left it"));
         }
-        Ok(Self { id: self.id, node: self.node.clone(), number: Some(number), head })
+        Ok(Self { id: self.id, node: self.node.clone(), number: Some(chain), head })
     }
 
-    fn insert(&self, db: &mut Db, now: Timestamp) -> QueryResult<i64> {
+    fn insert(&self, db: &mut Db, started: Timestamp) -> QueryResult<i64> {
         diesel::insert_into(audit_chains::table)
             .values((
                 audit_chains::chain.eq(hex(self.id.as_bytes())),
                 audit_chains::node.eq(&self.node),
-                audit_chains::started_at.eq(now.micros()),
+                audit_chains::started_at.eq(started.micros()),
                 audit_chains::head_sequence.eq(self.head.sequence),
                 audit_chains::head_hash.eq(self.head.hash.as_slice()),
-                audit_chains::head_at.eq(now.micros()),
+                audit_chains::head_at.eq(started.micros()),
             ))
             .returning(audit_chains::number)
             .get_result(db)
@@ -111,12 +120,12 @@ impl Chain {
 
 impl Head {
     /// The record that follows this head, which becomes the head.
-    fn follow(&mut self, chain: ChainId, event: &AuditEvent) -> RecordRow {
+    fn follow(&mut self, chain: ChainId, base: i64, event: AuditEvent) -> RecordRow {
         let link = Link { chain, sequence: self.sequence + 1, previous: self.hash };
-        *self = Self { sequence: link.sequence, hash: record_hash(&link, event) };
+        *self = Self { sequence: link.sequence, hash: record_hash(&link, &event) };
         let (actor_kind, actor_name) = event.actor.parts();
         RecordRow {
-            sequence: link.sequence,
+            position: base + link.sequence,
             previous: link.previous,
             hash: self.hash,
             at: event.at.micros(),
@@ -127,13 +136,13 @@ impl Head {
             address: event.address.map(|address| address.to_string()),
             mac: event.mac.map(|mac| mac.to_string()),
             certificate: event.certificate.map(|fingerprint| fingerprint.0.to_vec()),
-            user_agent: event.user_agent.clone(),
+            user_agent: event.user_agent,
             operation: event.operation.as_str(),
             key_store: event.key_store.map(|number| number.0),
             key: event.key.map(|key| hex(key.as_bytes())),
             version: event.version.map(|version| i64::from(version.number())),
             result_code: i64::from(event.result_code),
-            detail: event.detail.clone(),
+            detail: event.detail,
         }
     }
 }
@@ -151,7 +160,7 @@ pub(super) fn check_text(event: &AuditEvent) -> Result<(), StoreError> {
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = audit_records)]
 struct StoredRow {
-    sequence: i64,
+    position: i64,
     previous: Vec<u8>,
     hash: Vec<u8>,
     at: i64,
@@ -190,7 +199,7 @@ impl StoredRow {
             result_code: known(i32::try_from(self.result_code).ok(), WHAT)?,
             detail: self.detail,
         };
-        Ok(StoredRecord { chain, sequence: self.sequence, previous: bytes(self.previous, WHAT)?, hash: bytes(self.hash, WHAT)?, event })
+        Ok(StoredRecord { chain, sequence: self.position % CHAIN_ROOM, previous: bytes(self.previous, WHAT)?, hash: bytes(self.hash, WHAT)?, event })
     }
 }
 
@@ -215,7 +224,7 @@ fn actor(kind: &str, name: &str) -> Option<Actor> {
 
 type ChainRow = (i64, String, String, i64, Option<Vec<u8>>, Option<String>, i64, Vec<u8>, i64);
 
-fn stored_chain((_, chain, node, started, signature, signer, sequence, hash, _): ChainRow) -> Result<StoredChain, StoreError> {
+fn stored_chain((_, chain, node, started, signature, signer, sequence, hash, head_at): ChainRow) -> Result<StoredChain, StoreError> {
     const WHAT: &str = "audit chain";
     let chain = id(&chain, WHAT)?;
     Ok(StoredChain {
@@ -225,6 +234,7 @@ fn stored_chain((_, chain, node, started, signature, signer, sequence, hash, _):
         signature: signature.map(|column| bytes(column, WHAT)).transpose()?,
         signer: signer.map(|text| id(&text, WHAT)).transpose()?,
         head: ChainHead { chain, sequence, hash: bytes(hash, WHAT)? },
+        head_at: Timestamp::from_micros(head_at),
     })
 }
 
@@ -243,8 +253,8 @@ impl Reader<'_> {
                 break;
             }
             let rows: Vec<StoredRow> = audit_records::table
-                .filter(audit_records::chain_number.eq(number))
-                .order(audit_records::sequence.desc())
+                .filter(audit_records::position.between(number * CHAIN_ROOM, number * CHAIN_ROOM + CHAIN_ROOM - 1))
+                .order(audit_records::position.desc())
                 .limit(limit)
                 .select(StoredRow::as_select())
                 .load(self.db)?;
@@ -266,8 +276,8 @@ impl Reader<'_> {
             return Ok(Vec::new());
         };
         let rows: Vec<StoredRow> = audit_records::table
-            .filter(audit_records::chain_number.eq(number).and(audit_records::sequence.ge(from)))
-            .order(audit_records::sequence)
+            .filter(audit_records::position.between(number * CHAIN_ROOM + from.clamp(0, CHAIN_ROOM - 1), number * CHAIN_ROOM + CHAIN_ROOM - 1))
+            .order(audit_records::position)
             .limit(limit)
             .select(StoredRow::as_select())
             .load(self.db)?;

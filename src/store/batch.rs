@@ -4,7 +4,6 @@ use diesel::connection::SimpleConnection as _;
 
 use super::audit::Chain;
 use super::connection::Db;
-use super::dialect;
 use super::error::StoreError;
 use super::unit::{Gathered, Tx};
 use super::work::{ChangeWork, Record, Work};
@@ -49,11 +48,10 @@ impl Batch {
         self.steps.is_empty()
     }
 
-    /// Does it all in one transaction (nothing at all is a write too, to see whether one succeeds), each change in a savepoint of its own, and answers the chain as it is after the commit.
+    /// Does it all in the transaction that was begun, and commits that (nothing at all is a write too, to see whether one succeeds), each change in a savepoint of its own, and answers the chain as it is after the commit.
     /// After an error nothing is done, or it is unknown what.
     pub(super) fn commit(&mut self, db: &mut Db, node: &str, chain: &Chain, now: Timestamp) -> Result<Chain, StoreError> {
         let mut gathered = Gathered::default();
-        dialect::begin_write(db)?;
         for step in &mut self.steps {
             match step {
                 Step::Record(record) => record.content.take().into_iter().for_each(|content| gathered.record(content)),
@@ -63,7 +61,7 @@ impl Batch {
         if self.steps.is_empty() {
             super::changes::touch(db)?;
         }
-        let advanced = gathered.write(db, node, chain, now)?;
+        let advanced = gathered.write(db, chain, now)?;
         db.batch_execute("COMMIT")?;
         Ok(advanced)
     }

@@ -1,6 +1,7 @@
 //! Connections: how one is made ready on either database, and the readers' idle ones.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
@@ -51,6 +52,15 @@ impl Connector {
         Self { database: database.clone(), deadline }
     }
 
+    /// The files that connections made now would have open. An SQLite file that was moved or removed goes on taking writes from
+    /// those who have it open, and nobody ever finds them again: whoever keeps a connection keeps this, and compares.
+    pub(super) fn files(&self) -> Files {
+        match &self.database {
+            DatabaseSettings::Sqlite { path } => Files { database: file(path), log: file(&log_of(path)) },
+            DatabaseSettings::Postgresql { .. } => Files::default(),
+        }
+    }
+
     /// A new connection, made ready.
     pub(super) fn connect(&self, access: Access) -> Result<Db, StoreError> {
         match &self.database {
@@ -58,6 +68,29 @@ impl Connector {
             DatabaseSettings::Postgresql { url } => postgresql(url.expose(), self.deadline).map(Db::Postgresql),
         }
     }
+}
+
+/// An SQLite database's files, as they are in their directory now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Files {
+    database: Option<FileId>,
+    /// The write-ahead log.
+    log: Option<FileId>,
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+fn file(path: &Path) -> Option<FileId> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+/// SQLite names it so.
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }
 
 /// A connection to an SQLite file, which must exist: SQLite would make an empty one.
@@ -139,24 +172,46 @@ fn with_parameters(url: &str, deadline: Duration) -> Zeroizing<String> {
 #[derive(Debug)]
 pub(super) struct IdleReaders {
     connector: Connector,
-    idle: Mutex<Vec<Db>>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    connections: Vec<Db>,
+    /// What they have open.
+    files: Files,
+}
+
+impl Idle {
+    /// Drops what has another file open than is there now.
+    fn keep_current(&mut self, files: Files) {
+        if self.files != files {
+            self.connections.clear();
+            self.files = files;
+        }
+    }
 }
 
 impl IdleReaders {
-    pub(super) const fn new(connector: Connector) -> Self {
-        Self { connector, idle: Mutex::new(Vec::new()) }
+    pub(super) fn new(connector: Connector) -> Self {
+        Self { connector, idle: Mutex::new(Idle::default()) }
     }
 
     /// A connection with a transaction begun. An idle one that has been lost meanwhile is noticed here and replaced.
     pub(super) fn take(&self) -> Result<Db, StoreError> {
+        let files = self.connector.files();
         // Bound to a name, so that the lock isn't held while the statement runs.
-        let idle = self.idle.lock().pop();
+        let idle = {
+            let mut idle = self.idle.lock();
+            idle.keep_current(files);
+            idle.connections.pop()
+        };
         if let Some(mut db) = idle {
             if super::dialect::begin_read(&mut db).is_ok() {
                 return Ok(db);
             }
             // If one was lost, the others were, most likely.
-            self.idle.lock().clear();
+            self.idle.lock().connections.clear();
         }
         let mut db = self.connector.connect(Access::Read)?;
         super::dialect::begin_read(&mut db)?;
@@ -166,7 +221,7 @@ impl IdleReaders {
     /// Ends the transaction and keeps the connection for the next reader, if it is still good.
     pub(super) fn give_back(&self, mut db: Db) {
         if db.batch_execute("ROLLBACK").is_ok() {
-            self.idle.lock().push(db);
+            self.idle.lock().connections.push(db);
         }
     }
 }

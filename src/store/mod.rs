@@ -144,6 +144,7 @@ impl Store {
             chain,
             clock,
             connection: Some((db, chain_now)),
+            files: connector.files(),
             pause: writer::Pause::default(),
         };
         let (stop, stopped) = crossbeam_channel::bounded(0);

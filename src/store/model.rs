@@ -163,4 +163,6 @@ pub struct StoredChain {
     pub signer: Option<KeyId>,
     /// Its last record, as the writer last noted it.
     pub head: ChainHead,
+    /// The time of the newest record of the batch that wrote that one.
+    pub head_at: Timestamp,
 }

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::error::StoreError;
 use super::model::{ExpiredObject, PlannedObject};
 use super::rows::{changed_one, hex, id, state, version};
-use super::schema::{internal_keys, key_versions, keys, token_objects};
+use super::schema::{internal_keys, key_stores, key_versions, keys, token_objects};
 use super::unit::{Reader, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyId, KeyVersion, ObjectId};
@@ -92,7 +92,7 @@ impl Tx<'_> {
     }
 
     /// Takes over an object whose lease ended: `PROVISIONING` or `DESTROYING` to `DESTROYING` with a new lease, by
-    /// compare-and-set; `false` if somebody else was faster. Its version (and key, if that never was ACTIVE) go along.
+    /// compare-and-set; `false` if somebody else was faster. Its version (and key or key store, if that never was ACTIVE) go along.
     pub fn take_over_object(&mut self, object: &ExpiredObject, now: Timestamp, lease_until: Timestamp) -> Result<bool, StoreError> {
         if !matches!(object.state, State::Provisioning | State::Destroying) {
             return Ok(false);
@@ -116,11 +116,12 @@ impl Tx<'_> {
         diesel::update(keys::table.find(hex(object.key.as_bytes())).filter(keys::state.eq(State::Provisioning.as_str())))
             .set(keys::state.eq(State::Destroying.as_str()))
             .execute(self.db)?;
+        self.move_key_store_of(object.key, State::Provisioning, State::Destroying)?;
         Ok(true)
     }
 
-    /// `DESTROYING` to `DESTROYED`, with its version, and with its key once no version is left. `Stale` unless the object is
-    /// `DESTROYING`.
+    /// `DESTROYING` to `DESTROYED`, with its version, and with its key (or the key store that it was the own key of) once no
+    /// version is left. `Stale` unless the object is `DESTROYING`.
     pub fn object_destroyed(&mut self, object: ObjectId, at: Timestamp) -> Result<(), StoreError> {
         let doomed = token_objects::table.find(hex(object.as_bytes())).filter(token_objects::state.eq(State::Destroying.as_str()));
         let row: Option<(String, i64)> = doomed.clone().select((token_objects::key_id, token_objects::version)).first(self.db).optional()?;
@@ -138,6 +139,25 @@ impl Tx<'_> {
         if left == 0 {
             diesel::update(keys::table.find(hex(key.as_bytes())).filter(keys::state.eq(State::Destroying.as_str())))
                 .set((keys::state.eq(State::Destroyed.as_str()), keys::deletion_at.eq(Some(at.micros()))))
+                .execute(self.db)?;
+        }
+        let left: i64 = internal_keys::table
+            .filter(internal_keys::key_id.eq(hex(key.as_bytes())).and(internal_keys::state.ne(State::Destroyed.as_str())))
+            .count()
+            .get_result(self.db)?;
+        if left == 0 {
+            self.move_key_store_of(key, State::Destroying, State::Destroyed)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the key store whose own key this is, if it is one's and the store is in `from`: without its key it is none.
+    fn move_key_store_of(&mut self, key: KeyId, from: State, to: State) -> Result<(), StoreError> {
+        let owner: Option<Option<i64>> =
+            internal_keys::table.filter(internal_keys::key_id.eq(hex(key.as_bytes()))).select(internal_keys::key_store_id).first(self.db).optional()?;
+        if let Some(key_store) = owner.flatten() {
+            diesel::update(key_stores::table.find(key_store).filter(key_stores::state.eq(from.as_str())))
+                .set(key_stores::state.eq(to.as_str()))
                 .execute(self.db)?;
         }
         Ok(())

@@ -192,9 +192,8 @@ diesel::table! {
 }
 
 diesel::table! {
-    audit_records (chain_number, sequence) {
-        chain_number -> BigInt,
-        sequence -> BigInt,
+    audit_records (position) {
+        position -> BigInt,
         previous -> Binary,
         hash -> Binary,
         at -> BigInt,

@@ -1,8 +1,13 @@
 //! One unit of reading, one unit of changing.
 
+use std::collections::HashSet;
+
+use super::audit::Chain;
+use super::changes;
 use super::connection::Db;
 use super::error::StoreError;
 use super::model::Change;
+use super::usage::Tally;
 use crate::domain::audit::{AuditEvent, Uses};
 use crate::domain::clock::Timestamp;
 
@@ -67,7 +72,7 @@ impl<'a> Tx<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) events: Vec<AuditEvent>,
-    pub(super) tally: super::usage::Tally,
+    pub(super) tally: Tally,
     pub(super) changes: Vec<Change>,
 }
 
@@ -81,18 +86,16 @@ impl Gathered {
     /// Takes what a kept change noted.
     pub(super) fn keep(&mut self, noted: Noted) {
         noted.records.into_iter().for_each(|record| self.record(record));
-        for change in noted.changes {
-            if !self.changes.contains(&change) {
-                self.changes.push(change);
-            }
-        }
+        self.changes.extend(noted.changes);
     }
 
     /// Writes it all. The change numbers come last: who holds their row keeps all other nodes' changes waiting until the commit.
-    pub(super) fn write(self, db: &mut Db, node: &str, chain: &super::audit::Chain, now: Timestamp) -> Result<super::audit::Chain, StoreError> {
-        let advanced = chain.append(db, &self.events, now)?;
-        self.tally.write(db, node)?;
-        super::changes::number(db, &self.changes, now)?;
+    /// Uses come with records alone, so what has no record has none.
+    pub(super) fn write(self, db: &mut Db, chain: &Chain, now: Timestamp) -> Result<Chain, StoreError> {
+        let advanced = chain.append(db, self.events, self.tally.into_rows(), now)?;
+        let mut seen = HashSet::new();
+        let changes: Vec<_> = self.changes.into_iter().filter(|change| seen.insert(*change)).collect();
+        changes::number(db, &changes, now)?;
         Ok(advanced)
     }
 }

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 
-use super::connection::Db;
-use super::dialect;
 use super::error::StoreError;
 use super::rows::{hex, known};
 use super::schema::usage;
@@ -37,6 +35,14 @@ pub(super) struct RuleUseRow {
 pub(super) struct AccessKeyUseRow {
     pub(super) access_key: String,
     pub(super) last_access: i64,
+}
+
+/// What a batch adds to the counters.
+#[derive(Debug)]
+pub(super) struct UseRows {
+    pub(super) keys: Vec<KeyUseRow>,
+    pub(super) rules: Vec<RuleUseRow>,
+    pub(super) access_keys: Vec<AccessKeyUseRow>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -74,27 +80,22 @@ impl Tally {
         }
     }
 
-    /// Writes it all to the rows of `node`.
-    pub(super) fn write(self, db: &mut Db, node: &str) -> QueryResult<()> {
-        if !self.keys.is_empty() {
-            let row = |((key, version), count): ((KeyId, KeyVersion), Count)| KeyUseRow {
-                key: hex(key.as_bytes()),
-                version: i64::from(version.number()),
-                encryptions: count.encryptions,
-                operations: count.operations,
-                last_access: count.last_access,
-            };
-            dialect::add_key_uses(db, node, &self.keys.into_iter().map(row).collect::<Vec<_>>())?;
+    /// The rows to write, in the order in which every node writes them.
+    pub(super) fn into_rows(self) -> UseRows {
+        let key = |((key, version), count): ((KeyId, KeyVersion), Count)| KeyUseRow {
+            key: hex(key.as_bytes()),
+            version: i64::from(version.number()),
+            encryptions: count.encryptions,
+            operations: count.operations,
+            last_access: count.last_access,
+        };
+        let rule = |(rule, last_access): (ClientRuleId, i64)| RuleUseRow { rule: rule.0, last_access };
+        let access_key = |(access_key, last_access): (AccessKeyId, i64)| AccessKeyUseRow { access_key: access_key.as_str().to_owned(), last_access };
+        UseRows {
+            keys: self.keys.into_iter().map(key).collect(),
+            rules: self.rules.into_iter().map(rule).collect(),
+            access_keys: self.access_keys.into_iter().map(access_key).collect(),
         }
-        if !self.rules.is_empty() {
-            let row = |(rule, last_access): (ClientRuleId, i64)| RuleUseRow { rule: rule.0, last_access };
-            dialect::note_rule_uses(db, node, &self.rules.into_iter().map(row).collect::<Vec<_>>())?;
-        }
-        if !self.access_keys.is_empty() {
-            let row = |(access_key, last_access): (AccessKeyId, i64)| AccessKeyUseRow { access_key: access_key.as_str().to_owned(), last_access };
-            dialect::note_access_key_uses(db, node, &self.access_keys.into_iter().map(row).collect::<Vec<_>>())?;
-        }
-        Ok(())
     }
 }
 

@@ -12,7 +12,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::audit::Chain;
 use super::backup;
 use super::batch::Batch;
-use super::connection::{Access, Connector, Db};
+use super::connection::{Access, Connector, Db, Files};
+use super::dialect;
 use super::error::StoreError;
 use super::work::Work;
 use crate::domain::clock::SharedClock;
@@ -77,6 +78,8 @@ pub(super) struct Writer {
     pub(super) clock: SharedClock,
     /// The connection with the chain as the database has it; none after a failure.
     pub(super) connection: Option<(Db, Chain)>,
+    /// What the connection has open.
+    pub(super) files: Files,
     pub(super) pause: Pause,
 }
 
@@ -168,9 +171,33 @@ impl Writer {
     fn commit(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         let now = self.clock.now();
         let node = self.node.clone();
+        if self.connection.is_some() {
+            self.require_files()?;
+        }
+        self.begin()?;
         let (db, chain) = self.connected()?;
         *chain = batch.commit(db, &node, chain, now).map_err(as_unavailable)?;
-        Ok(())
+        // Gone meanwhile: then this is in a file that nobody will read.
+        self.require_files()
+    }
+
+    /// Begins a transaction. A connection to a server that was lost while nothing was written is noticed here, and replaced: nothing
+    /// was begun with it.
+    fn begin(&mut self) -> Result<(), StoreError> {
+        let was_connected = self.connection.is_some();
+        let (db, _) = self.connected()?;
+        let begun = dialect::begin_write(db).map_err(StoreError::from).map_err(as_unavailable);
+        if begun.is_ok() || !was_connected || matches!(db, Db::Sqlite(_)) {
+            return begun;
+        }
+        self.connection = None;
+        let (db, _) = self.connected()?;
+        dialect::begin_write(db).map_err(StoreError::from).map_err(as_unavailable)
+    }
+
+    /// Refuses to write to a file that was moved or removed.
+    fn require_files(&self) -> Result<(), StoreError> {
+        if self.connector.files() == self.files { Ok(()) } else { Err(StoreError::unavailable("the database's file was moved or removed")) }
     }
 
     /// The connection, made anew and with the chain's head read again if the last one failed.
@@ -179,6 +206,7 @@ impl Writer {
             let mut db = self.connector.connect(Access::Write)?;
             let chain = Chain::read(&mut db, self.chain, &self.node).map_err(as_unavailable)?;
             self.connection = Some((db, chain));
+            self.files = self.connector.files();
         }
         self.connection.as_mut().ok_or_else(|| StoreError::unavailable("no connection"))
     }

@@ -1,4 +1,12 @@
 //! The store, on SQLite and PostgreSQL: each test runs on both.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "what fails here fails a test"
+)]
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -6,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
-use diesel::{Connection as _, SqliteConnection};
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use skm::domain::audit::{Actor, AuditEvent, ChainHead, Link, Operation, Uses, record_hash};
 use skm::domain::clock::{SystemClock, Timestamp};
 use skm::domain::ids::{ChainId, KeyId, ObjectId, RequestId};
@@ -77,11 +85,26 @@ impl Place {
         .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
+    /// The number that SQL answers beside the store, under the name `n`.
+    fn number(&self, sql: &str) -> i64 {
+        let answer: Result<Number, _> = match self {
+            Self::Sqlite(directory) => diesel::sql_query(sql).get_result(&mut self.sqlite_connection(directory)),
+            Self::Postgresql(cluster) => diesel::sql_query(sql).get_result(&mut cluster.connection()),
+        };
+        answer.unwrap_or_else(|error| panic!("{sql}: {error}")).n
+    }
+
     fn sqlite_connection(&self, directory: &TempDir) -> SqliteConnection {
         let mut connection = SqliteConnection::establish(directory.path().join("skm.db").to_str().expect("UTF-8")).expect("a connection");
         connection.batch_execute("PRAGMA busy_timeout = 5000").expect("a pragma");
         connection
     }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Number {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    n: i64,
 }
 
 /// Runs a test on a place, and shuts nothing down: a store that is dropped ends by itself.

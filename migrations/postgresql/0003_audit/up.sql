@@ -17,8 +17,9 @@ CREATE TABLE audit_chains (
 CREATE UNIQUE INDEX audit_chains_chain ON audit_chains (chain);
 
 CREATE TABLE audit_records (
-    chain_number BIGINT NOT NULL,
-    sequence BIGINT NOT NULL,
+    -- The chain's number times 2^40, plus the record's sequence number in that chain: one number, that grows, is by far the
+    -- cheapest key to append by.
+    position BIGINT PRIMARY KEY NOT NULL,
     previous BYTEA NOT NULL,
     hash BYTEA NOT NULL,
     at BIGINT NOT NULL,
@@ -35,8 +36,7 @@ CREATE TABLE audit_records (
     key_id TEXT COLLATE "C",
     version BIGINT,
     result_code BIGINT NOT NULL,
-    detail TEXT COLLATE "C",
-    PRIMARY KEY (chain_number, sequence)
+    detail TEXT COLLATE "C"
 );
 CREATE INDEX audit_records_project ON audit_records (project_id, at) WHERE project_id IS NOT NULL;
 CREATE INDEX audit_records_key ON audit_records (key_id, at) WHERE key_id IS NOT NULL;

@@ -17,8 +17,9 @@ CREATE TABLE audit_chains (
 CREATE UNIQUE INDEX audit_chains_chain ON audit_chains (chain);
 
 CREATE TABLE audit_records (
-    chain_number INTEGER NOT NULL,
-    sequence INTEGER NOT NULL,
+    -- The chain's number times 2^40, plus the record's sequence number in that chain: one number, that grows, is by far the
+    -- cheapest key to append by.
+    position INTEGER PRIMARY KEY NOT NULL,
     previous BLOB NOT NULL,
     hash BLOB NOT NULL,
     at INTEGER NOT NULL,
@@ -35,9 +36,8 @@ CREATE TABLE audit_records (
     key_id TEXT,
     version INTEGER,
     result_code INTEGER NOT NULL,
-    detail TEXT,
-    PRIMARY KEY (chain_number, sequence)
-) STRICT, WITHOUT ROWID;
+    detail TEXT
+) STRICT;
 CREATE INDEX audit_records_project ON audit_records (project_id, at) WHERE project_id IS NOT NULL;
 CREATE INDEX audit_records_key ON audit_records (key_id, at) WHERE key_id IS NOT NULL;
 

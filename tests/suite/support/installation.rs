@@ -1,17 +1,21 @@
 //! A whole installation of its own: the program itself, initialised with `skm init --dev` on tmpfs and served on free ports.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::raw_database::RawDatabase;
 use serde_json::Value;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
 /// The longest that a start or an end may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How much of its log a failed test shows.
+const LAST_LINES: usize = 40;
 
 /// The installation's files, with no process running.
 #[derive(Debug)]
@@ -30,11 +34,11 @@ impl Installation {
 
     /// With these overrides of the configuration, `("SKM_DATABASE__URL", "postgres://…")` for one.
     pub(crate) fn with(overrides: &[(&str, &str)]) -> Self {
-        let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let directory = tempfile::Builder::new().prefix("skm-installation-").tempdir_in(place).expect("a directory");
-        let mut installation =
-            Self { directory, overrides: overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), demo: HashMap::new() };
+        let mut installation = Self {
+            directory: directory(),
+            overrides: overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            demo: HashMap::new(),
+        };
         for listener in ["API", "CONSOLE", "OPERATIONS"] {
             installation.overrides.push((format!("SKM_{listener}__LISTEN"), "127.0.0.1:0".to_owned()));
         }
@@ -70,6 +74,49 @@ impl Installation {
         command
     }
 
+    /// Runs the program to its end: exit code, standard output, standard error.
+    pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = self.command(arguments).output().expect("skm");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// The SQLite file.
+    pub(crate) fn database_file(&self) -> PathBuf {
+        let moved = self.overrides.iter().find_map(|(name, url)| url.strip_prefix("sqlite:").filter(|_| name == "SKM_DATABASE__URL"));
+        moved.map_or_else(|| self.path().join("data/skm.sqlite3"), PathBuf::from)
+    }
+
+    /// Moves the SQLite file to another place, with no process running.
+    pub(crate) fn move_database(&mut self, to: &Path) {
+        self.database().run("PRAGMA wal_checkpoint(TRUNCATE)");
+        std::fs::copy(self.database_file(), to).expect("a copy");
+        self.set("SKM_DATABASE__URL", &format!("sqlite:{}", to.display()));
+    }
+
+    /// A look at the database past the service.
+    pub(crate) fn database(&self) -> RawDatabase {
+        match self.overrides.iter().find(|(name, url)| name == "SKM_DATABASE__URL" && url.starts_with("postgres")) {
+            Some((_, url)) => RawDatabase::postgresql(url),
+            None => RawDatabase::sqlite(&self.database_file()),
+        }
+    }
+
+    /// The same installation at another place, with neither token nor data: its configuration, PINs and client certificate.
+    pub(crate) fn empty_copy(&self) -> Self {
+        let directory = directory();
+        let copy = Self { directory, overrides: self.overrides.clone(), demo: HashMap::new() };
+        std::fs::DirBuilder::new().mode(0o700).create(copy.path()).expect("a directory");
+        let (old, new) = (self.path().display().to_string(), copy.path().display().to_string());
+        for name in ["skm.toml", "softhsm2.conf", "pin", "so-pin", "dev.env", "client.pem", "client.key"] {
+            let text = std::fs::read_to_string(self.path().join(name)).expect("a file of the installation").replace(&old, &new);
+            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(copy.path().join(name)).expect("a file");
+            file.write_all(text.as_bytes()).expect("written");
+        }
+        let demo = parse_environment(&std::fs::read_to_string(copy.path().join("dev.env")).expect("dev.env"));
+        Self { demo, ..copy }
+    }
+
     /// Starts the service and waits until it is ready.
     pub(crate) fn start(&self) -> Running {
         self.try_start().unwrap_or_else(|log| panic!("skm serve did not become ready:\n{log}"))
@@ -77,8 +124,12 @@ impl Installation {
 
     /// Starts the service; its log, if it ends before it is ready.
     pub(crate) fn try_start(&self) -> Result<Running, String> {
-        let mut child =
-            self.command(&["serve", "--dev"]).env("SKM_LOG__FORMAT", "json").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("skm serve");
+        self.try_start_with(self.command(&["serve", "--dev"]))
+    }
+
+    /// Starts the service by a command of the caller's, which must come to `skm serve`.
+    pub(crate) fn try_start_with(&self, mut command: Command) -> Result<Running, String> {
+        let mut child = command.env("SKM_LOG__FORMAT", "json").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("skm serve");
         let log = Arc::new(Mutex::new(String::new()));
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (stderr, kept) = (child.stderr.take().expect("stderr"), Arc::clone(&log));
@@ -101,6 +152,13 @@ impl Installation {
             }
         }
     }
+}
+
+/// A directory in memory, where there is such a thing.
+fn directory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    tempfile::Builder::new().prefix("skm-installation-").tempdir_in(place).expect("a directory")
 }
 
 /// `export NAME='value'` lines.
@@ -170,6 +228,8 @@ pub(crate) fn agent(roots: &[u8], identity: Option<ClientCert>) -> ureq::Agent {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) request_id: String,
+    /// Seconds of the header `Retry-After`.
+    pub(crate) retry_after: Option<u64>,
     pub(crate) json: Value,
 }
 
@@ -215,6 +275,11 @@ impl Running {
         &self.addresses.console
     }
 
+    /// `127.0.0.1:PORT` of the operations listener.
+    pub(crate) fn operations_address(&self) -> &str {
+        &self.addresses.operations
+    }
+
     /// The process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -258,8 +323,13 @@ impl Running {
     }
 
     /// Sends SIGTERM, waits for the end, and answers how it ended and what was logged.
-    pub(crate) fn stop(mut self) -> (ExitStatus, String) {
+    pub(crate) fn stop(self) -> (ExitStatus, String) {
         self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits for the end, and answers how it ended and what was logged.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("the child") {
@@ -277,6 +347,11 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log.lock().map(|log| log.clone()).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            println!("the last of the service's log:\n{}", lines[lines.len().saturating_sub(LAST_LINES)..].join("\n"));
+        }
     }
 }
 
@@ -295,7 +370,8 @@ pub(crate) fn send(agent: &ureq::Agent, method: &str, url: &str, headers: &[(&st
     };
     let status = answer.status().as_u16();
     let request_id = answer.headers().get("x-request-id").map(|id| id.to_str().expect("a request ID").to_owned()).unwrap_or_default();
+    let retry_after = answer.headers().get("retry-after").map(|seconds| seconds.to_str().ok().and_then(|text| text.parse().ok()).expect("seconds"));
     let text = answer.body_mut().read_to_string()?;
     let json = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{method} {url}: {status}, not JSON ({error}): {text}"));
-    Ok(Answer { status, request_id, json })
+    Ok(Answer { status, request_id, retry_after, json })
 }

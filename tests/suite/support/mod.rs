@@ -2,4 +2,7 @@
 
 pub(crate) mod installation;
 pub(crate) mod postgres;
+pub(crate) mod random;
+pub(crate) mod raw_database;
 pub(crate) mod softhsm;
+pub(crate) mod wire;

@@ -1,4 +1,5 @@
 //! A PostgreSQL cluster of a test's own: started on a Unix socket in a temporary directory, gone when dropped.
+#![allow(clippy::expect_used, clippy::panic, reason = "what fails here fails a test")]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -58,6 +59,7 @@ impl Cluster {
 
     /// Stops the server at once, as a crash would.
     pub(crate) fn stop(&mut self) {
+        self.thaw();
         let Some(mut server) = self.server.take() else {
             return;
         };
@@ -70,6 +72,26 @@ impl Cluster {
                 server.kill().ok();
             }
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Stops every process of the server from running, as a machine does that hangs: connections stay, nothing answers.
+    pub(crate) fn freeze(&self) {
+        self.signal_all(Signal::STOP);
+    }
+
+    /// Ends a [`Cluster::freeze`].
+    pub(crate) fn thaw(&self) {
+        self.signal_all(Signal::CONT);
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        let Some(server) = &self.server else { return };
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.id())).expect("its processes");
+        let pids = children.split_whitespace().map(|pid| pid.parse::<i32>().expect("a process ID")).chain(i32::try_from(server.id()));
+        for pid in pids.filter_map(Pid::from_raw) {
+            // One may have ended meanwhile.
+            kill_process(pid, signal).ok();
         }
     }
 
