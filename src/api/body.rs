@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -18,9 +20,61 @@ use crate::domain::secret::SecretText;
 use crate::domain::text::{Description, Invalid, Name};
 use crate::service::Refusal;
 
+/// The most bytes of bodies that are held at a time, over all requests: bodies are read before it is known whether their callers
+/// may ask at all. What comes beyond it is told to come back.
+const BODIES_MAX_BYTES: usize = 256 * 1024 * 1024;
+/// What is set aside for a body before its first byte, whatever it announces.
+const FIRST_BYTES: usize = 4 * 1024;
+
+/// The bytes of bodies that are held now. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct BodyRoom(Arc<AtomicUsize>);
+
+/// A body, or what has come of it, and its place in the room.
+#[derive(Debug)]
+struct Held {
+    bytes: Zeroizing<Vec<u8>>,
+    room: BodyRoom,
+    /// How much of the room it takes.
+    taken: usize,
+}
+
+impl Held {
+    fn new(room: &BodyRoom) -> Self {
+        Self { bytes: Zeroizing::new(Vec::new()), room: room.clone(), taken: 0 }
+    }
+
+    /// Adds to the body; what it outgrows is wiped.
+    fn extend(&mut self, data: &[u8]) -> Result<(), Refusal> {
+        let needed = self.bytes.len().saturating_add(data.len());
+        if needed > self.bytes.capacity() {
+            let capacity = needed.max(self.bytes.capacity().saturating_mul(2)).max(FIRST_BYTES);
+            let more = capacity.saturating_sub(self.taken);
+            if self.room.0.fetch_add(more, Ordering::Relaxed).saturating_add(more) > BODIES_MAX_BYTES {
+                self.room.0.fetch_sub(more, Ordering::Relaxed);
+                return Err(Refusal::unavailable("too many bytes of request bodies are held already"));
+            }
+            // Vec::with_capacity may give more than it was asked for; the room counts what was asked.
+            let mut grown = Zeroizing::new(Vec::new());
+            grown.reserve_exact(capacity);
+            grown.extend_from_slice(&self.bytes);
+            self.taken = self.taken.saturating_add(more);
+            self.bytes = grown;
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.room.0.fetch_sub(self.taken, Ordering::Relaxed);
+    }
+}
+
 /// Reads a body of at most `limit` bytes that arrives within `timeout`; it is wiped when dropped.
-pub(super) async fn read(body: Body, limit: usize, timeout: Duration) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    match tokio::time::timeout(timeout, collect(body, limit)).await {
+pub(super) async fn read(body: Body, room: &BodyRoom, limit: usize, timeout: Duration) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    match tokio::time::timeout(timeout, collect(body, room, limit)).await {
         Ok(read) => read,
         Err(_) => Err(late()),
     }
@@ -42,22 +96,22 @@ fn is_late(error: &axum::Error) -> bool {
     false
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+async fn collect(mut body: Body, room: &BodyRoom, limit: usize) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let announced = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
     if announced > limit {
         return Err(Refusal::TooLarge(limit));
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
+    let mut held = Held::new(room);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| if is_late(&error) { late() } else { Refusal::Malformed("the body broke off".to_owned()) })?;
         if let Some(data) = frame.data_ref() {
-            if bytes.len() + data.len() > limit {
+            if held.bytes.len() + data.len() > limit {
                 return Err(Refusal::TooLarge(limit));
             }
-            bytes.extend_from_slice(data);
+            held.extend(data)?;
         }
     }
-    Ok(bytes)
+    Ok(std::mem::take(&mut held.bytes))
 }
 
 /// Whether the content type is JSON; absent counts as such, since clients in the wild leave it out.
@@ -230,6 +284,17 @@ mod tests {
 
     fn fields(json: &str) -> Fields {
         Fields::parse(json.as_bytes()).expect("an object")
+    }
+
+    #[tokio::test]
+    async fn bodies_share_a_room_and_leave_it() {
+        let room = BodyRoom::default();
+        room.0.store(BODIES_MAX_BYTES - FIRST_BYTES, Ordering::Relaxed);
+        let body = |bytes: usize| Body::from(vec![b'x'; bytes]);
+        let patience = Duration::from_secs(5);
+        assert_eq!(read(body(FIRST_BYTES), &room, 1 << 20, patience).await.map(|bytes| bytes.len()).ok(), Some(FIRST_BYTES));
+        assert!(matches!(read(body(FIRST_BYTES + 1), &room, 1 << 20, patience).await, Err(Refusal::Unavailable { .. })));
+        assert_eq!(room.0.load(Ordering::Relaxed), BODIES_MAX_BYTES - FIRST_BYTES);
     }
 
     #[test]

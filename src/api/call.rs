@@ -12,9 +12,11 @@ use super::answer::success;
 use super::body::{self, Fields};
 use super::context::{self, Version};
 use super::error::refused;
+use crate::domain::ids::RequestId;
 use crate::domain::result_code::ResultCode;
 use crate::domain::text::Invalid;
 use crate::service::{Refusal, Request, Service};
+use crate::telemetry::redaction;
 
 /// One call of a route below `/keymanager/{version}/appkey/{appkey}`.
 #[derive(Debug)]
@@ -70,13 +72,13 @@ impl Call {
     /// wrong with it is told only to those who may.
     pub(super) async fn input<T>(&mut self, take: impl FnOnce(&mut Fields) -> Result<T, Invalid>) -> Result<T, Refusal> {
         body::require_json(&self.parts.headers)?;
-        let bytes = body::read(std::mem::take(&mut self.body), self.api.settings.body_limit, self.api.settings.request_timeout).await?;
+        let bytes = body::read(std::mem::take(&mut self.body), &self.api.bodies, self.api.settings.body_limit, self.api.settings.request_timeout).await?;
         Ok(take(&mut Fields::parse(&bytes)?)?)
     }
 
     /// Reads a body that means nothing, so that the connection can go on after it.
     pub(super) async fn pass_over_body(&mut self) {
-        let read = body::read(std::mem::take(&mut self.body), self.api.settings.body_limit, self.api.settings.request_timeout).await;
+        let read = body::read(std::mem::take(&mut self.body), &self.api.bodies, self.api.settings.body_limit, self.api.settings.request_timeout).await;
         drop(read);
     }
 
@@ -91,7 +93,8 @@ impl Call {
     /// The answer to a call that was refused.
     pub(super) fn refuse(self, refusal: &Refusal) -> Response {
         if let Refusal::Unavailable { reason } = refusal {
-            tracing::warn!(path = self.parts.uri.path().split('/').next_back(), %reason, "answered that the service is unavailable");
+            let request_id = self.parts.extensions.get::<RequestId>().map(ToString::to_string);
+            tracing::warn!(request_id, path = %redaction::path(self.parts.uri.path()), %reason, "answered that the service is unavailable");
         }
         refused(refusal, self.api.settings.always_http_200)
     }

@@ -32,6 +32,7 @@ pub(super) const fn status_of(code: ResultCode) -> StatusCode {
         | ResultCode::Conflict => StatusCode::CONFLICT,
         ResultCode::InvalidUserData | ResultCode::MalformedBody | ResultCode::InvalidField => StatusCode::BAD_REQUEST,
         ResultCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ResultCode::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         ResultCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ResultCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
     }

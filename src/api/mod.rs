@@ -34,6 +34,9 @@ pub struct ApiSettings {
     pub always_http_200: bool,
     /// How long a body may take to arrive, and an answer to be made.
     pub request_timeout: std::time::Duration,
+    /// The most bytes of a request's header, its path included. The listener must let twice as many through, so that what is a
+    /// little too large gets an answer in the envelope.
+    pub header_limit: usize,
     /// The most bytes of a body.
     pub body_limit: usize,
 }
@@ -43,11 +46,12 @@ pub struct ApiSettings {
 pub struct Api {
     service: Service,
     settings: Arc<ApiSettings>,
+    bodies: body::BodyRoom,
 }
 
 impl Api {
     /// The API over a service.
     pub fn new(service: Service, settings: ApiSettings) -> Self {
-        Self { service, settings: Arc::new(settings) }
+        Self { service, settings: Arc::new(settings), bodies: body::BodyRoom::default() }
     }
 }

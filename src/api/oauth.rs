@@ -82,7 +82,7 @@ async fn form(headers: &HeaderMap, body: Body, api: &Api) -> Result<Vec<(String,
     if !body::media_type(headers).is_some_and(|essence| essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
         return Err(ResultCode::UnsupportedMediaType.into());
     }
-    let bytes = body::read(body, api.settings.body_limit, api.settings.request_timeout).await?;
+    let bytes = body::read(body, &api.bodies, api.settings.body_limit, api.settings.request_timeout).await?;
     serde_urlencoded::from_bytes(&bytes).map_err(|_| Refusal::Malformed("not form-encoded".to_owned()))
 }
 

@@ -14,6 +14,7 @@ use super::progress::watch_body;
 use super::{Api, data, inventory, oauth};
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
+use crate::telemetry::redaction;
 
 /// The header that names the request in the answer, as in log and audit record.
 const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -76,12 +77,16 @@ async fn around(State(api): State<Api>, mut request: Request, next: Next) -> Res
     let id = new_request_id();
     request.extensions_mut().insert(id);
     let limit = api.settings.request_timeout.saturating_mul(2);
+    let asked = tracing::enabled!(tracing::Level::DEBUG).then(|| (request.method().clone(), redaction::path(request.uri().path()).to_string()));
     let is_http1 = request.version() <= HttpVersion::HTTP_11;
     let (request, progress) = watch_body(request);
     let mut response = match tokio::time::timeout(limit, route(&api, request, next)).await {
         Ok(response) => response,
         Err(_) => refused(&Refusal::unavailable("the answer took too long"), api.settings.always_http_200),
     };
+    if let Some((method, path)) = asked {
+        tracing::debug!(request_id = %id, %method, path, status = response.status().as_u16(), "answered");
+    }
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
@@ -92,8 +97,18 @@ async fn around(State(api): State<Api>, mut request: Request, next: Next) -> Res
     response
 }
 
+/// Bytes of the header, as HTTP/1.1 would send it.
+fn header_bytes(request: &Request) -> usize {
+    const SEPARATORS: usize = 4;
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + SEPARATORS);
+    fields.sum::<usize>() + request.uri().path_and_query().map_or(0, |path| path.as_str().len())
+}
+
 /// To the handler; a path that is no text once it is decoded names nothing.
 async fn route(api: &Api, request: Request, next: Next) -> Response {
+    if header_bytes(&request) > api.settings.header_limit {
+        return refuse(api, &request.into_parts().0, ResultCode::HeaderTooLarge).await;
+    }
     let path = request.uri().path();
     if path.contains('%') && decoded(path).is_none() {
         return refuse(api, &request.into_parts().0, ResultCode::UrlNotFound).await;

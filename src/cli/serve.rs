@@ -167,7 +167,7 @@ fn listener_settings(config: &Config) -> ListenerSettings {
         handshake_timeout: config.api.handshake_timeout,
         idle_timeout: config.api.idle_timeout,
         request_timeout: config.api.request_timeout,
-        max_header_bytes: u32::try_from(config.api.header_limit.0).unwrap_or(u32::MAX),
+        max_header_bytes: u32::try_from(config.api.header_limit.0.saturating_mul(2)).unwrap_or(u32::MAX),
         proxy_protocol: if config.api.proxy_protocol { ProxyProtocol::From(config.api.trusted_proxies.clone()) } else { ProxyProtocol::Off },
         ..ListenerSettings::default()
     }
@@ -186,6 +186,7 @@ fn listen(
         zone: config.server.timezone,
         always_http_200: config.server.always_http_200,
         request_timeout: config.api.request_timeout,
+        header_limit: config.api.header_limit.0,
         body_limit: config.api.body_limit.0,
     };
     let api = api::router(api::Api::new(assembly.service.clone(), api_settings));

@@ -78,6 +78,8 @@ result_codes! {
     Conflict = 4007, "Conflict";
     /// No such client rule in the key store.
     InvalidClientRule = 4008, "Invalid Authentication Entry";
+    /// The request's header is too large.
+    HeaderTooLarge = 4009, "Header Too Large";
     /// The token, the database or the audit log can't be used now.
     ServiceUnavailable = 5001, "Service Unavailable";
 }

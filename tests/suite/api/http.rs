@@ -110,6 +110,7 @@ pub(super) const INVALID_KEY_STORE: Refusal = Refusal(404, 3007, "Invalid Key St
 pub(super) const INVALID_USER_DATA: Refusal = Refusal(400, 4001, "Invalid User Data");
 pub(super) const UNSUPPORTED_MEDIA_TYPE: Refusal = Refusal(415, 4006, "Unsupported Media Type");
 pub(super) const BODY_TOO_LARGE: Refusal = Refusal(413, 4004, "Body Too Large: at most 262144 bytes");
+pub(super) const HEADER_TOO_LARGE: Refusal = Refusal(431, 4009, "Header Too Large");
 pub(super) const CONFLICT: Refusal = Refusal(409, 4007, "Conflict");
 pub(super) const INVALID_ENTRY: Refusal = Refusal(404, 4008, "Invalid Authentication Entry");
 
