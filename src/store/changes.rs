@@ -14,8 +14,8 @@ use crate::domain::ids::{KeyStoreId, ProjectId};
 const KEPT: i64 = 10_000;
 /// The log is cut each time its numbers pass a multiple of this.
 const CUT_EVERY: i64 = 1_000;
-/// The most rows that are read, or inserted by one statement, at once.
-const PAGE: usize = 1_000;
+/// The most rows that are read at once.
+const PAGE: i64 = 1_000;
 
 /// Gives `changes` their numbers. The row of `change_seq` stays locked until the commit, so that whoever sees a number sees all before
 /// it (a sequence would let a later one become visible first); this is the last that a transaction does.
@@ -50,26 +50,36 @@ pub(super) fn position(db: &mut Db) -> QueryResult<i64> {
     change_seq::table.select(change_seq::n).first(db)
 }
 
-/// What changed after `position`, a page at most, and the position after that. Call within one view of the database.
-pub(super) fn after(db: &mut Db, position: i64) -> Result<(Vec<Change>, i64), StoreError> {
+/// What changed after a position.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) changes: Vec<Change>,
+    /// The position after these.
+    pub(super) reached: i64,
+    /// Whether there was nothing more when it was read.
+    pub(super) is_last: bool,
+}
+
+/// What changed after `position`, a page at most. Call within one view of the database.
+pub(super) fn after(db: &mut Db, position: i64) -> Result<Page, StoreError> {
     let last = self::position(db)?;
     if last == position {
-        return Ok((Vec::new(), position));
+        return Ok(Page { changes: Vec::new(), reached: position, is_last: true });
     }
     let rows: Vec<(i64, String, String)> = change_log::table
         .filter(change_log::number.gt(position))
         .order(change_log::number)
-        .limit(i64::try_from(PAGE).unwrap_or(i64::MAX))
+        .limit(PAGE)
         .select((change_log::number, change_log::kind, change_log::subject))
         .load(db)?;
     let next = rows.first().map(|(number, ..)| *number);
     // Cut off beyond our position, or an older database put in this one's place.
     if last < position || next != Some(position + 1) {
-        return Ok((vec![Change::Everything], last));
+        return Ok(Page { changes: vec![Change::Everything], reached: last, is_last: true });
     }
     let reached = rows.last().map_or(position, |(number, ..)| *number);
     let changes = rows.into_iter().map(|(_, kind, subject)| parse(&kind, &subject)).collect::<Result<_, _>>()?;
-    Ok((changes, reached))
+    Ok(Page { changes, reached, is_last: reached == last })
 }
 
 fn parts(change: Change) -> (&'static str, String) {

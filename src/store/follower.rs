@@ -67,7 +67,7 @@ impl<F: Fn(&[Change])> Follower<F> {
             }
             // A panic of `apply` counts as a failed read: the change isn't passed over, and freshness ages.
             match catch_unwind(AssertUnwindSafe(|| self.catch_up(&mut connection))) {
-                Ok(Ok(())) => self.freshness.note(began),
+                Ok(Ok(last_began)) => self.freshness.note(last_began),
                 Ok(Err(_)) | Err(_) => connection = None,
             }
             let pause = self.interval.saturating_sub(began.elapsed());
@@ -78,21 +78,26 @@ impl<F: Fn(&[Change])> Follower<F> {
         }
     }
 
-    fn catch_up(&mut self, connection: &mut Option<Db>) -> Result<(), StoreError> {
+    /// Reads until nothing is left; answers when the last read began. What changes while that is handed on waits for the next
+    /// interval, so that a busy database doesn't make it look stale.
+    fn catch_up(&mut self, connection: &mut Option<Db>) -> Result<Instant, StoreError> {
         let db = match connection {
             Some(db) => db,
             None => connection.insert(self.connector.connect(Access::Read)?),
         };
         loop {
+            let began = Instant::now();
             dialect::begin_read(db)?;
-            let read = changes::after(db, self.position);
+            let page = changes::after(db, self.position);
             db.batch_execute("ROLLBACK")?;
-            let (changes, position) = read?;
-            if changes.is_empty() {
-                return Ok(());
+            let page = page?;
+            if !page.changes.is_empty() {
+                (self.apply)(&page.changes);
             }
-            (self.apply)(&changes);
-            self.position = position;
+            self.position = page.reached;
+            if page.is_last {
+                return Ok(began);
+            }
         }
     }
 }

@@ -142,7 +142,7 @@ async fn a_follower_hears_of_changes_in_time(place: &mut Place) {
     .await;
     let told = std::time::Instant::now();
     until("the changes", || heard.lock().expect("a lock").len() >= all.len()).await;
-    assert!(told.elapsed() < INTERVAL * 10, "{:?}", told.elapsed());
+    assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
     assert_eq!(*heard.lock().expect("a lock"), all, "each once, in order");
     // What is undone isn't told.
     let undone = one
