@@ -123,21 +123,24 @@ async fn refuse(api: &Api, parts: &Parts, code: ResultCode) -> Response {
     refused(&refusal, api.settings.always_http_200)
 }
 
-/// A part of a path without its percent-encoding (RFC 3986, 2.1); `None` if that is no text.
-fn decoded(part: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
+/// A path, or a part of one, without its percent-encoding (RFC 3986, 2.1); `None` if that is no text.
+fn decoded(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
     while let Some((first, after)) = rest.split_first() {
-        let mut byte = *first;
-        rest = after;
-        if let (b'%', Some((digits, after))) = (byte, rest.split_at_checked(2)) {
-            if hex::decode_to_slice(digits, std::slice::from_mut(&mut byte)).is_ok() {
-                rest = after;
-            }
-        }
+        let (byte, after) = encoded(rest).unwrap_or((*first, after));
         bytes.push(byte);
+        rest = after;
     }
     String::from_utf8(bytes).ok()
+}
+
+/// The byte that `bytes` begins with as `%` and two hex digits, and what follows.
+fn encoded(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (digits, rest) = bytes.strip_prefix(b"%")?.split_at_checked(2)?;
+    let mut byte = 0;
+    hex::decode_to_slice(digits, std::slice::from_mut(&mut byte)).ok()?;
+    Some((byte, rest))
 }
 
 #[cfg(test)]

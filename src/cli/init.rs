@@ -144,16 +144,21 @@ async fn initialise(assembly: &Assembly, config: &Config, arguments: &Arguments,
         Err(Refusal::Exists { .. }) => output::line(&format!("the account {} is there already, with the password it was made with", arguments.admin))?,
         Err(refusal) => return Err(refusal.into()),
     }
+    // Before anything is printed once only: a certificate file that is missing ends it here.
+    super::server_certificate::open(config, assembly).await?;
     if let Some(name) = &arguments.project {
-        let (project, appkey) = service.create_project(operator, name).await?;
+        let (project, appkey) = service.create_project_if_missing(operator, name).await?;
         for role in [Role::Admin, Role::ApiAdmin] {
-            service.grant_role(operator, &arguments.admin, project, role).await?;
+            match service.grant_role(operator, &arguments.admin, project, role).await {
+                // It has that role from an earlier run.
+                Ok(()) | Err(Refusal::Exists { .. }) => {}
+                Err(refusal) => return Err(refusal.into()),
+            }
         }
         let access_key = service.create_access_key(operator, &arguments.admin, TokenLife::MAX).await?;
-        output::line(&format!("made the project {name}: appkey {}", appkey.as_str()))?;
+        output::line(&format!("project {name}: appkey {}", appkey.as_str()))?;
         output::line(&format!("User Access Key ID {}, Secret Access Key {} (shown only here)", access_key.id, access_key.secret.expose()))?;
     }
-    super::server_certificate::open(config, assembly).await?;
     fs::write(config.server.data_dir.join(DONE), "")?;
     output::line(&format!("the CA's certificate is {}", super::server_certificate::ca_file(&config.server.data_dir).display()))?;
     Ok(output::line("keep the audit log's public key apart from the database: `skm audit public-key`")?)

@@ -2,12 +2,9 @@
 //! signature over a digest of their choice, SHA-1 included.
 
 /// Whether `text` is the DER of `SEQUENCE { SEQUENCE { OID, parameters }, OCTET STRING }`, whatever the hash.
-/// Non-minimal (BER) lengths count as well: some verifiers take them.
+/// Non-minimal (BER) lengths count as well, and so does anything after it: some verifiers take them.
 pub fn looks_like_digest_info(text: &[u8]) -> bool {
-    let Some((0x30, outer, rest)) = element(text) else { return false };
-    if !rest.is_empty() {
-        return false;
-    }
+    let Some((0x30, outer, _)) = element(text) else { return false };
     let Some((0x30, algorithm, after)) = element(outer) else { return false };
     matches!((element(algorithm), element(after)), (Some((0x06, _, _)), Some((0x04, _, _))))
 }
@@ -45,6 +42,11 @@ mod tests {
         long.extend_from_slice(&SHA1[2..]);
         long.extend_from_slice(&[7; 20]);
         assert!(looks_like_digest_info(&long));
+    }
+
+    #[test]
+    fn sees_them_before_garbage() {
+        assert!(looks_like_digest_info(&[SHA1.as_slice(), &[7; 20], b"and more"].concat()));
     }
 
     #[test]

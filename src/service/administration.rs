@@ -16,7 +16,7 @@ use crate::domain::ids::ProjectId;
 use crate::domain::key::Stamp;
 use crate::domain::secret::SecretText;
 use crate::domain::text::{Invalid, Name};
-use crate::store::Change;
+use crate::store::{Change, Unique};
 
 /// Characters of an appkey and of a User Access Key ID.
 const RANDOM_NAME_CHARS: usize = 20;
@@ -102,6 +102,32 @@ impl Service {
                 tx.changed(Change::Project(id))?;
                 tx.audit(event, Uses::default())?;
                 Ok(id)
+            })
+            .await?;
+        self.apply(&[Change::Project(id)]);
+        Ok((id, appkey))
+    }
+
+    /// The project of that name, with a new appkey; made where it is missing, as an interrupted run of `skm init` may have.
+    pub async fn create_project_if_missing(&self, operator: Operator, name: &str) -> Result<(ProjectId, Appkey), Refusal> {
+        match self.create_project(operator, name).await {
+            Err(Refusal::Exists { what: Unique::ProjectName, .. }) => {}
+            outcome => return outcome,
+        }
+        let name = Name::parse("name", name)?;
+        let appkey = Appkey::parse(&random_name()?).ok_or_else(|| Refusal::unavailable("an appkey could not be made"))?;
+        let stamp = self.operator_stamp(operator);
+        let mut event = self.operator_event(operator, Operation::CreateProject, format!("another appkey of {name}"))?;
+        let row = appkey.clone();
+        let id = self
+            .store()
+            .change::<_, Refusal, _>(move |tx| {
+                let project = tx.project_by_name(&name)?.ok_or_else(|| Invalid::new("name", "names no project"))?;
+                tx.insert_appkey(&row, project.id, &stamp)?;
+                event.project = Some(project.id);
+                tx.changed(Change::Project(project.id))?;
+                tx.audit(event, Uses::default())?;
+                Ok(project.id)
             })
             .await?;
         self.apply(&[Change::Project(id)]);

@@ -20,6 +20,12 @@ const CA_CERTIFICATE: &str = "ca_certificate";
 const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Days that a server certificate of the internal CA lives (the CA/Browser Forum's longest).
 const SERVER_CERTIFICATE_DAYS: u32 = 397;
+/// How long after its lease an object of an interrupted run may still be in the way.
+const LEFTOVER_GRACE: Duration = Duration::from_secs(5);
+/// How long to wait before looking again whether that lease has ended.
+const LEFTOVER_PAUSE: Duration = Duration::from_millis(500);
+/// The most objects of an interrupted run that are undone at a time.
+const LEFTOVERS_MAX: i64 = 64;
 /// How long the start waits for the change log to be read.
 const FRESHNESS_WAIT: Duration = Duration::from_secs(5);
 
@@ -137,9 +143,36 @@ impl Service {
             .await
     }
 
-    /// Makes a key of the service's own. Without an operator there is no record: that is the audit log's own key, which the
-    /// first record of the log follows.
+    /// Makes a key of the service's own. What an interrupted run left of it is waited for (its maker may still be at work until
+    /// its lease ends) and undone first. Without an operator there is no record: that is the audit log's own key, which the first
+    /// record of the log follows.
     async fn make_internal_key(&self, purpose: Purpose, kind: ObjectKind, operator_uid: Option<u32>) -> Result<InternalKey, Refusal> {
+        let give_up = self.now().plus(self.0.settings.lease.saturating_add(LEFTOVER_GRACE));
+        loop {
+            match self.try_internal_key(purpose, kind, operator_uid).await {
+                Err(Refusal::Exists { .. }) if self.now() < give_up => {
+                    self.undo_leftovers().await?;
+                    if let Some(key) = self.internal_key(purpose).await? {
+                        return Ok(key);
+                    }
+                    tokio::time::sleep(LEFTOVER_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Undoes objects whose lease has ended, without records: the audit chain may not have begun yet.
+    async fn undo_leftovers(&self) -> Result<(), Refusal> {
+        let now = self.now();
+        for object in self.store().read::<_, Refusal, _>(move |reader| Ok(reader.expired_objects(now, LEFTOVERS_MAX)?)).await? {
+            tracing::info!(object = %object.object, "undoing what an interrupted run left");
+            self.destroy_object(object, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_internal_key(&self, purpose: Purpose, kind: ObjectKind, operator_uid: Option<u32>) -> Result<InternalKey, Refusal> {
         let id = KeyId::from_bytes(random_id()?);
         let planned = self.plan_object(id, KeyVersion::FIRST)?;
         let stamp = Stamp { user: "skm".to_owned(), at: self.now() };

@@ -51,7 +51,9 @@ impl Service {
         let next = current.next().ok_or(ResultCode::KeyUseLimitReached)?;
         scope.names_version(next);
         let key_store = &access.key_store;
-        take_encryption(&key_store.sealings)?;
+        if take_encryption(&key_store.sealings)? {
+            self.views().apply(&[Change::KeyStore(key_store.key_store.id)]);
+        }
         let sealed = self.seal(&key_store.sealing_key, &secret_context(id, next), value).await?;
         scope.uses_key(KeyUse { key: key_store.sealing_key.id, version: key_store.sealing_key.version, encryptions: 1 });
         let stamp = scope.stamp(self);

@@ -148,7 +148,9 @@ impl Service {
 
     /// Seals first, then inserts key and value in one transaction: there is nothing in the token to undo.
     async fn keep_secret(&self, scope: &mut Scope, key_store: &KeyStoreView, key: NewKey, value: SecretBytes) -> Result<(), Refusal> {
-        take_encryption(&key_store.sealings)?;
+        if take_encryption(&key_store.sealings)? {
+            self.views().apply(&[Change::KeyStore(key_store.key_store.id)]);
+        }
         let sealed = self.seal(&key_store.sealing_key, &secret_context(key.id, KeyVersion::FIRST), value).await?;
         scope.uses_key(KeyUse { key: key_store.sealing_key.id, version: key_store.sealing_key.version, encryptions: 1 });
         let (event, uses) = scope.record_of_success(self);

@@ -15,6 +15,7 @@ use crate::domain::ids::KeyVersion;
 use crate::domain::key::KeyKind;
 use crate::domain::secret::{SecretBytes, SecretText};
 use crate::domain::text::Invalid;
+use crate::store::Change;
 
 /// The most bytes of a plaintext, and of confidential data.
 pub(super) const PLAINTEXT_MAX_BYTES: usize = 32_768;
@@ -82,7 +83,9 @@ impl Service {
         let object = current.object()?;
         let version = current.version.version;
         scope.names_version(version);
-        take_encryption(&current.encryptions)?;
+        if take_encryption(&current.encryptions)? {
+            self.views().apply(&[Change::Key(access.id())]);
+        }
         let prefix = Prefix { format: Format::Plain, version };
         let payload = self.token().encrypt(object, prefix.aad(access.id()), plaintext).await?;
         scope.uses_key(current.used_by(access.id(), 1));

@@ -214,7 +214,13 @@ impl Service {
         scope.event.at = self.now();
         scope.event.actor = scope.actor;
         scope.event.result_code = refused.map_or(0, ResultCode::number);
-        Ok(self.store().audit(scope.event, scope.uses).await?)
+        let began = Instant::now();
+        let kept = self.store().audit(scope.event, scope.uses).await;
+        match &kept {
+            Ok(()) => self.metrics().audit_committed(began.elapsed()),
+            Err(_) => self.metrics().audit_commit_failed(),
+        }
+        Ok(kept?)
     }
 
     /// The project that an appkey names.

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::Service;
 use super::refusal::Refusal;
 use super::request::event_without_project;
-use crate::domain::account::SecretHash;
+use crate::domain::account::{AccessKeyId, SecretHash};
 use crate::domain::audit::{Actor, Operation, Uses};
 use crate::domain::caller::Caller;
 use crate::domain::ids::RequestId;
@@ -105,7 +105,8 @@ impl Service {
         Ok(())
     }
 
-    /// The access key that asks. A refusal is recorded: whoever guesses secrets leaves traces.
+    /// The access key that asks. A refusal is recorded where the access key exists: whoever guesses its secret leaves traces.
+    /// What names none is counted only, like requests for unknown projects: else anybody could fill the log.
     async fn authenticate(&self, request: &TokenRequest, operation: Operation) -> Result<std::sync::Arc<crate::domain::account::AccessKey>, Refusal> {
         self.require_freshness()?;
         let found = match &request.credentials {
@@ -113,11 +114,23 @@ impl Service {
             None => Err(ResultCode::Unauthorized.into()),
         };
         if let Err(refusal) = &found {
+            if !self.is_access_key(request).await? {
+                self.metrics().unknown_project();
+                return found;
+            }
             let mut event = event_without_project(self, request.id, &request.caller, Actor::Unknown, operation);
             event.result_code = refusal.code().number();
             self.store().audit(event, Uses::default()).await?;
         }
         found
+    }
+
+    /// Whether the credentials name an access key, whatever their secret.
+    async fn is_access_key(&self, request: &TokenRequest) -> Result<bool, Refusal> {
+        match request.credentials.as_ref().and_then(|(id, _)| AccessKeyId::parse(id)) {
+            Some(id) => Ok(self.views().access_key(self.store(), id).await?.is_some()),
+            None => Ok(false),
+        }
     }
 }
 

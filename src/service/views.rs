@@ -203,11 +203,16 @@ impl Views {
 /// The most encryptions of one key version: 2^32 − 2^24 (NIST SP 800-38D, 8.3, less what may be counted late).
 pub(super) const ENCRYPTIONS_MAX: u64 = (1 << 32) - (1 << 24);
 
-/// Takes one encryption from what is left of a key version.
-pub(super) fn take_encryption(count: &AtomicU64) -> Result<(), Refusal> {
+/// After this many encryptions of its own a node reads again what all nodes have counted. Far less than the 2^24 that
+/// [`ENCRYPTIONS_MAX`] leaves for what is counted late: sixteen nodes stay within it.
+const RECOUNT_EVERY: u64 = 1 << 20;
+
+/// Takes one encryption from what is left of a key version. `true`: the view has been counting on its own for so long that it
+/// should be read again.
+pub(super) fn take_encryption(count: &AtomicU64) -> Result<bool, Refusal> {
     let before = count.fetch_add(1, Ordering::Relaxed);
     if before < ENCRYPTIONS_MAX {
-        return Ok(());
+        return Ok(before % RECOUNT_EVERY == RECOUNT_EVERY - 1);
     }
     count.fetch_sub(1, Ordering::Relaxed);
     Err(crate::domain::result_code::ResultCode::KeyUseLimitReached.into())
@@ -221,6 +226,12 @@ mod tests {
     fn the_last_encryption_is_the_last() {
         let count = AtomicU64::new(ENCRYPTIONS_MAX - 1);
         assert!(take_encryption(&count).is_ok());
+        assert!(take_encryption(&count).is_err());
+        let count = AtomicU64::new(RECOUNT_EVERY - 2);
+        assert_eq!(take_encryption(&count).ok(), Some(false));
+        assert_eq!(take_encryption(&count).ok(), Some(true));
+        assert_eq!(take_encryption(&count).ok(), Some(false));
+        let count = AtomicU64::new(ENCRYPTIONS_MAX);
         assert!(take_encryption(&count).is_err());
         assert_eq!(count.load(Ordering::Relaxed), ENCRYPTIONS_MAX);
     }

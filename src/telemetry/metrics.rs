@@ -13,7 +13,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -23,9 +23,6 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// Upper bounds of the latency buckets, in seconds: an AES operation takes 10 µs in a software token, an RSA signature half a
 /// millisecond, a network token some milliseconds, a deadline seconds.
 const LATENCY_BUCKETS: [f64; 14] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
-
-/// Upper bounds of the buckets for the number of records in one commit.
-const BATCH_BUCKETS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 512.0];
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,11 +61,6 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ListenerLabels {
-    listener: &'static str,
-}
-
 type Latencies = Family<OperationLabels, Histogram, fn() -> Histogram>;
 
 fn latency_histogram() -> Histogram {
@@ -82,13 +74,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Latencies,
     unknown_projects: Counter,
-    token_operations: Family<RequestLabels, Counter>,
-    token_seconds: Latencies,
-    connections: Family<ListenerLabels, Gauge>,
-    connections_accepted: Family<ListenerLabels, Counter>,
-    connections_refused: Family<ReasonLabels, Counter>,
     audit_commit_seconds: Histogram,
-    audit_batch_records: Histogram,
     audit_commit_failures: Counter,
     background_failures: Family<ReasonLabels, Counter>,
 }
@@ -113,13 +99,7 @@ impl Metrics {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(latency_histogram),
             unknown_projects: Counter::default(),
-            token_operations: Family::default(),
-            token_seconds: Family::new_with_constructor(latency_histogram),
-            connections: Family::default(),
-            connections_accepted: Family::default(),
-            connections_refused: Family::default(),
             audit_commit_seconds: latency_histogram(),
-            audit_batch_records: Histogram::new(BATCH_BUCKETS),
             audit_commit_failures: Counter::default(),
             background_failures: Family::default(),
         };
@@ -131,24 +111,17 @@ impl Metrics {
         let mut registry = self.registry.lock();
         registry.register("requests", "Requests answered, by operation and outcome", self.requests.clone());
         registry.register_with_unit("request_duration", "Time from request to answer", Unit::Seconds, self.request_seconds.clone());
-        registry.register("unknown_project_requests", "Requests for an appkey of no project; they are not in the audit log", self.unknown_projects.clone());
-        registry.register("token_operations", "Operations asked of the token, by kind and outcome", self.token_operations.clone());
-        registry.register_with_unit(
-            "token_operation_duration",
-            "Time an operation took, waiting for a session included",
-            Unit::Seconds,
-            self.token_seconds.clone(),
+        registry.register(
+            "unknown_project_requests",
+            "Requests for an appkey or access key that doesn't exist; they are not in the audit log",
+            self.unknown_projects.clone(),
         );
-        registry.register("connections", "Connections open now", self.connections.clone());
-        registry.register("connections_accepted", "Connections whose handshake succeeded", self.connections_accepted.clone());
-        registry.register("connections_refused", "Connections that were refused, by reason", self.connections_refused.clone());
         registry.register_with_unit(
             "audit_commit_duration",
             "Time from hand-over of an audit record until it is durable",
             Unit::Seconds,
             self.audit_commit_seconds.clone(),
         );
-        registry.register("audit_batch_records", "Records made durable by one commit", self.audit_batch_records.clone());
         registry.register("audit_commit_failures", "Commits that failed: their requests were refused", self.audit_commit_failures.clone());
         registry.register("background_failures", "Failures of background work, by task", self.background_failures.clone());
     }
@@ -164,34 +137,9 @@ impl Metrics {
         self.unknown_projects.inc();
     }
 
-    /// The token was asked for `operation` (encrypt, sign …).
-    pub fn token_operation(&self, operation: &'static str, outcome: Outcome, took: Duration) {
-        self.token_operations.get_or_create(&RequestLabels { operation, outcome: outcome.as_str() }).inc();
-        self.token_seconds.get_or_create(&OperationLabels { operation }).observe(took.as_secs_f64());
-    }
-
-    /// A connection was accepted by `listener` (api, console). It counts as open until the guard is dropped.
-    #[must_use = "the connection counts as open for as long as the guard lives"]
-    pub fn connection(&self, listener: &'static str) -> OpenConnection {
-        self.connections_accepted.get_or_create(&ListenerLabels { listener }).inc();
-        let open = self.connections.get_or_create_owned(&ListenerLabels { listener });
-        open.inc();
-        OpenConnection(open)
-    }
-
-    /// A connection was refused: too many, handshake late, certificate foreign …
-    pub fn connection_refused(&self, reason: &'static str) {
-        self.connections_refused.get_or_create(&ReasonLabels { reason }).inc();
-    }
-
     /// An audit record became durable this long after it was handed over.
     pub fn audit_committed(&self, waited: Duration) {
         self.audit_commit_seconds.observe(waited.as_secs_f64());
-    }
-
-    /// One commit of the audit log held `records` records.
-    pub fn audit_batch(&self, records: u32) {
-        self.audit_batch_records.observe(f64::from(records));
     }
 
     /// A commit of the audit log failed.
@@ -215,16 +163,6 @@ impl Metrics {
         let mut encoded = String::new();
         text::encode(&mut encoded, &self.registry.lock())?;
         Ok(encoded)
-    }
-}
-
-/// A connection that counts as open.
-#[derive(Debug)]
-pub struct OpenConnection(Gauge);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 
@@ -258,37 +196,19 @@ mod tests {
         let metrics = Metrics::new();
         metrics.clone().request("encrypt", Outcome::Success, Duration::from_micros(300));
         metrics.request("encrypt", Outcome::Refused, Duration::from_micros(100));
-        metrics.token_operation("sign", Outcome::Failed, Duration::from_millis(2));
         metrics.unknown_project();
-        metrics.connection_refused("handshake");
         metrics.audit_committed(Duration::from_millis(1));
-        metrics.audit_batch(32);
         let text = metrics.encode().unwrap();
         for line in [
             r#"skm_requests_total{operation="encrypt",outcome="success"} 1"#,
             r#"skm_requests_total{operation="encrypt",outcome="refused"} 1"#,
             r#"skm_request_duration_seconds_count{operation="encrypt"} 2"#,
-            r#"skm_token_operations_total{operation="sign",outcome="failed"} 1"#,
             "skm_unknown_project_requests_total 1",
-            r#"skm_connections_refused_total{reason="handshake"} 1"#,
             "skm_audit_commit_duration_seconds_count 1",
-            r#"skm_audit_batch_records_bucket{le="64.0"} 1"#,
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }
-    }
-
-    #[test]
-    fn a_connection_counts_while_its_guard_lives() {
-        let metrics = Metrics::new();
-        let open = |metrics: &Metrics| metrics.encode().unwrap().lines().find(|line| line.starts_with("skm_connections{")).map(str::to_owned);
-        let (first, second) = (metrics.connection("api"), metrics.connection("api"));
-        assert_eq!(open(&metrics).unwrap(), r#"skm_connections{listener="api"} 2"#);
-        drop(first);
-        assert_eq!(open(&metrics).unwrap(), r#"skm_connections{listener="api"} 1"#);
-        drop(second);
-        assert_eq!(open(&metrics).unwrap(), r#"skm_connections{listener="api"} 0"#);
     }
 
     #[test]

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::http::{FORBIDDEN, INVALID_APPKEY, Reply, UNAUTHORIZED};
 use super::stage::{Ask, FOREIGN_APPKEY, Stage, access_key, token_request};
 
+/// Headers as they are sent, which need not be text.
+type Headers<'a> = Vec<(&'a str, &'a [u8])>;
+
 /// A data operation and a change, in that version.
 fn both(stage: &Stage, version: &str, headers: &[(&str, &str)]) -> [Reply; 2] {
     let secret = Ask::get(stage.path(version, &format!("/secrets/{}", stage.id("SECRET_ID"))));
@@ -70,7 +73,7 @@ fn roles_decide_in_v1_2_and_v1_3(stage: &Stage) {
 fn wrong_access_keys_are_unauthorized(stage: &Stage) {
     let [(id_name, id), (secret_name, secret)] = stage.admin();
     let (upper, longer, cut) = (secret.to_uppercase(), format!("{secret}x"), &secret[1..]);
-    let cases: Vec<(&str, Vec<(&str, &[u8])>)> = vec![
+    let cases: Vec<(&str, Headers<'_>)> = vec![
         ("none", vec![]),
         ("no secret", vec![(id_name, id.as_bytes())]),
         ("no ID", vec![(secret_name, secret.as_bytes())]),

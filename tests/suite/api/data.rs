@@ -155,6 +155,53 @@ fn secret(caller: &Caller<'_>, id: &str, expected: &str) {
     assert_eq!(caller.get(&path).body(), json!({"secret": value}));
 }
 
+/// What the audit records say about one request of each operation, in order.
+fn records(caller: &Caller<'_>, actor: (&str, &str)) {
+    let stage = caller.stage;
+    let (symmetric, asymmetric) = (stage.id("SYMMETRIC_ID"), stage.id("ASYMMETRIC_ID"));
+    let text = json!({"plaintext": "eA==", "ciphertext": "AAAAAAAA", "signature": "AAAA", "algorithm": "RSASSA-PSS", "keyVersion": 0});
+    let post = |path: String| Ask::post(path, &text);
+    let [no_version, version] = [Value::Null, json!(0)];
+    let cases = [
+        (Ask::get("/confirm"), "CONFIRM", "", &no_version, 0),
+        (Ask::get(format!("/secrets/{}", stage.id("SECRET_ID"))), "READ_SECRET", stage.id("SECRET_ID"), &version, 0),
+        (post(format!("/symmetric-keys/{symmetric}/encrypt")), "ENCRYPT", symmetric, &version, 0),
+        (post(format!("/symmetric-keys/{symmetric}/decrypt")), "DECRYPT", symmetric, &no_version, 4001),
+        (post(format!("/symmetric-keys/{symmetric}/create-local-key")), "CREATE_LOCAL_KEY", symmetric, &version, 0),
+        (Ask::get(format!("/symmetric-keys/{symmetric}/symmetric-key")), "EXPORT_SYMMETRIC_KEY", symmetric, &no_version, 3005),
+        (post(format!("/asymmetric-keys/{asymmetric}/sign")), "SIGN", asymmetric, &version, 0),
+        (post(format!("/asymmetric-keys/{asymmetric}/verify")), "VERIFY", asymmetric, &no_version, 4001),
+        (post(format!("/asymmetric-keys/{asymmetric}/sign-standard")), "SIGN_STANDARD", asymmetric, &version, 0),
+        (post(format!("/asymmetric-keys/{asymmetric}/verify-standard")), "VERIFY_STANDARD", asymmetric, &no_version, 4001),
+        (Ask::get(format!("/asymmetric-keys/{asymmetric}/privateKey")), "EXPORT_PRIVATE_KEY", asymmetric, &no_version, 3005),
+        (Ask::get(format!("/asymmetric-keys/{asymmetric}/publicKey")), "READ_PUBLIC_KEY", asymmetric, &version, 0),
+        (Ask::get("/nothing"), "UNKNOWN_ROUTE", "", &no_version, 1004),
+    ];
+    let asked: Vec<_> = cases
+        .into_iter()
+        .map(|(mut ask, operation, key, version, code)| {
+            ask.path = stage.path(caller.version, &ask.path);
+            let reply = caller.ask(ask.header("User-Agent", "a client").header("X-TOAST-CLIENT-MAC-ADDR", "02-00-00-00-00-0A"));
+            let key = (!key.is_empty()).then_some(key);
+            let expected = json!({
+                "request": reply.header("x-request-id"), "project": 1, "actorKind": actor.0, "actor": actor.1, "address": "127.0.0.1",
+                "mac": "02:00:00:00:00:0a", "certificate": null, "userAgent": "a client", "operation": operation, "key": key,
+                "keyStore": key.map(|_| 1), "version": version, "resultCode": code, "detail": null,
+            });
+            (reply, expected)
+        })
+        .collect();
+    let records = stage.records();
+    for (reply, expected) in asked {
+        let found = records.iter().find(|record| record["request"].as_str() == reply.header("x-request-id"));
+        let mut found = found.unwrap_or_else(|| panic!("no record of {expected}")).clone();
+        for own in ["chain", "sequence", "at", "hash"] {
+            found.as_object_mut().expect("an object").remove(own);
+        }
+        assert_eq!(found, expected);
+    }
+}
+
 fn works(stage: Stage) {
     let token = format!("Bearer {}", stage.token(stage.id("ACCESS_KEY_ID"), stage.id("SECRET_ACCESS_KEY")));
     let id = stage.make_key("secrets", "to be changed");
@@ -168,6 +215,8 @@ fn works(stage: Stage) {
         confirm(&caller);
         symmetric(&caller);
         asymmetric(&caller);
+        let by_access_key = format!("{}/admin", stage.id("ACCESS_KEY_ID"));
+        records(&caller, if version < "v1.2" { ("appkey", "") } else { ("access-key", &by_access_key) });
         secret(&caller, &id, if version == "v1.3" { "바뀐 value of v1.2 🔑\0\n" } else { "to be changed" });
     }
     // Whatever appkey of the project, it is the same key.

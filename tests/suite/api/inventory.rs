@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::data::fields;
 use super::http::{INVALID_KEY_STORE, Refusal, Reply, exists, field};
-use super::stage::Stage;
+use super::stage::{Ask, Stage};
 
 fn key_store(stage: &Stage, change: Value) -> Reply {
     let mut body = json!({"name": "store", "description": "d", "ip4AuthUse": "Y", "macAuthUse": "N", "certificateAuthUse": "N", "authMode": "AND"});
@@ -96,7 +96,7 @@ fn names_are_unique_where_they_must_be(stage: &Stage) {
     key("Caf\u{e9}", "secrets", "n\u{e9}").body();
     // Not even for a moment is there a second one.
     let outcomes: Vec<u16> = std::thread::scope(|scope| {
-        let ask = super::stage::Ask::post(stage.path("v1.2", "/keys/symmetric-keys/create"), &json!({"keyStoreName": "Caf\u{e9}", "name": "race"}));
+        let ask = Ask::post(stage.path("v1.2", "/keys/symmetric-keys/create"), &json!({"keyStoreName": "Caf\u{e9}", "name": "race"}));
         let ask = ask.headers(&stage.admin());
         let connections: Vec<_> = (0..4).map(|_| stage.connect(false)).collect();
         let started: Vec<_> = connections
@@ -117,6 +117,7 @@ fn names_are_unique_where_they_must_be(stage: &Stage) {
 }
 
 fn keys_are_made_as_asked(stage: &Stage) {
+    by_bearer_token(stage);
     for (number, kind) in ["secrets", "symmetric-keys", "asymmetric-keys"].into_iter().enumerate() {
         let make = |change: Value| {
             let mut body = json!({"keyStoreName": "demo-by-address", "name": format!("key {number}"), "description": "d", "secretValue": "s"});
@@ -140,6 +141,19 @@ fn keys_are_made_as_asked(stage: &Stage) {
         let id = made["keyId"].as_str().expect("an ID");
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)), "{id}");
     }
+}
+
+/// In v1.3 as in v1.2, by an account that isn't the demo's.
+fn by_bearer_token(stage: &Stage) {
+    let bearer = format!("Bearer {}", stage.token("apiAdmin", "apiAdmin-secret"));
+    let make = |rest: &str, body: Value| stage.ask(&Ask::post(stage.path("v1.3", rest), &body).header("X-NHN-Authorization", &bearer)).body();
+    let store = make("/keystores", json!({"name": "by token", "ip4AuthUse": "Y"}));
+    assert_eq!((&store["creationUser"], &store["lastChangeUser"]), (&json!("apiAdmin"), &json!("apiAdmin")));
+    make("/auths/ipv4s", json!({"keyStoreName": "by token", "value": "127.0.0.1"}));
+    let key = make("/keys/symmetric-keys/create", json!({"keyStoreName": "by token", "name": "k"}));
+    let id = key["keyId"].as_str().expect("an ID");
+    let encrypt = Ask::post(stage.path("v1.3", &format!("/symmetric-keys/{id}/encrypt")), &json!({"plaintext": "x"}));
+    assert_eq!(stage.ask(&encrypt.header("X-NHN-Authorization", &bearer)).body()["keyVersion"], 0);
 }
 
 fn rotation_periods_are_0_or_30_days_and_more(stage: &Stage) {
@@ -166,7 +180,7 @@ fn secrets_have_1_to_32768_bytes(stage: &Stage) {
     let make = |name: &str, value: Value| stage.make("/keys/secrets/create", &json!({"keyStoreName": "demo-by-address", "name": name, "secretValue": value}));
     for (name, value) in [("least", "\0".to_owned()), ("most", "x".repeat(32_768)), ("most keys", "🔑".repeat(8_192))] {
         let id = make(name, json!(value)).text("keyId");
-        let read = stage.ask(&super::stage::Ask::get(stage.v1(&format!("/secrets/{id}"))));
+        let read = stage.ask(&Ask::get(stage.v1(&format!("/secrets/{id}"))));
         assert!(read.text("secret") == value, "{name}");
     }
     make("none", json!("")).refused(field("secretValue must have 1 to 32768 bytes of UTF-8"), "an empty one");

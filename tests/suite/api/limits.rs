@@ -53,6 +53,14 @@ fn bodies_over_the_limit_are_refused() {
     chunked(&body(200), 1).body();
     measured(body(BODY_MAX + 1)).refused(BODY_TOO_LARGE, "a byte more");
     chunked(&body(BODY_MAX + 1), 10_000).refused(BODY_TOO_LARGE, "a byte more, chunked");
+    // Where the rest of a body is still to come, an HTTP/1 connection is over, and the answer says so.
+    let ends = |reply: Reply| reply.header("connection") == Some("close");
+    assert!(ends(measured(body(BODY_MAX + 1))));
+    assert!(ends(stage.ask(&Ask::new("POST", stage.v1("/nothing")).bytes(body(BODY_MAX)))));
+    assert!(!ends(measured(body(BODY_MAX))));
+    assert!(!ends(measured(b"{".to_vec())));
+    let local_key = Ask::new("POST", ask.path.replace("encrypt", "create-local-key"));
+    assert!(!ends(stage.ask(&local_key.clone().bytes("{}"))) && !ends(stage.ask(&local_key)));
     // Announced only: refused before anything of it came.
     for announced in [BODY_MAX + 1, 1 << 40, usize::MAX / 2] {
         let mut connection = stage.connect(false);

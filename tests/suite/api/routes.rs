@@ -108,6 +108,10 @@ fn other_routes_and_methods_are_refused_and_recorded(stage: &Stage) {
         stage.ask(&Ask::get(&path)).refused(URL_NOT_FOUND, &path);
     }
     stage.ask(&Ask::get("/keymanager/v1.0/appkey//confirm")).refused(INVALID_APPKEY, "no appkey");
+    // A request's name is given here, not by whoever asks.
+    let name = "00112233445566778899aabbccddeeff";
+    let named = stage.ask(&Ask::get(stage.v1("/confirm")).header("X-Request-ID", name));
+    assert_ne!(named.header("x-request-id"), Some(name));
     // `HEAD` is `GET` without the body.
     let head = stage.ask(&Ask::new("HEAD", stage.v1("/confirm")));
     assert_eq!((head.status, head.body.len()), (200, 0));

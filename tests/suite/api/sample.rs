@@ -8,10 +8,7 @@ fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| {
         let given = std::env::var("SKM_TEST_SEED").ok().map(|seed| seed.parse().expect("SKM_TEST_SEED is a number"));
-        let seed = given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs());
-        // Shown when a test fails.
-        println!("SKM_TEST_SEED={seed}");
-        seed
+        given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs())
     })
 }
 
@@ -24,6 +21,7 @@ pub(super) struct Sample(u64);
 
 impl Sample {
     /// The sample of one test: its name makes it another one than its neighbours'.
+    #[allow(clippy::print_stdout, reason = "the seed is shown with a test that fails")]
     pub(super) fn new(test: &str) -> Self {
         let start = test.bytes().fold(seed(), |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
         println!("SKM_TEST_SEED={} ({test})", seed());

@@ -34,7 +34,7 @@ fn digest_info(outer: &[u8]) -> String {
 }
 
 fn sign_takes_245_bytes_and_no_digest_info(stage: &Stage) {
-    let key = Key { stage: stage, id: stage.id("ASYMMETRIC_ID").to_owned() };
+    let key = Key { stage, id: stage.id("ASYMMETRIC_ID").to_owned() };
     const TOO_LONG: &str = "plaintext must be at most 245 bytes of UTF-8";
     for most in ["x".repeat(245), format!("{}x", "🔑".repeat(61)), "\0".repeat(245)] {
         assert_eq!(key.verify(&most, &key.sign(&most)).body(), json!({"result": true, "keyVersion": 0}));
@@ -60,7 +60,7 @@ fn sign_takes_245_bytes_and_no_digest_info(stage: &Stage) {
 
 fn altered_signatures_are_false_and_broken_ones_invalid(stage: &Stage) {
     let mut sample = Sample::new("altered signatures");
-    let key = Key { stage: stage, id: stage.id("ASYMMETRIC_ID").to_owned() };
+    let key = Key { stage, id: stage.id("ASYMMETRIC_ID").to_owned() };
     let good = key.sign("text");
     let wrong = json!({"result": false, "keyVersion": 0});
     for position in sample.numbers(good.len(), 24) {
@@ -94,7 +94,7 @@ fn altered_signatures_are_false_and_broken_ones_invalid(stage: &Stage) {
 }
 
 fn standard_signatures_name_algorithm_and_version(stage: &Stage) {
-    let key = Key { stage: stage, id: stage.id("ASYMMETRIC_ID").to_owned() };
+    let key = Key { stage, id: stage.id("ASYMMETRIC_ID").to_owned() };
     let signature = key.post("sign-standard", &json!({"plaintext": "eA==", "algorithm": "RSASSA-PSS"})).text("signature");
     let bytes = STANDARD.decode(&signature).expect("Base64");
     let good = json!({"plaintext": "eA==", "algorithm": "RSASSA-PSS", "signature": signature, "keyVersion": 0});
@@ -137,8 +137,8 @@ fn standard_signatures_name_algorithm_and_version(stage: &Stage) {
 }
 
 fn old_versions_verify_and_public_keys_are_of_their_version(stage: &Stage) {
-    let key = Key { stage: stage, id: stage.make_key("asymmetric-keys", "one") };
-    let other = Key { stage: stage, id: stage.make_key("asymmetric-keys", "other") };
+    let key = Key { stage, id: stage.make_key("asymmetric-keys", "one") };
+    let other = Key { stage, id: stage.make_key("asymmetric-keys", "other") };
     let public = |id: &str, query: &str| stage.ask(&Ask::get(stage.v1(&format!("/asymmetric-keys/{id}/publicKey{query}"))));
     let (first, second) = (public(&key.id, "").text("key"), public(&other.id, "").text("key"));
     assert_ne!(first, second);
