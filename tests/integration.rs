@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a test that can't go on fails; clippy.toml exempts only functions marked #[test], not what they share"
 )]
 

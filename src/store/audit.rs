@@ -19,6 +19,12 @@ use crate::domain::ids::{ChainId, KeyId, KeyStoreNumber, ProjectId};
 /// How many records a chain has room for: a record's position is its chain's number times this, plus its sequence number.
 const CHAIN_ROOM: i64 = 1 << 40;
 
+/// The position of a record of the chain of that number; the nearest one in the chain where there is no such sequence number.
+fn position(chain: i64, sequence: i64) -> Result<i64, StoreError> {
+    let base = chain.checked_mul(CHAIN_ROOM).ok_or(StoreError::Corrupt { what: "audit chain's number" })?;
+    Ok(base.saturating_add(sequence.clamp(0, CHAIN_ROOM - 1)))
+}
+
 /// The last record of a chain, or what stands for it before the first.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
@@ -253,7 +259,7 @@ impl Reader<'_> {
                 break;
             }
             let rows: Vec<StoredRow> = audit_records::table
-                .filter(audit_records::position.between(number * CHAIN_ROOM, number * CHAIN_ROOM + CHAIN_ROOM - 1))
+                .filter(audit_records::position.between(position(number, 0)?, position(number, i64::MAX)?))
                 .order(audit_records::position.desc())
                 .limit(limit)
                 .select(StoredRow::as_select())
@@ -276,7 +282,7 @@ impl Reader<'_> {
             return Ok(Vec::new());
         };
         let rows: Vec<StoredRow> = audit_records::table
-            .filter(audit_records::position.between(number * CHAIN_ROOM + from.clamp(0, CHAIN_ROOM - 1), number * CHAIN_ROOM + CHAIN_ROOM - 1))
+            .filter(audit_records::position.between(position(number, from)?, position(number, i64::MAX)?))
             .order(audit_records::position)
             .limit(limit)
             .select(StoredRow::as_select())

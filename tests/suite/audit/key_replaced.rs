@@ -17,8 +17,8 @@ fn another_key_is_found_by_the_pinned_one() {
     for digest in database.texts("hex(digest)", "audit_checkpoints") {
         database.run(&format!("UPDATE audit_checkpoints SET signature = x'{}' WHERE hex(digest) = '{digest}'", resign(&digest)));
     }
-    for hash in database.texts("hex(hash)", "audit_records WHERE sequence = 0") {
-        let chain = format!("(SELECT chain_number FROM audit_records WHERE sequence = 0 AND hex(hash) = '{hash}')");
+    for hash in database.texts("hex(hash)", "audit_records WHERE position % 1099511627776 = 0") {
+        let chain = format!("(SELECT position / 1099511627776 FROM audit_records WHERE hex(hash) = '{hash}')");
         database.run(&format!("UPDATE audit_chains SET signature = x'{}' WHERE number = {chain}", resign(&hash)));
     }
     let audit_key = "key_id = (SELECT key_id FROM internal_keys WHERE purpose = 'AUDIT_CHECKPOINT')";

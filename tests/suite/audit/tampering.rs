@@ -35,11 +35,21 @@ fn values(column: &str) -> Vec<&'static str> {
     }
 }
 
-/// A record whose every column is filled.
-const FILLED: &str = "sequence = (SELECT MIN(sequence) FROM audit_records r WHERE r.chain_number = audit_records.chain_number AND certificate IS NOT NULL)";
+/// How many records a chain has room for: a record's position is its chain's number times this, plus its number in the chain.
+const ROOM: &str = "1099511627776";
+
+/// The records of a chain.
+fn of(chain: &str) -> String {
+    format!("position / {ROOM} = {chain}")
+}
+
+/// Where a chain's record of that number is.
+fn at(chain: &str, sequence: impl std::fmt::Display) -> String {
+    format!("({chain} * {ROOM} + {sequence})")
+}
 
 fn edits() -> Vec<Case> {
-    let record = format!("chain_number = {LAST} AND {FILLED}");
+    let record = format!("position = (SELECT MIN(position) FROM audit_records WHERE {} AND certificate IS NOT NULL)", of(LAST));
     let checkpoint = "number = (SELECT MAX(number) - 1 FROM audit_checkpoints)".to_owned();
     let head = format!("checkpoint = (SELECT MAX(number) FROM audit_checkpoints) AND chain = (SELECT chain FROM audit_chains WHERE number = {LAST})");
     let tables: [(&str, String, &str, &[&str]); 4] = [
@@ -48,8 +58,7 @@ fn edits() -> Vec<Case> {
             record,
             "",
             &[
-                "chain_number",
-                "sequence",
+                "position",
                 "previous",
                 "hash",
                 "at",
@@ -89,78 +98,80 @@ fn edits() -> Vec<Case> {
     cases
 }
 
-const COLUMNS: &str = "previous, hash, at, request, project_id, actor_kind, actor_name, address, mac, certificate, user_agent, operation, key_store, key_id, version, result_code, detail";
+const COLUMNS: &str = "previous, hash, at, request, project_id, actor_kind, actor_name, address, mac, certificate, user_agent, operation, key_store, key_id, \
+                       version, result_code, detail";
+
+/// Deletes the records of a chain from this number on.
+fn cut_off(chain: &str, from: i64) -> String {
+    format!("DELETE FROM audit_records WHERE {} AND position >= {}", of(chain), at(chain, from))
+}
+
+/// Makes a chain's row fit the newest record that is left.
+fn mend_head(chain: &str) -> String {
+    format!(
+        "; UPDATE audit_chains SET (head_sequence, head_hash, head_at) =
+             (SELECT position % {ROOM}, hash, at FROM audit_records WHERE {} ORDER BY position DESC LIMIT 1) WHERE number = {chain}",
+        of(chain)
+    )
+}
+
+fn move_record(from: String, to: &str) -> String {
+    format!("UPDATE audit_records SET position = {to} WHERE position = {from}; ")
+}
+
+fn double(from: String, to: &str) -> String {
+    format!("INSERT INTO audit_records (position, {COLUMNS}) SELECT {to}, {COLUMNS} FROM audit_records WHERE position = {from}")
+}
 
 /// What is done to whole records.
 fn with_records() -> Vec<Case> {
-    let of_last = format!("chain_number = {LAST}");
-    let cut = |chain: &str, condition: &str| format!("DELETE FROM audit_records WHERE chain_number = {chain} AND {condition}");
-    let head_again = |chain: &str| {
-        format!(
-            "; UPDATE audit_chains SET (head_sequence, head_hash, head_at) =
-                 (SELECT sequence, hash, at FROM audit_records WHERE chain_number = {chain} ORDER BY sequence DESC LIMIT 1) WHERE number = {chain}"
-        )
-    };
+    let drop_one = |sequence: i64| format!("DELETE FROM audit_records WHERE position = {}; ", at(LAST, sequence));
+    let move_up = format!(
+        "UPDATE audit_records SET position = -position WHERE {0} AND position > {1}; UPDATE audit_records SET position = -position - 1 WHERE position < 0",
+        of(LAST),
+        at(LAST, 3)
+    );
+    let swap = move_record(at(LAST, 3), "-7") + &move_record(at(LAST, 4), &at(LAST, 3)) + &move_record("-7".to_owned(), &at(LAST, 4));
+    let overwrite = format!(
+        "UPDATE audit_records SET (operation, key_id, detail, at, request) =
+             (SELECT operation, key_id, detail, at, request FROM audit_records o WHERE o.position = {}) WHERE position = {}",
+        at(LAST, 5),
+        at(LAST, 6)
+    );
+    let set_back = format!(
+        "UPDATE audit_chains SET (head_sequence, head_hash, head_at) = (SELECT 2, hash, at FROM audit_records WHERE position = {}) WHERE number = {LAST}",
+        at(LAST, 2)
+    );
     vec![
-        case("a record dropped", cut(LAST, "sequence = 3"), "record 4 stands where number 3 belongs"),
+        case("a record dropped", drop_one(3), "record 4 stands where number 3 belongs"),
+        case("a record dropped and the rest moved up", drop_one(3) + &move_up, "record 3 does not follow"),
+        case("the first record dropped", drop_one(0), "record 1 stands where number 0 belongs"),
+        case("two records swapped", swap, "record 3 does not follow"),
+        case("a record overwritten with what another says", overwrite, "record 6 was changed"),
         case(
-            "a record dropped and the rest moved up",
-            format!("{}; UPDATE audit_records SET sequence = sequence - 1 WHERE {of_last} AND sequence > 3", cut(LAST, "sequence = 3")),
-            "record 3 does not follow",
-        ),
-        case("the first record dropped", cut(LAST, "sequence = 0"), "record 1 stands where number 0 belongs"),
-        case(
-            "two records swapped",
-            format!(
-                "UPDATE audit_records SET sequence = -7 WHERE {of_last} AND sequence = 3; UPDATE audit_records SET sequence = 3 WHERE {of_last} AND sequence = 4; UPDATE audit_records SET sequence = 4 WHERE {of_last} AND sequence = -7"
-            ),
-            "record 3 does not follow",
-        ),
-        case(
-            "two records' contents swapped",
-            format!(
-                "UPDATE audit_records SET (operation, key_id, detail, at, request) = (SELECT operation, key_id, detail, at, request FROM audit_records o WHERE o.{of_last} AND o.sequence = 5) WHERE {of_last} AND sequence = 6"
-            ),
-            "record 6 was changed",
-        ),
-        case(
-            "a record doubled",
-            format!(
-                "INSERT INTO audit_records (chain_number, sequence, {COLUMNS}) SELECT chain_number, (SELECT MAX(sequence) + 1 FROM audit_records WHERE {of_last}), {COLUMNS} FROM audit_records WHERE {of_last} AND sequence = 3"
-            ),
+            "a record doubled at the end",
+            double(at(LAST, 3), &format!("(SELECT MAX(position) + 1 FROM audit_records WHERE {})", of(LAST))),
             "does not follow the one before",
         ),
+        case("a record doubled in the last place of a chain", double(at(LAST, 3), &at(CRASHED, "1099511627775")), "record 1099511627775 stands where"),
+        case("a record moved to another chain", move_record(at(LAST, 3), &at(CRASHED, 4711)), "record 4 stands where number 3 belongs"),
+        case("the newest cut off", cut_off(LAST, 3), "cut off at record 3"),
+        case("the newest cut off, and the head with them", cut_off(LAST, 3) + &mend_head(LAST), "cut off at record 3"),
+        case("the newest of a crashed process cut off, and the head with them", cut_off(CRASHED, 3) + &mend_head(CRASHED), "cut off at record 3"),
         case(
-            "a record doubled before the first",
-            format!(
-                "INSERT INTO audit_records (chain_number, sequence, {COLUMNS}) SELECT chain_number, -5, {COLUMNS} FROM audit_records WHERE {of_last} AND sequence = 3"
-            ),
-            "record -5 stands where number 0 belongs",
+            "the end cut off, and the head with it",
+            format!("DELETE FROM audit_records WHERE {} AND operation = 'END_CHAIN'", of(LAST)) + &mend_head(LAST),
+            "before what a checkpoint lists",
         ),
-        case(
-            "a record moved to another chain",
-            format!("UPDATE audit_records SET chain_number = {CRASHED}, sequence = 4711 WHERE {of_last} AND sequence = 3"),
-            "record 4 stands where number 3 belongs",
-        ),
-        case("the newest cut off", cut(LAST, "sequence > 2"), "cut off at record 3"),
-        case("the newest cut off, and the head with them", cut(LAST, "sequence > 2") + &head_again(LAST), "cut off at record 3"),
-        case("the newest of a crashed process cut off, and the head with them", cut(CRASHED, "sequence > 2") + &head_again(CRASHED), "cut off at record 3"),
-        case("the end cut off, and the head with it", cut(LAST, "operation = 'END_CHAIN'") + &head_again(LAST), "before what a checkpoint lists"),
-        case("all records of a chain dropped", cut(LAST, "1 = 1"), "has no records"),
-        case(
-            "the head set back",
-            format!(
-                "UPDATE audit_chains SET (head_sequence, head_hash, head_at) = (SELECT sequence, hash, at FROM audit_records WHERE {of_last} AND sequence = 2) WHERE number = {LAST}"
-            ),
-            "has records after what it says is its newest",
-        ),
+        case("all records of a chain dropped", cut_off(LAST, 0), "has no records"),
+        case("the head set back", set_back, "has records after what it says is its newest"),
     ]
 }
 
 /// What is done to chains and checkpoints.
 fn with_chains_and_checkpoints() -> Vec<Case> {
     let last = "(SELECT MAX(number) FROM audit_checkpoints)";
-    let drop_chain = |chain: &str| format!("DELETE FROM audit_records WHERE chain_number = {chain}; DELETE FROM audit_chains WHERE number = {chain}");
+    let drop_chain = |chain: &str| format!("{}; DELETE FROM audit_chains WHERE number = {chain}", cut_off(chain, 0));
     let drop_checkpoints =
         |which: &str| format!("DELETE FROM audit_checkpoint_heads WHERE checkpoint {which}; DELETE FROM audit_checkpoints WHERE number {which}");
     vec![
@@ -180,12 +191,7 @@ fn with_chains_and_checkpoints() -> Vec<Case> {
         case("everything dropped", format!("DELETE FROM audit_records; DELETE FROM audit_chains; {}", drop_checkpoints("> 0")), "anchor: checkpoint"),
         case(
             "the end rolled back with its checkpoint",
-            format!(
-                "{}; DELETE FROM audit_records WHERE chain_number = {LAST} AND operation = 'END_CHAIN';
-                 UPDATE audit_chains SET (head_sequence, head_hash, head_at) =
-                     (SELECT sequence, hash, at FROM audit_records WHERE chain_number = {LAST} ORDER BY sequence DESC LIMIT 1) WHERE number = {LAST}",
-                drop_checkpoints(&format!("= {last}"))
-            ),
+            format!("{}; DELETE FROM audit_records WHERE {} AND operation = 'END_CHAIN'{}", drop_checkpoints(&format!("= {last}")), of(LAST), mend_head(LAST)),
             "anchor: checkpoint",
         ),
     ]
@@ -228,14 +234,8 @@ fn a_chain_that_was_only_begun_is_a_note() {
     let first = "(SELECT MIN(checkpoint) FROM audit_checkpoint_heads WHERE chain = (SELECT chain FROM audit_chains WHERE number = (SELECT MAX(number) FROM audit_chains)))";
     database.run(&format!("CREATE TEMP TABLE later AS SELECT number FROM audit_checkpoints WHERE number >= {first}"));
     database.run("DELETE FROM audit_checkpoint_heads WHERE checkpoint IN (SELECT number FROM later); DELETE FROM audit_checkpoints WHERE number IN (SELECT number FROM later)");
-    let keep_of_last = |records: usize| {
-        format!(
-            "DELETE FROM audit_records WHERE chain_number = {LAST} AND sequence >= {records};
-             UPDATE audit_chains SET signature = NULL, signer = NULL WHERE number = {LAST};
-             UPDATE audit_chains SET (head_sequence, head_hash, head_at) =
-                 (SELECT sequence, hash, at FROM audit_records WHERE chain_number = {LAST} ORDER BY sequence DESC LIMIT 1) WHERE number = {LAST}"
-        )
-    };
+    let keep_of_last =
+        |records: i64| format!("{}; UPDATE audit_chains SET signature = NULL, signer = NULL WHERE number = {LAST}{}", cut_off(LAST, records), mend_head(LAST));
     let key = ["--public-key", super::log::path(&log.public_key)];
     database.run(&keep_of_last(2));
     log.verify_with(&key).must_name("unsigned, with a second record", "its first record is not signed");
@@ -253,7 +253,7 @@ fn on_postgresql() {
     let log = write_log(Installation::with(&[("SKM_DATABASE__URL", &cluster.uri())]));
     log.verify().must_be_intact();
     let mut database = log.database();
-    let record = format!("chain_number = {LAST} AND sequence = 5");
+    let (record, elsewhere) = (format!("position = {}", at(LAST, 5)), at(LAST, 4711));
     for (change, undo, finding) in [
         (
             format!("UPDATE audit_records SET at = at + 1 WHERE {record}"),
@@ -261,8 +261,8 @@ fn on_postgresql() {
             "record 5 was changed",
         ),
         (
-            format!("UPDATE audit_records SET sequence = 4711 WHERE {record}"),
-            format!("UPDATE audit_records SET sequence = 5 WHERE chain_number = {LAST} AND sequence = 4711"),
+            format!("UPDATE audit_records SET position = {elsewhere} WHERE {record}"),
+            format!("UPDATE audit_records SET {record} WHERE position = {elsewhere}"),
             "record 6 stands where number 5 belongs",
         ),
         (
@@ -276,7 +276,7 @@ fn on_postgresql() {
         database.run(&undo);
         log.verify().must_be_intact();
     }
-    database.run(&format!("DELETE FROM audit_records WHERE chain_number = {LAST} AND operation = 'END_CHAIN'"));
+    database.run(&format!("DELETE FROM audit_records WHERE {} AND operation = 'END_CHAIN'", of(LAST)));
     log.verify().must_name("the end cut off", "before what a checkpoint lists");
 }
 

@@ -71,7 +71,7 @@ fn taken_under_load_and_restored() {
         stop.store(true, Ordering::Relaxed);
         (before, backup)
     });
-    let recorded = installation.database().texts("detail", "audit_records WHERE operation = 'BACKUP' ORDER BY sequence");
+    let recorded = installation.database().texts("detail", "audit_records WHERE operation = 'BACKUP' ORDER BY position");
     assert_eq!(recorded, ["done", "failed"]);
     running.kill();
     println!("{} things before the backup, {} in the end", before.len(), ledger.acknowledged().len());
@@ -88,5 +88,11 @@ fn taken_with_nothing_running_and_restored() {
     assert!(status.success(), "{log}");
     let backup = must_back_up(&installation, "backup");
     assert_eq!(ledger.acknowledged().len(), Kind::ALL.len());
+    // What a backup that broke off leaves has no manifest, and is none.
+    let (manifest, away) = (backup.join("manifest.json"), installation.path().join("manifest.json"));
+    std::fs::rename(&manifest, &away).expect("moved away");
+    let (code, _, told) = installation.empty_copy().run(&["restore", text(&backup)]);
+    assert!(code == 1 && told.contains("is no backup"), "{code} {told}");
+    std::fs::rename(&away, &manifest).expect("put back");
     restored_must_work(&installation, &backup, &ledger.acknowledged());
 }

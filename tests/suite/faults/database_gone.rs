@@ -189,6 +189,40 @@ fn its_disk_full() {
     trial.must_recover();
 }
 
+/// Limits how large files may become that the service writes to (`RLIMIT_FSIZE`, its soft limit).
+fn limit_files(running: &Running, bytes: &str) {
+    let limited = Command::new("prlimit").args(["--pid", &running.pid().to_string(), &format!("--fsize={bytes}:unlimited")]).status();
+    assert!(limited.expect("prlimit").success());
+}
+
+/// Every write that makes a file longer fails, as on a disk that breaks.
+#[test]
+fn its_files_must_not_grow() {
+    let installation = Installation::with(&[SLOW_DEADLINE]);
+    let serve = installation.command(&["serve", "--dev"]);
+    // The signal that comes with such a write is ignored, as service managers let it be.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(serve.get_program()).args(serve.get_args());
+    for (name, value) in serve.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let running = installation.try_start_with(command).unwrap_or_else(|log| panic!("{log}"));
+    let trial = Trial::new(&installation, running);
+    let log = installation.database_file().with_extension("sqlite3-wal");
+    limit_files(&trial.running, &std::fs::metadata(log).expect("the write-ahead log").len().to_string());
+    let key = installation.demo("SYMMETRIC_ID");
+    wait_until("limited", Duration::from_secs(60), || trial.client.encrypt(key, "until nothing more goes in").expect("an answer").status == 503);
+    let (_, before) = encryptions(&installation);
+    trial.must_be_unready("database: ");
+    trial.must_refuse_everything();
+    assert_eq!(encryptions(&installation), (before, before));
+    limit_files(&trial.running, "unlimited");
+    trial.must_recover();
+}
+
 #[test]
 fn postgresql_stopped_and_started() {
     let mut cluster = Cluster::start();

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 
 use super::database_gone::encryptions;
@@ -12,6 +13,9 @@ use super::load::wait_until;
 use crate::support::installation::{Installation, Running};
 use crate::support::random::{Random, is_full};
 use crate::support::wire::{Wire, request, tcp, trust};
+
+/// Requests at the same time on one HTTP/2 connection.
+const STREAMS: usize = 16;
 
 /// When a client hangs up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,6 +143,58 @@ fn must_be_recorded(installation: &Installation, hung_up: &HashMap<String, When>
             _ => assert_eq!(done, 0, "{when:?}"),
         }
     }
+}
+
+/// Connections with many streams each, of which all are dropped at once, by turns with and without their connection.
+async fn hang_up_streams(clients: &Clients<'_>, connection: usize, random: &mut Random) {
+    let mut config = (*clients.trusted).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = tokio::net::TcpStream::connect(&clients.address).await.expect("a connection");
+    let name = rustls::pki_types::ServerName::try_from("127.0.0.1").expect("a name");
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake");
+    let (sender, driver) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+    let driver = tokio::spawn(driver);
+    let installation = clients.installation;
+    let uri = format!("https://127.0.0.1/keymanager/v1.0/appkey/{}/symmetric-keys/{}/encrypt", installation.demo("APPKEY"), installation.demo("SYMMETRIC_ID"));
+    let streams: Vec<_> = (0..STREAMS)
+        .map(|stream| {
+            let body = http_body_util::Full::new(bytes::Bytes::from_static(br#"{"plaintext": "of somebody who doesn't wait"}"#));
+            let user_agent = format!("hang-up stream {connection}/{stream}");
+            let request = hyper::Request::post(&uri).header("content-type", "application/json").header("user-agent", user_agent).body(body);
+            tokio::spawn(sender.clone().send_request(request.expect("a request")))
+        })
+        .collect();
+    tokio::time::sleep(random.between(Duration::ZERO, Duration::from_millis(15))).await;
+    if connection % 2 == 0 {
+        driver.abort();
+    }
+    streams.into_iter().for_each(|stream| stream.abort());
+    drop(sender);
+}
+
+#[test]
+fn streams_that_began_run_to_their_records() {
+    let installation = Installation::new();
+    let running = installation.start();
+    let clients = Clients { installation: &installation, address: running.api_address().to_owned(), trusted: trust(installation.demo("CA")) };
+    let mut random = Random::of_test("faults::hang_up::streams");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        for connection in 0..if is_full() { 1_000 } else { 40 } {
+            hang_up_streams(&clients, connection, &mut random).await;
+        }
+    });
+    drop(runtime);
+    wait_until("no connection left", Duration::from_secs(20), || gauge(&running, "api_connections") == 0.0 && gauge(&running, "use_cases") == 0.0);
+    let (counted, recorded) = encryptions(&installation);
+    println!("{recorded} of the streams were served");
+    assert!(recorded > 0);
+    assert_eq!(counted, recorded);
+    let mut user_agents = installation.database().texts("user_agent", "audit_records WHERE operation = 'ENCRYPT' AND result_code = 0");
+    user_agents.sort_unstable();
+    let all = user_agents.len();
+    user_agents.dedup();
+    assert_eq!((user_agents.len(), i64::try_from(all)), (all, Ok(recorded)));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::support::wire::{Wire, request, trust};
 /// The last record of each chain is the one that says that it ended, and the last checkpoint lists it.
 fn chains_ended_in_order(installation: &Installation) {
     let mut database = installation.database();
-    let last = "audit_records r JOIN audit_chains c ON c.number = r.chain_number AND c.head_sequence = r.sequence";
+    let last = "audit_records r JOIN audit_chains c ON r.position = c.number * 1099511627776 + c.head_sequence";
     assert_eq!(database.count(&format!("{last} WHERE r.operation <> 'END_CHAIN'")), 0);
     let newest = "checkpoint = (SELECT MAX(number) FROM audit_checkpoints)";
     let listed =
