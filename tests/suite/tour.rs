@@ -25,8 +25,21 @@ fn tour(installation: &Installation) {
     assert_eq!((refused.status, refused.refusal()), (403, "Certificate Auth Failure"));
     let admitted = running.call(true, "POST", &mtls, &[], Some(br#"{"plaintext": "x"}"#)).expect("an answer");
     assert_eq!(admitted.body()["keyVersion"], 0);
+    assert_eq!(admitted.request_id.len(), 32, "{admitted:?}");
+    let (status, policy, page) = running.console("/", "content-security-policy");
+    assert_eq!(status, 200);
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(page.contains("<h1>Secure Key Manager</h1>") && !page.contains("<script"), "{page}");
+    assert_eq!(running.console("/nothing", "content-security-policy").0, 404);
+    assert_eq!(running.operations("/healthz").0, 200);
+    let (status, readiness) = running.operations("/readyz");
+    assert_eq!((status, readiness.contains("\"ready\":true")), (200, true), "{readiness}");
+    let (_, metrics) = running.operations("/metrics");
+    assert!(metrics.contains("skm_requests_total{operation=\"ENCRYPT\",outcome=\"success\"} 2"), "{metrics}");
     let (status, log) = running.stop();
     assert!(status.success(), "{status}\n{log}");
+    let tail = installation.command(&["audit", "tail", "--json", "-n", "100"]).output().expect("skm audit tail");
+    assert!(String::from_utf8_lossy(&tail.stdout).contains(&admitted.request_id), "the request has its record");
     let verified = installation.command(&["audit", "verify"]).output().expect("skm audit verify");
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 }

@@ -270,16 +270,6 @@ impl Running {
         &self.addresses.api
     }
 
-    /// `127.0.0.1:PORT` of the console.
-    pub(crate) fn console_address(&self) -> &str {
-        &self.addresses.console
-    }
-
-    /// `127.0.0.1:PORT` of the operations listener.
-    pub(crate) fn operations_address(&self) -> &str {
-        &self.addresses.operations
-    }
-
     /// The process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -308,6 +298,13 @@ impl Running {
         let mut text = String::new();
         answer.body_mut().as_reader().read_to_string(&mut text).expect("a text");
         (answer.status().as_u16(), text)
+    }
+
+    /// A `GET` of the console: status, one header, text.
+    pub(crate) fn console(&self, path: &str, header: &str) -> (u16, String, String) {
+        let mut answer = self.agents.plain.get(format!("https://{}{path}", self.addresses.console)).call().expect("an answer");
+        let header = answer.headers().get(header).map(|value| value.to_str().expect("a header").to_owned()).unwrap_or_default();
+        (answer.status().as_u16(), header, answer.body_mut().read_to_string().expect("a text"))
     }
 
     /// Sends SIGKILL and waits for the end.
