@@ -9,6 +9,9 @@ use super::refusal::Refusal;
 use crate::domain::audit::{Operation, Uses, checkpoint_digest};
 use crate::store::{Checkpoint, InternalKey, StoreError};
 
+/// How often a checkpoint is tried while other nodes are faster.
+const CHECKPOINT_TRIES: usize = 16;
+
 /// The key that signs, once it is known.
 #[derive(Debug, Default)]
 pub(super) struct AuditKeys(OnceLock<InternalKey>);
@@ -47,8 +50,17 @@ impl Service {
         self.store().change::<_, Refusal, _>(move |tx| Ok(tx.sign_chain(chain, &signature, signer_id)?)).await?;
         // Only the first call sets it; a service begins once.
         let _ = self.0.audit.0.set(signer);
-        self.checkpoint().await?;
-        Ok(())
+        self.checkpoint_of_ours().await
+    }
+
+    /// A checkpoint of this node's own: another node's at the same moment may not list what this one just wrote.
+    async fn checkpoint_of_ours(&self) -> Result<(), Refusal> {
+        for _ in 0..CHECKPOINT_TRIES {
+            if let CheckpointOutcome::Made(_) = self.checkpoint().await? {
+                return Ok(());
+            }
+        }
+        Err(Refusal::unavailable("other nodes make one checkpoint after the other"))
     }
 
     /// Signs the heads of all chains and puts the checkpoint into the database and the log.
@@ -75,7 +87,7 @@ impl Service {
     /// Ends this process's chain in good order: a last record and a checkpoint over it.
     pub async fn end_chain(&self) -> Result<(), Refusal> {
         self.record_own(Operation::EndChain, |_| {}).await?;
-        self.checkpoint().await.map(drop)
+        self.checkpoint_of_ours().await
     }
 
     /// The number of this process's last audit record.

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChainId, KeyId, KeyVersion};
 use crate::store::{Checkpoint, Store, StoreError, StoredChain};
 
@@ -90,10 +91,12 @@ pub async fn verify(store: &Store, expected: &Expectations) -> Result<Report, St
     let keys = SigningKeys::read(store, expected, &checkpoints, &chains).await?;
     let mut wanted = checkpoints::verify(&checkpoints, &keys, expected, &mut report);
     report.chains = chains.len();
+    let newest = newest_of_each_node(&chains, &wanted);
     let mut ends = HashMap::new();
     for chain in chains {
         let heads = wanted.remove(&chain.chain).unwrap_or_default();
-        ends.insert(chain.chain, chain::verify(store, &chain, &heads, &keys, &mut report).await?);
+        let is_over = newest.get(&chain.node).is_some_and(|started| chain.started < *started);
+        ends.insert(chain.chain, chain::verify(store, &chain, &heads, is_over, &keys, &mut report).await?);
     }
     for (chain, _) in wanted {
         report.finds(format!("chain {chain}: a checkpoint lists it, and it is gone"));
@@ -105,6 +108,17 @@ pub async fn verify(store: &Store, expected: &Expectations) -> Result<Report, St
         }
     }
     Ok(report)
+}
+
+/// When each node's newest process started, of those that came as far as their first checkpoint, which lists what an earlier
+/// process of that node left.
+fn newest_of_each_node(chains: &[StoredChain], wanted: &Wanted) -> HashMap<String, Timestamp> {
+    let mut newest: HashMap<String, Timestamp> = HashMap::new();
+    for chain in chains.iter().filter(|chain| wanted.contains_key(&chain.chain)) {
+        let started = newest.entry(chain.node.clone()).or_insert(chain.started);
+        *started = (*started).max(chain.started);
+    }
+    newest
 }
 
 async fn all_chains(store: &Store) -> Result<Vec<StoredChain>, StoreError> {

@@ -6,10 +6,30 @@ use crate::domain::clock::Timestamp;
 use crate::service::audit_log::names_node;
 use crate::store::{Store, StoreError, StoredChain, StoredRecord};
 
-/// Reads the chain's records and checks them; answers the number of the last one, -1 if there is none.
-pub(super) async fn verify(store: &Store, chain: &StoredChain, heads: &Heads, keys: &SigningKeys, report: &mut Report) -> Result<i64, StoreError> {
-    let mut reading =
-        Reading { chain, heads, report, expected: 0, previous: [0; 32], last: -1, heads_found: 0, first: None, head_at: None, newest_is_known: false };
+/// Reads the chain's records and checks them; answers the number of the last one, -1 if there is none. A chain that `is_over`
+/// (a later process of its node has begun) gets no more records: its last one is listed by a checkpoint.
+pub(super) async fn verify(
+    store: &Store,
+    chain: &StoredChain,
+    heads: &Heads,
+    is_over: bool,
+    keys: &SigningKeys,
+    report: &mut Report,
+) -> Result<i64, StoreError> {
+    let mut reading = Reading {
+        chain,
+        heads,
+        is_over,
+        has_ended: false,
+        report,
+        expected: 0,
+        previous: [0; 32],
+        last: -1,
+        heads_found: 0,
+        first: None,
+        head_at: None,
+        newest_is_known: false,
+    };
     let name = chain.chain;
     let mut from = Some(i64::MIN);
     while let Some(next) = from {
@@ -41,6 +61,9 @@ pub(super) async fn verify(store: &Store, chain: &StoredChain, heads: &Heads, ke
 struct Reading<'a> {
     chain: &'a StoredChain,
     heads: &'a Heads,
+    is_over: bool,
+    /// Whether the record that ends the chain was read.
+    has_ended: bool,
     report: &'a mut Report,
     /// The number that the next record must have, and the hash that it must carry.
     expected: i64,
@@ -75,6 +98,10 @@ impl Reading<'_> {
         if record_hash(&link, &record.event) != record.hash {
             self.finds(&format!("record {sequence} was changed"));
         }
+        if self.has_ended {
+            self.finds(&format!("record {sequence} comes after the one that ended the chain"));
+        }
+        self.has_ended |= record.event.operation == Operation::EndChain;
         if let Some(hash) = self.heads.get(&sequence) {
             self.heads_found += 1;
             if *hash != record.hash {
@@ -97,6 +124,9 @@ impl Reading<'_> {
         if self.heads_found < self.heads.len() {
             let next = self.expected;
             self.finds(&format!("cut off at record {next}, before what a checkpoint lists"));
+        }
+        if self.is_over && self.last >= 0 && !self.heads.contains_key(&self.last) {
+            self.finds("its last record is listed by no checkpoint, though its process is over");
         }
         match self.head_at {
             None => self.finds("its newest record is missing or another one"),

@@ -2,4 +2,5 @@
 
 mod key_replaced;
 mod log;
+mod signed_afterwards;
 mod tampering;
