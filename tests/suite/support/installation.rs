@@ -275,11 +275,6 @@ impl Running {
         &self.addresses.console
     }
 
-    /// `127.0.0.1:PORT` of the operations listener.
-    pub(crate) fn operations_address(&self) -> &str {
-        &self.addresses.operations
-    }
-
     /// The process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
