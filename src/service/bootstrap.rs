@@ -167,7 +167,7 @@ impl Service {
         let now = self.now();
         for object in self.store().read::<_, Refusal, _>(move |reader| Ok(reader.expired_objects(now, LEFTOVERS_MAX)?)).await? {
             tracing::info!(object = %object.object, "undoing what an interrupted run left");
-            self.destroy_object(object, now).await?;
+            self.destroy_object(object, now, None).await?;
         }
         Ok(())
     }

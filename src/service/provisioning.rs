@@ -11,6 +11,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::Service;
 use super::refusal::Refusal;
+use crate::domain::audit::{AuditEvent, Uses};
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyId, KeyVersion, ObjectId};
 use crate::domain::key::State;
 use crate::domain::secret::SecretBytes;
@@ -63,14 +65,14 @@ impl Service {
     /// Takes a planned object back: row, token, row. What can't be done now, the reconciler does after the lease.
     pub(super) async fn undo_object(&self, planned: &PlannedObject) {
         let expired = ExpiredObject { object: planned.object, key: planned.key, version: planned.version, state: State::Provisioning };
-        if let Err(refusal) = self.destroy_object(expired, planned.lease_until.plus(std::time::Duration::from_micros(1))).await {
+        if let Err(refusal) = self.destroy_object(expired, planned.lease_until.plus(std::time::Duration::from_micros(1)), None).await {
             tracing::warn!(object = %planned.object, ?refusal, "a token object could not be taken back yet; the reconciler will");
         }
     }
 
     /// Row to `DESTROYING` (by compare-and-set, as of `now`), object out of the token, row to `DESTROYED`. `false` if somebody
-    /// else took it over before.
-    pub(super) async fn destroy_object(&self, expired: ExpiredObject, now: crate::domain::clock::Timestamp) -> Result<bool, Refusal> {
+    /// else took it over before. `record`, where no request keeps one, comes with the last step.
+    pub(super) async fn destroy_object(&self, expired: ExpiredObject, now: Timestamp, record: Option<AuditEvent>) -> Result<bool, Refusal> {
         let object = expired.object;
         let lease_until = self.now().plus(self.0.settings.lease);
         let mine = self.store().change::<_, Refusal, _>(move |tx| Ok(tx.take_over_object(&expired, now, lease_until)?)).await?;
@@ -82,6 +84,9 @@ impl Service {
         self.store()
             .change::<_, Refusal, _>(move |tx| {
                 tx.object_destroyed(object, at)?;
+                if let Some(event) = record {
+                    tx.audit(event, Uses::default())?;
+                }
                 Ok(tx.changed(Change::ObjectGone(object))?)
             })
             .await?;

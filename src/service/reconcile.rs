@@ -40,16 +40,12 @@ impl Service {
         for object in expired {
             let id = object.object;
             let (key, version) = (object.key, object.version);
-            match self.destroy_object(object, now).await {
+            let mut event = self.own_event(Operation::Reconcile)?;
+            (event.key, event.version, event.detail) = (Some(key), Some(version), Some(format!("object {id} undone")));
+            match self.destroy_object(object, now, Some(event)).await {
                 Ok(true) => {
                     outcome.settled += 1;
                     tracing::info!(object = %id, %key, "a token object that a crash left half done was undone");
-                    self.record_own(Operation::Reconcile, |event| {
-                        event.key = Some(key);
-                        event.version = Some(version);
-                        event.detail = Some(format!("object {id} undone"));
-                    })
-                    .await?;
                 }
                 Ok(false) => {}
                 Err(refusal) => {

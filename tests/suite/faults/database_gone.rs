@@ -56,10 +56,12 @@ impl<'a> Trial<'a> {
         trial
     }
 
-    /// What uses keys and secrets works.
+    /// What uses keys works, and its record is there when the answer is.
     fn must_serve(&self) {
         let decrypted = self.client.decrypt(self.installation.demo("SYMMETRIC_ID"), &self.ciphertext).expect("an answer");
         assert_eq!(decrypted.text("plaintext"), "from better times");
+        let records = self.installation.database().count(&format!("audit_records WHERE request = '{}' AND operation = 'DECRYPT'", decrypted.request_id));
+        assert_eq!(records, 1, "{decrypted:?}");
     }
 
     /// Nothing is done that can't be recorded, and nothing leaves.

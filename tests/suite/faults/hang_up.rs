@@ -165,7 +165,7 @@ async fn hang_up_streams(clients: &Clients<'_>, connection: usize, random: &mut 
         })
         .collect();
     tokio::time::sleep(random.between(Duration::ZERO, Duration::from_millis(15))).await;
-    if connection % 2 == 0 {
+    if connection.is_multiple_of(2) {
         driver.abort();
     }
     streams.into_iter().for_each(|stream| stream.abort());

@@ -191,6 +191,9 @@ fn bad_requests(installation: &Installation, running: &Running) -> Vec<Secret> {
         let answer = wire.answer();
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     }
+    let mut wire = Wire::connect(running.console_address(), &trusted);
+    assert!(wire.send(request("POST", "/sign-in", &[("cookie", "session=Keks-51")], "user=admin&password=Konsole-52").as_bytes()));
+    assert!(!wire.read(16 * 1024).is_empty());
     // Not HTTP at all, and hung up amid the body.
     let mut wire = Wire::connect(running.api_address(), &trusted);
     assert!(wire.send(b"Kein-HTTP-48 Kein-HTTP-48\r\n\r\n"));
@@ -200,7 +203,20 @@ fn bad_requests(installation: &Installation, running: &Running) -> Vec<Secret> {
         wire.send(request("POST", &encrypt, &[("content-length-not", "Kopf-49")], r#"{"plaintext": "Abgerissen-50 ......."#).trim_end_matches('.').as_bytes())
     );
     drop(wire);
-    let words = ["Kaputt-41", "Offen-42", "Liste-43", "Doppelt-44", "Doppelt-45", "Tief-46", "Daneben-47", "Kein-HTTP-48", "Kopf-49", "Abgerissen-50"];
+    let words = [
+        "Kaputt-41",
+        "Offen-42",
+        "Liste-43",
+        "Doppelt-44",
+        "Doppelt-45",
+        "Tief-46",
+        "Daneben-47",
+        "Kein-HTTP-48",
+        "Kopf-49",
+        "Abgerissen-50",
+        "Keks-51",
+        "Konsole-52",
+    ];
     words.into_iter().map(|value| Secret { what: "part of a bad request", value: value.to_owned() }).collect()
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::load::{Client, Kind, Ledger, Thing, wait_until};
-use crate::support::installation::Installation;
+use crate::support::installation::{Answer, Installation};
 
 /// What makes leases short: three times this, and the reconciler runs each 10 s.
 pub(super) const SLOW_DEADLINE: (&str, &str) = ("SKM_TOKEN__SLOW_DEADLINE", "3 s");
@@ -34,7 +34,7 @@ pub(super) fn wait_until_settled(installation: &Installation) {
 pub(super) fn the_others_are_whole_or_free(installation: &Installation, client: &Client, ledger: &Ledger) -> (usize, usize) {
     let (mut whole, mut free) = (0, 0);
     for thing in ledger.others() {
-        let again = client.make(thing.kind, &thing.name).unwrap_or_else(|error| panic!("{thing:?}: {error}"));
+        let again = make_again(installation, client, &thing);
         match again.status {
             200 => free += 1,
             409 => {
@@ -45,6 +45,19 @@ pub(super) fn the_others_are_whole_or_free(installation: &Installation, client: 
         }
     }
     (whole, free)
+}
+
+/// Asks for a thing's name once more. On a busy machine a pair of RSA keys may take longer than the short deadline.
+fn make_again(installation: &Installation, client: &Client, thing: &Thing) -> Answer {
+    let mut answer = client.make(thing.kind, &thing.name);
+    for _ in 0..4 {
+        if answer.as_ref().is_ok_and(|answer| answer.status != 503) {
+            break;
+        }
+        wait_until_settled(installation);
+        answer = client.make(thing.kind, &thing.name);
+    }
+    answer.unwrap_or_else(|error| panic!("{thing:?}: {error}"))
 }
 
 /// The ID of the key of that name.

@@ -270,6 +270,11 @@ impl Running {
         &self.addresses.api
     }
 
+    /// `127.0.0.1:PORT` of the console.
+    pub(crate) fn console_address(&self) -> &str {
+        &self.addresses.console
+    }
+
     /// The process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
