@@ -1,5 +1,7 @@
 //! From an HTTP request to the service's words.
 
+use std::cell::RefCell;
+
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -46,11 +48,25 @@ impl Version {
     }
 }
 
+/// How many requests' names are taken from the operating system's random numbers at once, per thread: a system call each would
+/// cost as much as the rest of reading a request.
+const NAMES_AT_ONCE: usize = 64;
+
+thread_local! {
+    static NAMES: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A request's name, random; all zeroes should the operating system have no random numbers, which the token then shows too.
 pub(super) fn new_request_id() -> RequestId {
-    let mut id = [0; 16];
-    let _ = SystemRandom::new().fill(&mut id);
-    RequestId::from_bytes(id)
+    let name = NAMES.with_borrow_mut(|names| {
+        if names.is_empty() {
+            let mut random = [0; NAMES_AT_ONCE * 16];
+            let _ = SystemRandom::new().fill(&mut random);
+            names.extend_from_slice(random.as_chunks().0);
+        }
+        names.pop()
+    });
+    RequestId::from_bytes(name.unwrap_or_default())
 }
 
 /// A header that comes exactly once and is text.

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
 use super::canary;
 use super::connection::{Access, Connection};
 use super::desk::Desk;
 use super::errors::HsmError;
-use super::lanes::{Job, Lane, LaneKind};
+use super::lanes::{Lane, LaneKind, Patience};
 use super::object_lock::Stopwatch;
 use super::room::Room;
 
@@ -86,7 +86,9 @@ pub(super) struct Crew {
     connection: Arc<Connection>,
     roll: Arc<Roll>,
     will: AtomicU8,
-    /// Closed to wake those who wait for work.
+    /// Where the workers wait.
+    lanes: [Arc<Lane>; 2],
+    /// Closed to wake the canary.
     stop: Mutex<Option<Sender<()>>>,
     stopped: Receiver<()>,
     posts: Mutex<Vec<Arc<Post>>>,
@@ -101,6 +103,7 @@ impl Crew {
             connection: Arc::clone(connection),
             roll: Arc::default(),
             will: AtomicU8::new(Will::Work as u8),
+            lanes: [Arc::clone(&room.fast), Arc::clone(&room.slow)],
             stop: Mutex::new(Some(stop)),
             stopped,
             posts: Mutex::default(),
@@ -156,7 +159,10 @@ impl Crew {
 
     fn work(&self, mut desk: Desk, kind: LaneKind, post: &Post) {
         let room = Arc::clone(&desk.room);
-        while let Some(job) = self.next_job(room.lane(kind)) {
+        let lane = room.lane(kind);
+        let mut last = None;
+        while let Some((job, turn)) = lane.next(last.as_ref(), || self.patience()) {
+            last = Some(turn);
             if self.will() == Will::Leave {
                 job.refuse(room.breaker.refusal());
                 continue;
@@ -169,20 +175,17 @@ impl Crew {
             }
             post.end();
             if post.replaced.load(Ordering::Acquire) {
+                last.iter().for_each(|turn| lane.end(turn));
                 return;
             }
         }
     }
 
-    /// The next job, or `None` when it is time to end.
-    fn next_job(&self, lane: &Lane) -> Option<Job> {
+    fn patience(&self) -> Patience {
         match self.will() {
-            Will::Leave => None,
-            Will::Finish => lane.receiver.try_recv().ok(),
-            Will::Work => select! {
-                recv(lane.receiver) -> job => job.ok(),
-                recv(self.stopped) -> _ => if self.will() == Will::Finish { lane.receiver.try_recv().ok() } else { None },
-            },
+            Will::Work => Patience::Wait,
+            Will::Finish => Patience::Finish,
+            Will::Leave => Patience::Leave,
         }
     }
 
@@ -199,6 +202,7 @@ impl Crew {
     fn end(&self, will: Will) {
         self.will.fetch_max(will as u8, Ordering::AcqRel);
         *self.stop.lock() = None;
+        self.lanes.iter().for_each(|lane| lane.wake_all());
     }
 
     /// Waits until all threads have ended, calling `meanwhile` now and then; `false` if one is still out at `deadline`.
@@ -231,6 +235,7 @@ impl Crew {
         if self.will() != Will::Work {
             return;
         }
+        self.lanes.iter().for_each(|lane| lane.look_after());
         let overdue = |post: &&Arc<Post>| {
             let limit = post.lane.map_or(room.slow.deadline + room.fast.deadline, |kind| room.lane(kind).deadline);
             post.busy_for().is_some_and(|busy| busy > limit)

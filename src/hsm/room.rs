@@ -32,8 +32,8 @@ pub(super) struct Room {
     pub(super) settings: TokenSettings,
     pub(super) profile: Arc<Profile>,
     pub(super) files: Option<TokenFiles>,
-    pub(super) fast: Lane,
-    pub(super) slow: Lane,
+    pub(super) fast: Arc<Lane>,
+    pub(super) slow: Arc<Lane>,
     pub(super) cache: HandleCache,
     pub(super) flights: Flights,
     pub(super) objects: ObjectLock,
@@ -76,8 +76,8 @@ impl Room {
         hand_off: HandOff,
     ) -> Self {
         Self {
-            fast: Lane::new(settings.fast_workers, settings.queue_limit, settings.fast_deadline),
-            slow: Lane::new(settings.slow_workers, settings.queue_limit, settings.slow_deadline),
+            fast: Arc::new(Lane::new(settings.fast_workers, settings.queue_limit, settings.fast_deadline)),
+            slow: Arc::new(Lane::new(settings.slow_workers, settings.queue_limit, settings.slow_deadline)),
             profile,
             files,
             cache: HandleCache::default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use cryptoki::context::Pkcs11;
 use cryptoki::session::Session;
 
@@ -14,13 +14,15 @@ use super::connection::{self, Access, ConnectError, Connection};
 use super::crew::Crew;
 use super::desk::Desk;
 use super::errors::HsmError;
-use super::lanes::Job;
 use super::objects;
 use super::room::Room;
 use crate::domain::secret::SecretBytes;
 
 /// The pauses between tries to rebuild the connection; the last one goes on.
 const BACKOFF: [Duration; 4] = [Duration::from_millis(100), Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
+
+/// How often what came into the queues just before the breaker opened is refused.
+const REFUSE_EVERY: Duration = Duration::from_millis(10);
 
 /// An order to the steward.
 #[derive(Debug)]
@@ -101,18 +103,13 @@ impl Steward {
             if self.room.breaker.phase() == Phase::Serving {
                 return self.orders.recv_timeout(left).ok();
             }
-            select! {
-                recv(self.orders) -> order => return order.ok(),
-                recv(self.room.fast.receiver) -> job => self.refuse(job.ok()),
-                recv(self.room.slow.receiver) -> job => self.refuse(job.ok()),
-                default(left) => return None,
+            self.room.refuse_queued();
+            match self.orders.recv_timeout(left.min(REFUSE_EVERY)) {
+                Ok(order) => return Some(order),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if left <= REFUSE_EVERY => return None,
+                Err(RecvTimeoutError::Timeout) => {}
             }
-        }
-    }
-
-    fn refuse(&self, job: Option<Job>) {
-        if let Some(job) = job {
-            job.refuse(self.room.breaker.refusal());
         }
     }
 

@@ -25,6 +25,7 @@ mod reconcile;
 pub mod refusal;
 pub mod request;
 mod sign;
+mod to_the_end;
 mod tokens;
 mod verify;
 mod views;

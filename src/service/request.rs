@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::Service;
 use super::refusal::Refusal;
+use super::to_the_end::ToTheEnd;
 use crate::domain::account::{AccessKey, AccessKeyId};
 use crate::domain::appkey::Appkey;
 use crate::domain::audit::{Actor, AuditEvent, DETAIL_MAX_CHARS, KeyUse, Operation, Uses};
@@ -166,21 +167,22 @@ fn draft(service: &Service, request: RequestId, caller: &Caller, project: Option
 }
 
 impl Service {
-    /// Runs one request from authorization to its audit record in a task of its own: a caller that hangs up leaves neither
-    /// half a change nor an unaudited use. The answer comes after the record is durable; if it can't be, there is none.
+    /// Runs one request from authorization to its audit record, to its end even if this future is dropped: a caller that hangs up
+    /// leaves neither half a change nor an unaudited use. The answer comes after the record is durable; if it can't be, there is none.
     pub(super) async fn run<T, F>(&self, request: Request, operation: Operation, right: Right, act: F) -> Result<T, Refusal>
     where
         T: Send + 'static,
         F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>> + Send + 'static,
     {
         let service = self.clone();
-        let task = self.tasks().spawn(async move {
+        let use_case = async move {
             let began = Instant::now();
-            let outcome = service.run_to_record(&request, operation, right, act).await;
+            let outcome = AssertUnwindSafe(service.run_to_record(&request, operation, right, act)).catch_unwind().await;
+            let outcome = outcome.unwrap_or_else(|_| Err(Refusal::unavailable("a use case ended without an answer")));
             service.metrics().request(operation.as_str(), outcome_of(&outcome), began.elapsed());
             outcome
-        });
-        task.await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case ended without an answer")))
+        };
+        ToTheEnd::new(self.tasks().track_future(use_case)).await
     }
 
     async fn run_to_record<T, F>(&self, request: &Request, operation: Operation, right: Right, act: F) -> Result<T, Refusal>

@@ -27,6 +27,7 @@ mod migrations;
 mod model;
 mod objects;
 mod projects;
+mod queue;
 mod rows;
 mod schema;
 mod service_settings;
@@ -43,7 +44,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use ring::rand::SecureRandom as _;
 use tokio::sync::{Semaphore, oneshot};
@@ -77,7 +78,7 @@ struct Inner {
     readers: IdleReaders,
     /// As many as there may be connections for reading.
     permits: Arc<Semaphore>,
-    queue: Sender<Work>,
+    queue: queue::Sender<Work>,
     health: Arc<Health>,
     freshness: Arc<Freshness>,
     /// The last change when the store was opened.
@@ -134,7 +135,7 @@ impl Store {
         let position = changes::position(&mut db)?;
         let chain = new_chain()?;
         let chain_now = Chain::read(&mut db, chain, &settings.node)?;
-        let (queue, work) = crossbeam_channel::bounded(settings.queue_limit.max(1));
+        let (queue, work) = queue::bounded(settings.queue_limit.max(1));
         let health = Arc::new(Health::new(settings.deadline));
         let writer = Writer {
             connector: connector.clone(),
@@ -231,8 +232,8 @@ impl Store {
             return Err(closed());
         }
         self.inner.queue.try_send(work).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Disconnected(_) => closed(),
+            queue::NotQueued::Full => StoreError::Busy,
+            queue::NotQueued::Closed => closed(),
         })
     }
 
@@ -301,7 +302,7 @@ impl Store {
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return running.is_empty();
         }
-        let told = self.inner.queue.send_deadline(Work::Stop, until).is_ok();
+        let told = self.inner.queue.send_deadline(Work::Stop, Some(until)).is_ok();
         // All of them, even after one that is late.
         running.into_iter().fold(told, |ended, running| running.join(until) && ended)
     }

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::audit::Chain;
 use super::backup;
@@ -15,6 +14,7 @@ use super::batch::Batch;
 use super::connection::{Access, Connector, Db, Files};
 use super::dialect;
 use super::error::StoreError;
+use super::queue::{Found, Taker};
 use super::work::Work;
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::ChainId;
@@ -71,7 +71,7 @@ impl Health {
 /// The writer's thread.
 pub(super) struct Writer {
     pub(super) connector: Connector,
-    pub(super) queue: Receiver<Work>,
+    pub(super) queue: Taker<Work>,
     pub(super) health: Arc<Health>,
     pub(super) node: String,
     pub(super) chain: ChainId,
@@ -110,12 +110,7 @@ impl Pause {
 impl Writer {
     /// Works until it is told to stop, or nobody is left who could.
     pub(super) fn run(mut self) {
-        while let Some(work) = self.next() {
-            let mut batch = Batch::default();
-            let mut more = work.is_none_or(|work| batch.take(work));
-            while more {
-                more = self.queue.try_recv().is_ok_and(|work| batch.take(work));
-            }
+        while let Some(batch) = self.next() {
             if self.work_off(batch) {
                 break;
             }
@@ -125,14 +120,12 @@ impl Writer {
 
     /// Waits for work. In trouble it waits no longer than a pause lasts, and answers no work: the database is tried all the same, so
     /// that health returns without anybody's request having to fail first.
-    fn next(&self) -> Option<Option<Work>> {
-        if self.health.check().is_ok() {
-            return self.queue.recv().ok().map(Some);
-        }
-        match self.queue.recv_timeout(PAUSE_MAX) {
-            Ok(work) => Some(Some(work)),
-            Err(RecvTimeoutError::Timeout) => Some(None),
-            Err(RecvTimeoutError::Disconnected) => None,
+    fn next(&self) -> Option<Batch> {
+        let at_most = self.health.check().is_err().then_some(PAUSE_MAX);
+        let mut batch = Batch::default();
+        match self.queue.take(at_most, |work| batch.take(work)) {
+            Found::Some | Found::Nothing => Some(batch),
+            Found::End => None,
         }
     }
 
@@ -215,7 +208,7 @@ impl Writer {
     fn drain(&mut self) {
         loop {
             let mut batch = Batch::default();
-            while self.queue.try_recv().is_ok_and(|work| batch.take(work)) {}
+            self.queue.take(Some(Duration::ZERO), |work| batch.take(work));
             if batch.is_empty() && batch.last.is_none() {
                 return;
             }
