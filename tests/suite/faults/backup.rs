@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::load::{Client, Kind, Ledger, Thing, wait_until};
-use super::settled::{SLOW_DEADLINE, audit_is_intact, token_and_database_agree, wait_until_settled};
+use super::settled::{audit_is_intact, short_leases, token_and_database_agree, wait_until_settled};
 use super::token_away::Stop;
 use crate::support::installation::Installation;
 use crate::support::random::Random;
@@ -53,7 +53,7 @@ fn must_back_up(installation: &Installation, name: &str) -> PathBuf {
 #[test]
 fn taken_under_load_and_restored() {
     let mut random = Random::of_test("faults::backup");
-    let installation = Installation::with(&[SLOW_DEADLINE]);
+    let installation = short_leases(Installation::new());
     let running = installation.start();
     let (stop, ledger) = (AtomicBool::new(false), Ledger::default());
     let (before, backup) = std::thread::scope(|scope| {
@@ -80,7 +80,7 @@ fn taken_under_load_and_restored() {
 
 #[test]
 fn taken_with_nothing_running_and_restored() {
-    let installation = Installation::with(&[SLOW_DEADLINE]);
+    let installation = short_leases(Installation::new());
     let (running, ledger) = (installation.start(), Ledger::default());
     let client = Client::new(&installation, &running);
     Kind::ALL.into_iter().for_each(|kind| ledger.make(&client, kind));

@@ -4,9 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::load::{Client, Kind, Ledger};
-use super::settled::{
-    SLOW_DEADLINE, audit_is_intact, the_acknowledged_are_audited, the_others_are_whole_or_free, token_and_database_agree, wait_until_settled,
-};
+use super::settled::{audit_is_intact, short_leases, the_acknowledged_are_audited, the_others_are_whole_or_free, token_and_database_agree, wait_until_settled};
 use crate::support::installation::{Installation, Running};
 use crate::support::postgres::Cluster;
 use crate::support::random::{Random, is_full};
@@ -62,14 +60,14 @@ fn survives_crashes(installation: &Installation, rounds: usize, mut random: Rand
 
 #[test]
 fn on_sqlite() {
-    let installation = Installation::with(&[SLOW_DEADLINE]);
+    let installation = short_leases(Installation::new());
     survives_crashes(&installation, if is_full() { 50 } else { 6 }, Random::of_test("faults::crash::on_sqlite"));
 }
 
 #[test]
 fn on_postgresql() {
     let cluster = Cluster::start();
-    let installation = Installation::with(&[SLOW_DEADLINE, ("SKM_DATABASE__URL", &cluster.uri())]);
+    let installation = short_leases(Installation::with(&[("SKM_DATABASE__URL", &cluster.uri())]));
     survives_crashes(&installation, if is_full() { 50 } else { 2 }, Random::of_test("faults::crash::on_postgresql"));
 }
 

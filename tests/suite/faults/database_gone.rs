@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::load::{Client, Kind, Ledger, wait_until};
-use super::settled::{
-    SLOW_DEADLINE, audit_is_intact, the_acknowledged_are_audited, the_others_are_whole_or_free, token_and_database_agree, wait_until_settled,
-};
+use super::settled::{audit_is_intact, short_leases, the_acknowledged_are_audited, the_others_are_whole_or_free, token_and_database_agree, wait_until_settled};
 use crate::support::installation::{Answer, Installation, Running};
 use crate::support::postgres::Cluster;
 
@@ -113,7 +111,7 @@ impl<'a> Trial<'a> {
 
 #[test]
 fn locked_by_another_process() {
-    let installation = Installation::with(&[SLOW_DEADLINE]);
+    let installation = short_leases(Installation::new());
     let trial = Trial::new(&installation, installation.start());
     let mut other = installation.database();
     other.run("BEGIN EXCLUSIVE");
@@ -125,7 +123,7 @@ fn locked_by_another_process() {
 
 #[test]
 fn its_file_gone() {
-    let installation = Installation::with(&[SLOW_DEADLINE]);
+    let installation = short_leases(Installation::new());
     let trial = Trial::new(&installation, installation.start());
     let data = installation.path().join("data");
     let away = installation.path().join("away");
@@ -170,7 +168,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn its_disk_full() {
-    let mut installation = Installation::with(&[SLOW_DEADLINE]);
+    let mut installation = short_leases(Installation::new());
     let disk = installation.path().join("disk");
     std::fs::DirBuilder::new().mode(0o700).create(&disk).expect("a directory");
     let Some(small) = SmallDisk::mount(&disk) else {
@@ -200,7 +198,7 @@ fn limit_files(running: &Running, bytes: &str) {
 /// Every write that makes a file longer fails, as on a disk that breaks.
 #[test]
 fn its_files_must_not_grow() {
-    let installation = Installation::with(&[SLOW_DEADLINE]);
+    let installation = short_leases(Installation::new());
     let serve = installation.command(&["serve", "--dev"]);
     // The signal that comes with such a write is ignored, as service managers let it be.
     let mut command = Command::new("sh");
@@ -228,7 +226,7 @@ fn its_files_must_not_grow() {
 #[test]
 fn postgresql_stopped_and_started() {
     let mut cluster = Cluster::start();
-    let installation = Installation::with(&[SLOW_DEADLINE, ("SKM_DATABASE__URL", &cluster.uri())]);
+    let installation = short_leases(Installation::with(&[("SKM_DATABASE__URL", &cluster.uri())]));
     let trial = Trial::new(&installation, installation.start());
     cluster.stop();
     // The change log can't be read: its rules are fresh for a second at most.
@@ -241,7 +239,7 @@ fn postgresql_stopped_and_started() {
 #[test]
 fn postgresql_silent() {
     let cluster = Cluster::start();
-    let installation = Installation::with(&[SLOW_DEADLINE, ("SKM_DATABASE__URL", &cluster.uri())]);
+    let installation = short_leases(Installation::with(&[("SKM_DATABASE__URL", &cluster.uri())]));
     let trial = Trial::new(&installation, installation.start());
     cluster.freeze();
     trial.must_be_unready("freshness: ");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::load::{Client, Kind, Ledger, wait_until};
 use super::settled::{
-    SLOW_DEADLINE, audit_is_intact, the_acknowledged_are_audited, the_others_are_whole_or_free, token_and_database_agree, wait_until_ready, wait_until_settled,
+    audit_is_intact, short_leases, the_acknowledged_are_audited, the_others_are_whole_or_free, token_and_database_agree, wait_until_ready, wait_until_settled,
 };
 use crate::support::installation::{Answer, Installation, Running};
 use crate::support::random::{Random, is_full};
@@ -80,7 +80,7 @@ fn take_away(installation: &Installation, running: &Running, pause: Duration) {
 #[test]
 fn a_token_that_is_taken_away_under_load_comes_back() {
     let mut random = Random::of_test("faults::token_away");
-    let installation = Installation::with(&[SLOW_DEADLINE]);
+    let installation = short_leases(Installation::new());
     let running = installation.start();
     let (stop, seen, ledger) = (AtomicBool::new(false), Seen::default(), Ledger::default());
     std::thread::scope(|scope| {
@@ -96,7 +96,7 @@ fn a_token_that_is_taken_away_under_load_comes_back() {
         let (client, choices) = (Client::new(&installation, &running), random.fork());
         scope.spawn(|| {
             let (client, choices) = (client, choices);
-            ledger.make_until(&stop, &client, &[Kind::Secret, Kind::Symmetric, Kind::Asymmetric, Kind::KeyStore], choices);
+            ledger.make_until(&stop, &client, &[Kind::Secret, Kind::Symmetric, Kind::KeyStore], choices);
         });
         for _ in 0..if is_full() { 20 } else { 2 } {
             std::thread::sleep(random.between(Duration::from_millis(100), Duration::from_millis(800)));
