@@ -10,10 +10,10 @@
 #[path = "suite/support/mod.rs"]
 mod support;
 
-#[path = "suite/audit/mod.rs"]
-mod audit;
 #[path = "suite/api/mod.rs"]
 mod api;
+#[path = "suite/audit/mod.rs"]
+mod audit;
 #[path = "suite/client.rs"]
 mod client;
 #[path = "suite/config.rs"]
