@@ -42,10 +42,8 @@ const HURRIED_STOP_WITHIN: Duration = Duration::from_secs(5);
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
 /// How long threads that do blocking work may take in the end.
 const BLOCKING_WITHIN: Duration = Duration::from_secs(1);
-/// API, console, operations.
-const LISTENERS: u64 = 3;
-/// Files that are open beside connections: database, token, sockets, log.
-const FILES_BESIDE_CONNECTIONS: u64 = 256;
+/// Files that are open beside the API's connections: those of console and operations, database, token, sockets, log.
+const FILES_BESIDE_CONNECTIONS: u64 = 1024;
 
 pub(super) fn run(named: Option<&Path>, arguments: &Arguments) -> Result<(), Failure> {
     let file = configuration::file(named)?;
@@ -76,11 +74,10 @@ pub(super) fn run(named: Option<&Path>, arguments: &Arguments) -> Result<(), Fai
 
 /// Has as many files as it may, and says so if they are too few for the connections that are promised.
 fn see_to_file_limit(config: &Config) {
-    let connections = u64::try_from(config.api.connections).unwrap_or(u64::MAX);
-    let needed = connections.saturating_mul(LISTENERS).saturating_add(FILES_BESIDE_CONNECTIONS);
+    let needed = u64::try_from(config.api.connections).unwrap_or(u64::MAX).saturating_add(FILES_BESIDE_CONNECTIONS);
     match process::raise_file_limit() {
         Ok(Some(limit)) if limit < needed => {
-            tracing::warn!(limit, needed, "too few open files are allowed (RLIMIT_NOFILE) for that many connections ([api] connections, on each listener)");
+            tracing::warn!(limit, needed, "too few open files are allowed (RLIMIT_NOFILE) for that many connections ([api] connections)");
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),

@@ -93,7 +93,7 @@ fn the_directory_of_a_tokens_files_is_found_or_it_is_an_error() {
 }
 
 #[test]
-fn a_list_that_takes_longer_than_the_object_lock_may_be_held_is_no_hang() {
+fn lists_are_read_while_keys_come_and_go() {
     const OBJECTS: u64 = 600;
     with_token(|hsm| {
         let token = open(hsm);
