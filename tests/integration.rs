@@ -21,6 +21,8 @@ mod client;
 mod config;
 #[path = "suite/faults/mod.rs"]
 mod faults;
+#[path = "suite/operations.rs"]
+mod operations;
 #[path = "suite/process.rs"]
 mod process;
 #[path = "suite/rooms.rs"]

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -33,6 +34,8 @@ use crate::store::Store;
 const CONNECTIONS_MAX: usize = 16;
 /// The most bytes of a request or an answer.
 const BODY_MAX_BYTES: usize = 64 * 1024;
+/// How long a request may take to arrive, its header and its body each.
+const REQUEST_WITHIN: Duration = Duration::from_secs(5);
 /// How long a command may take; a backup of a large token is the longest.
 const COMMAND_WITHIN: Duration = Duration::from_secs(600);
 
@@ -45,8 +48,25 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    pub(super) fn new(assembly: &Assembly, config: &Config) -> Self {
-        Self { service: assembly.service.clone(), store: assembly.store.clone(), token_directory: backup::token_directory(config) }
+    pub(super) fn new(assembly: &Assembly, config: &Config, file: &Path) -> Result<Self, Failure> {
+        Ok(Self { service: assembly.service.clone(), store: assembly.store.clone(), token_directory: backup::token_directory(config, file)? })
+    }
+
+    /// Makes a backup, recorded before and after.
+    async fn back_up(self, operator: Operator, target: PathBuf) -> Answer {
+        let unrecorded = |refusal| Answer { done: false, message: format!("the backup could not be recorded in the audit log: {refusal}") };
+        if let Err(refusal) = self.service.record_backup(operator, "began").await {
+            return unrecorded(refusal);
+        }
+        let made = backup::make(&self.store, self.token_directory.as_deref(), &target).await;
+        let (stage, answer) = match made {
+            Ok(message) => ("done", Answer { done: true, message }),
+            Err(failure) => ("failed", Answer { done: false, message: failure.lines().join("\n") }),
+        };
+        match self.service.record_backup(operator, stage).await {
+            Ok(()) => answer,
+            Err(refusal) => unrecorded(refusal),
+        }
     }
 }
 
@@ -96,10 +116,10 @@ async fn accept(listener: UnixListener, app: Router, stop: CancellationToken) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let app = app.clone();
+        let (app, stop) = (app.clone(), stop.clone());
         tasks.spawn(async move {
             // Served or hung up: either way this connection is over.
-            let _ = serve(stream, app).await;
+            let _ = serve(stream, app, stop).await;
             drop(permit);
         });
     }
@@ -107,32 +127,40 @@ async fn accept(listener: UnixListener, app: Router, stop: CancellationToken) {
     tasks.wait().await;
 }
 
-async fn serve(stream: UnixStream, app: Router) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// Serves one connection; after `stop` only until the request under way is answered.
+async fn serve(stream: UnixStream, app: Router, stop: CancellationToken) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let uid = PeerUid(stream.peer_cred()?.uid());
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(uid);
         tower::ServiceExt::oneshot(app.clone(), request.map(axum::body::Body::new))
     });
-    let connection = hyper::server::conn::http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
-    Ok(tokio::time::timeout(COMMAND_WITHIN, connection).await??)
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(REQUEST_WITHIN);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let served = tokio::time::timeout(COMMAND_WITHIN, async {
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    });
+    Ok(served.await??)
 }
 
 async fn back_up(State(admin): State<Admin>, request: Request) -> Response {
     let Some(PeerUid(uid)) = request.extensions().get::<PeerUid>().copied() else {
         return (StatusCode::FORBIDDEN, "no peer").into_response();
     };
-    let read = Limited::new(request.into_body(), BODY_MAX_BYTES).collect().await.map(http_body_util::Collected::to_bytes);
-    let asked: Option<BackupRequest> = read.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let read = tokio::time::timeout(REQUEST_WITHIN, Limited::new(request.into_body(), BODY_MAX_BYTES).collect()).await;
+    let read = read.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes);
+    let asked: Option<BackupRequest> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let Some(asked) = asked else { return (StatusCode::BAD_REQUEST, "not a backup request").into_response() };
-    let done = backup::make(&admin.store, admin.token_directory.as_deref(), &asked.target).await;
-    let (done, message) = match done {
-        Ok(()) => (true, format!("backed up to {}", asked.target.display())),
-        Err(failure) => (false, failure.lines().join("\n")),
-    };
-    if let Err(refusal) = admin.service.record_backup(Operator { uid }, done).await {
-        return Json(Answer { done: false, message: format!("the backup could not be recorded in the audit log: {refusal:?}") }).into_response();
+    // A task of its own: it goes on when the command that asked is interrupted, and the end of the process waits for it.
+    let tasks = admin.service.tasks().clone();
+    match tasks.spawn(admin.back_up(Operator { uid }, asked.target)).await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => Json(Answer { done: false, message: format!("the backup did not end: {error}") }).into_response(),
     }
-    Json(Answer { done, message }).into_response()
 }
 
 /// Sends one command to the server that owns `data_dir` and answers its message.

@@ -68,15 +68,17 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("skm").build()?)
 }
 
-/// The most time that token and database get to end what they are at.
+/// The most time that each of audit chain, token and database gets to end what it is at.
 const SHUT_DOWN_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl Assembly {
     /// Signs the end of the audit chain, joins the token's workers, finalizes the module, and makes the database's queue durable.
     /// `false` if something stayed out: then the process should just exit.
     pub(super) async fn shut_down(self) -> bool {
-        if let Err(refusal) = self.service.end_chain().await {
-            tracing::error!(?refusal, "the audit chain could not be ended; its last checkpoint stands");
+        match tokio::time::timeout(SHUT_DOWN_WITHIN, self.service.end_chain()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(refusal)) => tracing::error!(?refusal, "the audit chain could not be ended; its last checkpoint stands"),
+            Err(_) => tracing::error!("the audit chain was not ended in time; its last checkpoint stands"),
         }
         let ended = tokio::task::spawn_blocking(move || {
             let store = self.store.shut_down(SHUT_DOWN_WITHIN);

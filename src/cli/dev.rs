@@ -16,7 +16,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::assembly::{self, Assembly};
 use super::exit::{Exit, Failure};
 use super::init::{CA_NAME, operator};
-use super::lock::DataDirectoryLock;
+use super::lock::{self, DataDirectoryLock};
 use super::server_certificate::{self, write_whole};
 use super::{configuration, output};
 use crate::config::{Config, ProfileRef};
@@ -55,6 +55,9 @@ impl Layout {
 
 pub(super) fn run(directory: &Path) -> Result<(), Failure> {
     let layout = Layout { root: std::path::absolute(directory)? };
+    // Of the whole directory: another run at the same moment must not start over under this one. The lock goes when the process
+    // replaces itself, and this is gone through again.
+    let _installation = DataDirectoryLock::take(&layout.root).map_err(|error| Failure::new(Exit::Locked, error.to_string()))?;
     if prepare(&layout)? == Found::Complete {
         output::line(&format!("{} is initialised; it is used as it is", layout.root.display()))?;
         return Ok(());
@@ -86,11 +89,10 @@ enum Found {
 /// Sees what is there, and writes PINs and configuration where nothing is.
 fn prepare(layout: &Layout) -> Result<Found, Failure> {
     let marker = layout.file("initialising");
-    let exec_again = std::env::var_os("SOFTHSM2_CONF").is_some_and(|conf| conf == layout.file("softhsm2.conf").as_os_str());
     match (marker.exists(), layout.file("dev.env").exists()) {
         (false, true) => return Ok(Found::Complete),
-        // The same run, after it replaced itself with the token's environment set.
-        (true, _) if exec_again => return Ok(Found::Fresh),
+        // The same run, after it replaced itself with the token's environment set; or another that came no further.
+        (true, _) if is_prepared(layout) => return Ok(Found::Fresh),
         (true, _) => start_over(layout)?,
         (false, false) if layout.root.join("data").exists() => {
             let told = format!("{} holds data but no dev.env: bring dev.env back, or remove the directory to start over", layout.root.display());
@@ -110,12 +112,21 @@ fn prepare(layout: &Layout) -> Result<Found, Failure> {
     Ok(Found::Fresh)
 }
 
+/// Whether PINs and configuration are there, which is written last, and nothing has been made with them yet.
+fn is_prepared(layout: &Layout) -> bool {
+    let no_token = fs::read_dir(layout.file("tokens")).is_ok_and(|mut entries| entries.next().is_none());
+    layout.file("skm.toml").exists() && !layout.file("data").exists() && no_token
+}
+
 fn make_directory(path: &Path) -> Result<(), Failure> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", path.display())))
 }
 
 /// An earlier run did not finish: nothing of it was ever handed out.
 fn start_over(layout: &Layout) -> Result<(), Failure> {
+    if let Some(process) = lock::owner(&layout.file("data")) {
+        return Err(Failure::new(Exit::Locked, format!("{}: process {process} is using it", layout.text("data"))));
+    }
     output::line("an earlier `skm init --dev` did not finish; starting over")?;
     for directory in ["data", "tokens"] {
         match fs::remove_dir_all(layout.file(directory)) {

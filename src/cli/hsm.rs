@@ -4,44 +4,46 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::exit::{Exit, Failure};
-use super::{assembly, configuration, output};
-use crate::hsm::{ObjectInfo, Token};
+use super::{assembly, configuration, output, probe};
+use crate::hsm::{self, ObjectInfo, Token};
 
 /// `skm hsm`
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Arguments {
-    /// Open the token, try what the service needs of it, and say how it did
+    /// Open the token, make, use and destroy a key of each kind that the service needs, and say how it did
     Probe,
     /// List the token's objects with what tells whether they are protected
     Objects,
 }
+
+/// The most time that the token gets to end what it is at.
+const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) fn run(named: Option<&Path>, arguments: &Arguments) -> Result<(), Failure> {
     let file = configuration::file(named)?;
     let config = configuration::load(Some(&file), true)?;
     let settings = configuration::token_settings(&config, &file)?;
     let pin = config.token.pin.read().map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+    let runtime = assembly::runtime()?;
     let token = Token::open(&settings, &pin)?;
-    let outcome = match arguments {
-        Arguments::Probe => probe(&token),
-        Arguments::Objects => list(&token),
-    };
-    token.shut_down(Duration::from_secs(10));
+    let outcome = runtime.block_on(async {
+        match arguments {
+            Arguments::Probe => probe::probe(&token).await,
+            Arguments::Objects => list(&token).await,
+        }
+    });
+    if !token.shut_down(SHUT_DOWN_WITHIN) {
+        let exit = outcome.err().map_or(Exit::HandOff, |failure| {
+            failure.lines().iter().for_each(|line| output::problem(line));
+            failure.exit()
+        });
+        hsm::leave(exit as i32);
+    }
     outcome
 }
 
-fn probe(token: &Token) -> Result<(), Failure> {
-    let runtime = assembly::runtime()?;
-    let health = token.health();
-    output::line(&format!("token      {}", health.identity))?;
-    output::line(&format!("objects    {} with a cached handle", health.cached_objects))?;
-    let random = runtime.block_on(token.random(32))?;
-    output::line(&format!("random     {} bytes from C_GenerateRandom", random.len()))?;
-    Ok(output::line("mechanisms as the profile wants them")?)
-}
-
-fn list(token: &Token) -> Result<(), Failure> {
-    let objects = assembly::runtime()?.block_on(token.objects())?;
+async fn list(token: &Token) -> Result<(), Failure> {
+    let objects = token.objects().await?;
     for object in &objects {
         output::line(&row(object))?;
     }

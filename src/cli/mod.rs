@@ -9,12 +9,15 @@ mod client;
 pub mod configuration;
 mod dev;
 pub mod exit;
+mod gauges;
 mod hsm;
 mod init;
 pub mod lock;
 mod migrate;
 mod output;
+mod probe;
 pub mod process;
+mod restore;
 mod serve;
 mod server_certificate;
 mod welcome;
@@ -48,7 +51,7 @@ enum Command {
     /// Copy database and token into an empty directory
     Backup(backup::BackupArguments),
     /// Bring a backup back onto a clean host
-    Restore(backup::RestoreArguments),
+    Restore(restore::RestoreArguments),
     /// Say whether the configuration is right, or everything that is wrong with it
     CheckConfig(check_config::Arguments),
     /// Read and verify the audit log
@@ -84,7 +87,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Init(arguments) => init::run(config, &arguments),
         Command::Migrate => migrate::run(config),
         Command::Backup(arguments) => backup::back_up(config, &arguments),
-        Command::Restore(arguments) => backup::restore(config, &arguments),
+        Command::Restore(arguments) => restore::restore(config, &arguments),
         Command::CheckConfig(arguments) => check_config::run(config, &arguments),
         Command::Audit(arguments) => audit::run(config, &arguments),
         Command::Hsm(arguments) => hsm::run(config, &arguments),

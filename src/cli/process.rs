@@ -6,13 +6,22 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 /// Turns core dumps off, and with them other processes' looks into this one's memory (`PR_SET_DUMPABLE`): a dump would hold
 /// plaintexts and the PIN. Does not outlast `exec`, so it comes first in every start.
 pub fn harden() -> io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Raises the limit of open files to what the process may have; answers that, `None` for no limit.
+pub fn raise_file_limit() -> io::Result<Option<u64>> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    }
+    Ok(limit.maximum)
 }
 
 /// Makes sure that `variables` are in this process's environment. Where one isn't, the process replaces itself with the same

@@ -51,7 +51,7 @@ pub(super) fn ca_file(data_dir: &Path) -> std::path::PathBuf {
 }
 
 fn publish_ca(data_dir: &Path, der: &[u8]) -> Result<(), Failure> {
-    Ok(fs::write(ca_file(data_dir), certificate_pem(der))?)
+    Ok(write_whole(&ca_file(data_dir), certificate_pem(der).as_bytes(), 0o644)?)
 }
 
 async fn issued(config: &Config, assembly: &Assembly) -> Result<CertFiles, Failure> {

@@ -2,10 +2,10 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::errors::HsmError;
-use super::profile::{Durability, TokenDirectory};
+use super::profile::{Durability, Profile, TokenDirectory};
 
 /// The directory of the tokens.
 #[derive(Debug, Clone)]
@@ -14,22 +14,29 @@ pub(super) struct TokenFiles(PathBuf);
 impl TokenFiles {
     /// Where the profile says; `None` where it asks for no synchronising.
     pub(super) fn locate(durability: &Durability) -> Result<Option<Self>, HsmError> {
-        match &durability.directory {
-            Some(directory) if durability.fsync => {
-                let configuration = configuration_file(directory)?;
-                let text = fs::read_to_string(&configuration).map_err(|error| HsmError::Setup(format!("{}: {error}", configuration.display())))?;
-                value_of(&text, &directory.key)
-                    .map(|path| Some(Self(path.into())))
-                    .ok_or_else(|| HsmError::Setup(format!("{} has no line {}", configuration.display(), directory.key)))
-            }
-            _ => Ok(None),
-        }
+        if durability.fsync { Ok(directory_of(durability)?.map(Self)) } else { Ok(None) }
     }
 
     /// Waits until everything that was written is on disk: the file system is synchronised as a whole (`syncfs`), because
     /// finding the few new files among many takes longer, 20 ms among 10,000.
     pub(super) fn synchronise(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(File::open(&self.0)?)?)
+    }
+}
+
+/// The directory in which tokens of the profile's kind keep their objects; `None` for a token that doesn't keep them in files
+/// of ours, [`HsmError::Setup`] where the profile says that it does and the directory can't be found.
+pub fn token_files_directory(profile: &Path) -> Result<Option<PathBuf>, HsmError> {
+    directory_of(&Profile::load(profile)?.durability)
+}
+
+fn directory_of(durability: &Durability) -> Result<Option<PathBuf>, HsmError> {
+    let Some(directory) = &durability.directory else { return Ok(None) };
+    let configuration = configuration_file(directory)?;
+    let text = fs::read_to_string(&configuration).map_err(|error| HsmError::Setup(format!("{}: {error}", configuration.display())))?;
+    match value_of(&text, &directory.key) {
+        Some(path) => Ok(Some(path.into())),
+        None => Err(HsmError::Setup(format!("{} has no line {}", configuration.display(), directory.key))),
     }
 }
 

@@ -76,12 +76,20 @@ pub(super) fn destroy(desk: &mut Desk, id: ObjectId, deadline: Instant) -> Resul
     Ok(destroyed)
 }
 
-/// Every object of the token.
+/// Every object of the token. Only the search holds the lock.
 pub(super) fn list(desk: &mut Desk, deadline: Instant) -> Result<Vec<ObjectInfo>, HsmError> {
     let room = Arc::clone(&desk.room);
     let lock = room.objects.acquire(deadline, FIND)?;
-    let infos = desk.call(|tools| objects::list(&lock, tools.session))?;
+    let handles = desk.call(|tools| objects::find_all(&lock, tools.session))?;
     drop(lock);
+    let mut infos = Vec::with_capacity(handles.len());
+    for batch in handles.chunks(objects::READ_BATCH) {
+        // Nobody waits for the rest.
+        if Instant::now() >= deadline {
+            return Err(HsmError::Late { function: "C_GetAttributeValue" });
+        }
+        infos.extend(desk.call(|tools| objects::read(tools.session, batch))?);
+    }
     desk.believe("the list of objects")?;
     Ok(infos)
 }

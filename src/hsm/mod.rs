@@ -28,6 +28,7 @@ mod profile;
 mod public_key;
 pub mod raw;
 mod room;
+mod start_watch;
 mod steward;
 mod templates;
 mod token;
@@ -39,12 +40,13 @@ use std::time::Duration;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ObjectId;
 
+pub use durability::token_files_directory;
 pub use errors::HsmError;
 pub use initialise::initialise_token;
 pub use mechanisms::MechanismName;
 pub use presence::token_is_present;
 pub use profile::Profile;
-pub use room::HandOff;
+pub use room::{HandOff, leave};
 pub use token::Token;
 
 /// The exit code of a process that can't go on because a call into the PKCS#11 module doesn't return, and that its supervisor

@@ -36,6 +36,11 @@ impl Stopwatch {
         self.started.store(0, Ordering::Release);
     }
 
+    /// Begins anew if it is running: what is timed has come a step further.
+    pub(super) fn lap(&self) {
+        let _ = self.started.fetch_update(Ordering::AcqRel, Ordering::Acquire, |started| (started != 0).then(|| self.now()));
+    }
+
     /// How long it has been running; `None` while stopped.
     pub(super) fn elapsed(&self) -> Option<Duration> {
         let started = self.started.load(Ordering::Acquire);

@@ -1,4 +1,5 @@
-//! Creating, finding, reading and destroying objects. Whoever calls this holds the object lock, except for [`is_there`].
+//! Creating, finding, reading and destroying objects. Whoever creates, finds or destroys holds the object lock and shows it;
+//! reading attributes needs none: a thousand reads must not keep others waiting, or look like a call that hangs.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -43,28 +44,47 @@ pub(super) fn find(_lock: &ObjectGuard<'_>, session: &Session, id: ObjectId) -> 
     Ok(found)
 }
 
-/// Every key of the token, by ID; those without an ID of 16 bytes are none of ours.
-pub(super) fn enumerate(_lock: &ObjectGuard<'_>, session: &Session) -> Call<HashMap<ObjectId, Entry>> {
-    let mut entries: HashMap<ObjectId, Entry> = HashMap::new();
+/// Objects that are looked at in one piece, between two looks at the clock.
+pub(super) const READ_BATCH: usize = 256;
+
+/// Handles of every key of the token, class by class.
+pub(super) fn find_keys(_lock: &ObjectGuard<'_>, session: &Session) -> Call<Vec<(Part, ObjectHandle)>> {
+    let mut found = Vec::new();
     for part in Part::ALL {
-        for handle in search(session, &[Attribute::Token(true), Attribute::Class(part.class())])? {
-            if let Some(id) = attributes(session, handle, &[AttributeType::Id])?.and_then(|read| id_of(&read)) {
-                entries.entry(id).or_default().add(part, handle);
+        let handles = search(session, &[Attribute::Token(true), Attribute::Class(part.class())])?;
+        found.extend(handles.into_iter().map(|handle| (part, handle)));
+    }
+    Ok(found)
+}
+
+/// Keys by ID; those without an ID of 16 bytes are none of ours. Calls `progress` after each [`READ_BATCH`].
+pub(super) fn identify(session: &Session, keys: &[(Part, ObjectHandle)], mut progress: impl FnMut()) -> Call<HashMap<ObjectId, Entry>> {
+    let mut entries: HashMap<ObjectId, Entry> = HashMap::new();
+    for batch in keys.chunks(READ_BATCH) {
+        for (part, handle) in batch {
+            if let Some(id) = attributes(session, *handle, &[AttributeType::Id])?.and_then(|read| id_of(&read)) {
+                entries.entry(id).or_default().add(*part, *handle);
             }
         }
+        progress();
     }
     Ok(entries)
 }
 
-/// Every object of the token, with what tells whether it is protected.
-pub(super) fn list(_lock: &ObjectGuard<'_>, session: &Session) -> Call<Vec<ObjectInfo>> {
-    const WANTED: [AttributeType; 5] = [AttributeType::Id, AttributeType::Label, AttributeType::Class, AttributeType::Sensitive, AttributeType::Extractable];
+/// Handles of every object of the token, each once.
+pub(super) fn find_all(_lock: &ObjectGuard<'_>, session: &Session) -> Call<Vec<ObjectHandle>> {
     let mut handles: Vec<ObjectHandle> = search(session, &[Attribute::Token(true)])?;
     handles.sort_by_key(ObjectHandle::handle);
     handles.dedup();
+    Ok(handles)
+}
+
+/// Those objects, with what tells whether they are protected.
+pub(super) fn read(session: &Session, handles: &[ObjectHandle]) -> Call<Vec<ObjectInfo>> {
+    const WANTED: [AttributeType; 5] = [AttributeType::Id, AttributeType::Label, AttributeType::Class, AttributeType::Sensitive, AttributeType::Extractable];
     let mut infos = Vec::with_capacity(handles.len());
     for handle in handles {
-        if let Some(read) = attributes(session, handle, &WANTED)? {
+        if let Some(read) = attributes(session, *handle, &WANTED)? {
             infos.push(describe(&read));
         }
     }

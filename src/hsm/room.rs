@@ -167,12 +167,18 @@ impl Room {
     }
 }
 
-/// Logs why and ends the process with [`HAND_OFF_EXIT_CODE`].
-pub(super) fn exit_process(reason: &str) {
-    tracing::error!(reason, code = HAND_OFF_EXIT_CODE, "ending the process, to be started again by its supervisor");
-    // Exiting runs the module's own clean-up while a thread is in it, which was seen to crash. Becoming another program that
-    // exits ends all threads and runs nothing.
-    let failed = std::process::Command::new("/bin/sh").args(["-c", &format!("exit {HAND_OFF_EXIT_CODE}")]).exec();
+/// What logs why and ends the process with [`HAND_OFF_EXIT_CODE`].
+pub(super) fn exit_process() -> HandOff {
+    Arc::new(|reason| {
+        tracing::error!(reason, code = HAND_OFF_EXIT_CODE, "ending the process, to be started again by its supervisor");
+        leave(HAND_OFF_EXIT_CODE)
+    })
+}
+
+/// Ends the process at once with that exit code, though a thread may be inside the module: exiting runs the module's own clean-up,
+/// which was seen to crash then. Becoming another program that exits ends all threads and runs nothing.
+pub fn leave(code: i32) -> ! {
+    let failed = std::process::Command::new("/bin/sh").args(["-c", &format!("exit {code}")]).exec();
     tracing::error!(error = %failed, "no shell to exit by");
-    std::process::exit(HAND_OFF_EXIT_CODE);
+    std::process::exit(code)
 }

@@ -54,8 +54,9 @@ fn connect_and_enumerate(room: &Arc<Room>, module: &Pkcs11, pin: &SecretBytes, g
     let serial = room.serial.lock().clone();
     let (connection, guard) = connection::connect(module, (&room.settings.label, serial.as_deref()), &room.profile, pin, generation)?;
     let lock = room.objects.acquire(room.slow_deadline(), "C_FindObjects").map_err(ConnectError::Other)?;
-    let entries = objects::enumerate(&lock, &guard)?;
+    let keys = objects::find_keys(&lock, &guard)?;
     drop(lock);
+    let entries = objects::identify(&guard, &keys, || room.step.lap())?;
     room.cache.rebuild(generation, entries);
     let mut desk = Desk::new(Arc::clone(room), Arc::clone(&connection), Access::ReadOnly);
     canary::prove_fully(&mut desk)?;

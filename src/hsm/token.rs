@@ -20,6 +20,7 @@ use super::making;
 use super::mechanisms::RsaScheme;
 use super::profile::{ImportPath, Profile};
 use super::room::{HandOff, Room, exit_process};
+use super::start_watch::{self, START_LIMIT};
 use super::steward::{self, Order, Steward};
 use super::templates::AES_256_BYTES;
 use super::watch;
@@ -73,14 +74,23 @@ impl Token {
     /// Loads the module, finds the token, logs in once (the PIN is never retried), enumerates its objects, starts the workers.
     /// Blocking.
     pub fn open(settings: &TokenSettings, pin: &SecretBytes) -> Result<Self, HsmError> {
-        Self::open_with(settings, pin, Arc::new(exit_process))
+        Self::open_with(settings, pin, exit_process())
     }
 
     /// Like [`Token::open`], but calls `hand_off` in place of exiting with [`super::HAND_OFF_EXIT_CODE`] when a call into the
     /// module hangs and the process can't go on.
     pub fn open_with(settings: &TokenSettings, pin: &SecretBytes, hand_off: HandOff) -> Result<Self, HsmError> {
+        Self::open_within(START_LIMIT, settings, pin, hand_off)
+    }
+
+    /// Like [`Token::open_with`], with another limit on how long opening may take before `hand_off` is called.
+    pub fn open_within(limit: Duration, settings: &TokenSettings, pin: &SecretBytes, hand_off: HandOff) -> Result<Self, HsmError> {
         let profile = Arc::new(Profile::load(&settings.profile)?);
         check_settings(settings, &profile)?;
+        start_watch::guarded(limit, "opening the token", &HandOff::clone(&hand_off), || Self::open_watched(settings, profile, pin, hand_off))
+    }
+
+    fn open_watched(settings: &TokenSettings, profile: Arc<Profile>, pin: &SecretBytes, hand_off: HandOff) -> Result<Self, HsmError> {
         let files = TokenFiles::locate(&profile.durability)?;
         let module = connection::load_module(&profile, settings.module.as_deref())?;
         let (order, orders) = bounded(ORDERS_MAX);

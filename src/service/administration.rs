@@ -80,9 +80,9 @@ impl Service {
         Stamp { user: Actor::Operator(operator.uid).user(), at: self.now() }
     }
 
-    /// Records that an operator copied database and token, or tried to.
-    pub async fn record_backup(&self, operator: Operator, done: bool) -> Result<(), Refusal> {
-        let event = self.operator_event(operator, Operation::Backup, if done { "done" } else { "failed" }.to_owned())?;
+    /// Records how far an operator's copy of database and token is: `began`, then `done` or `failed`.
+    pub async fn record_backup(&self, operator: Operator, stage: &'static str) -> Result<(), Refusal> {
+        let event = self.operator_event(operator, Operation::Backup, stage.to_owned())?;
         Ok(self.store().audit(event, Uses::default()).await?)
     }
 

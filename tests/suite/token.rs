@@ -10,6 +10,8 @@ mod faults;
 mod objects;
 #[path = "token/setup.rs"]
 mod setup;
+#[path = "token/start.rs"]
+mod start;
 
 use std::future::Future;
 use std::process::Stdio;

@@ -1,0 +1,65 @@
+//! What the parts of a running service tell at each scrape.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::assembly::Assembly;
+use super::server_certificate::ServerCertificates;
+use crate::telemetry::Metrics;
+use crate::tls::{HandshakeFailure, ListenerCounters};
+
+/// What the rooms tell about themselves, at each scrape.
+pub(super) fn show_gauges(assembly: &Assembly, certificates: &ServerCertificates) {
+    let metrics = &assembly.metrics;
+    let health = |pick: fn(&crate::service::Health) -> Option<f64>| {
+        let service = assembly.service.clone();
+        move || pick(&service.health())
+    };
+    metrics.gauge(
+        "ready",
+        "1 if the token's canary, the database and the freshness are all right",
+        health(|h| Some(f64::from(u8::from(h.problems.is_empty())))),
+    );
+    metrics.gauge("token_ready", "1 if the token's canary succeeds and the breaker is closed", health(|h| Some(f64::from(u8::from(h.token.ready)))));
+    metrics.gauge("token_generation", "How often the connection to the token was made", health(|h| whole(h.token.generation)));
+    metrics.gauge("token_cached_objects", "Objects with a cached handle", health(|h| whole(h.token.cached_objects as u64)));
+    metrics.gauge("token_queue_fast", "Jobs waiting in the fast lane", health(|h| whole(h.token.queued.0 as u64)));
+    metrics.gauge("token_queue_slow", "Jobs waiting in the slow lane", health(|h| whole(h.token.queued.1 as u64)));
+    metrics.gauge("token_workers_replaced", "Threads replaced because they did not come back", health(|h| whole(h.token.workers_replaced)));
+    metrics.gauge("token_missing_objects", "Objects that keys in service need and the token lacks: an alarm", health(|h| whole(h.missing_objects as u64)));
+    metrics.gauge("freshness_seconds", "How long ago the change log was read", health(|h| h.staleness.map(|age| age.as_secs_f64())));
+    metrics.gauge("writer_queue", "Audit records and changes waiting for the database", health(|h| whole(h.writer_queue as u64)));
+    metrics.gauge("keys_kept", "Keys kept ready", health(|h| whole(h.keys_kept as u64)));
+    let certificate = Arc::clone(&certificates.api);
+    metrics.gauge("server_certificate_expires_seconds", "When the server's certificate expires, in seconds since the Unix epoch", move || {
+        // Whole seconds below 2^53 are exact in a gauge.
+        u64::try_from(certificate.not_after().seconds()).ok().map(|seconds| Duration::from_secs(seconds).as_secs_f64())
+    });
+    metrics.gauge("use_cases", "Use cases under way", health(|h| whole(h.tasks as u64)));
+}
+
+/// Counts stay far below 2^32; what doesn't is shown as that.
+fn whole(number: u64) -> Option<f64> {
+    Some(f64::from(u32::try_from(number).unwrap_or(u32::MAX)))
+}
+
+pub(super) fn show_listener(metrics: &Metrics, name: &'static str, counters: &Arc<ListenerCounters>) {
+    let counter = |pick: fn(&ListenerCounters) -> u64| {
+        let counters = Arc::clone(counters);
+        move || whole(pick(&counters))
+    };
+    let names = match name {
+        "api" => ["api_connections", "api_connections_accepted", "api_connections_refused", "api_handshake_failures"],
+        "console" => ["console_connections", "console_connections_accepted", "console_connections_refused", "console_handshake_failures"],
+        _ => ["operations_connections", "operations_connections_accepted", "operations_connections_refused", "operations_handshake_failures"],
+    };
+    metrics.gauge(names[0], "Connections open now", counter(|c| c.open.load(Ordering::Relaxed)));
+    metrics.gauge(names[1], "Connections accepted since the start", counter(|c| c.accepted.load(Ordering::Relaxed)));
+    metrics.gauge(names[2], "Connections refused at the limit since the start", counter(|c| c.refused_at_limit.load(Ordering::Relaxed)));
+    metrics.gauge(
+        names[3],
+        "Handshakes that failed since the start",
+        counter(|c| HandshakeFailure::ALL.into_iter().map(|kind| c.handshake_failures(kind)).sum()),
+    );
+}
