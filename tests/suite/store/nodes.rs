@@ -8,7 +8,7 @@ use skm::domain::account::{AccessKeyId, SecretHash, TokenLife};
 use skm::domain::audit::{KeyUse, Uses};
 use skm::domain::ids::{ClientRuleId, KeyId, KeyStoreId, KeyVersion, ProjectId};
 use skm::domain::key::{Origin, State};
-use skm::store::{Change, ExpiredObject, Purpose, Store, StoreError, Unique};
+use skm::store::{Change, ExpiredObject, PlannedObject, Purpose, Store, StoreError, Unique};
 
 use super::rows::{insert_key_store, key_store, name, planned, provision};
 use super::{Place, at, audit, change, event, key_id, object_id, on_both, stamp, until, verified_details};
@@ -23,6 +23,7 @@ on_both!(
     one_node_takes_an_expired_object_over,
     one_of_two_gets_the_name,
     the_change_log_is_bounded,
+    the_last_two_versions_go_at_once,
     staleness_grows_while_the_log_can_not_be_read,
     two_nodes_never_exceed_the_access_keys_of_an_account,
     two_nodes_never_share_a_key_store_number,
@@ -115,6 +116,50 @@ async fn one_node_takes_an_expired_object_over(place: &mut Place) {
     let taken = two.change::<_, StoreError, _>(move |tx| tx.activate_object(&foreign, None, Origin::Generated)).await;
     assert!(matches!(taken, Err(StoreError::Stale { .. })));
     change(&one, move |tx| tx.activate_object(&object, None, Origin::Generated)).await;
+}
+
+/// Two nodes destroy the last two versions of a key, and of a key store's own key: neither may take the other's for one that is left.
+async fn the_last_two_versions_go_at_once(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    let of = key_store(&one).await;
+    let (key, first) = provision(&one, &of, "key").await;
+    let (id, second) = (key.id, PlannedObject { object: object_id(), version: next_version(), ..first.clone() });
+    let own = planned(key_id());
+    let own_second = PlannedObject { object: object_id(), version: next_version(), ..own.clone() };
+    let own_versions = [own.clone(), own_second.clone()];
+    change(&one, move |tx| own_versions.iter().try_for_each(|object| tx.insert_internal_key(Purpose::ConfidentialData(of.id), object, &stamp()))).await;
+    place.execute(&format!(
+        "INSERT INTO key_versions (key_id, version, state, origin, created_by, created_at, changed_by, changed_at)
+             SELECT key_id, 1, state, origin, created_by, created_at, changed_by, changed_at FROM key_versions WHERE key_id = '{id}';
+         INSERT INTO token_objects (object_id, key_id, version, state, node, lease_until, created_at)
+             SELECT '{}', key_id, 1, state, node, lease_until, created_at FROM token_objects WHERE key_id = '{id}';
+         UPDATE keys SET state = 'DESTROYING'; UPDATE key_versions SET state = 'DESTROYING'; UPDATE internal_keys SET state = 'DESTROYING';
+         UPDATE key_stores SET state = 'DESTROYING'; UPDATE token_objects SET state = 'DESTROYING';",
+        second.object
+    ));
+    for (mine, other) in [(first.object, second.object), (own.object, own_second.object)] {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (one, two) = (one.clone(), two.clone());
+        let slow = tokio::spawn(async move {
+            change(&one, move |tx| {
+                tx.object_destroyed(mine, at(61_000_000))?;
+                tell.send(()).ok();
+                std::thread::sleep(Duration::from_millis(300));
+                Ok(())
+            })
+            .await;
+        });
+        tokio::task::spawn_blocking(move || told.recv().expect("the slow one")).await.expect("a thread");
+        change(&two, move |tx| tx.object_destroyed(other, at(61_000_000))).await;
+        slow.await.expect("a task");
+    }
+    assert_eq!(place.number("SELECT COUNT(*) AS n FROM keys WHERE state <> 'DESTROYED'"), 0);
+    assert_eq!(place.number("SELECT COUNT(*) AS n FROM key_stores WHERE state <> 'DESTROYED'"), 0);
+}
+
+/// The version after the first.
+fn next_version() -> KeyVersion {
+    KeyVersion::new(1).expect("a version")
 }
 
 /// A follower, and what it heard.
