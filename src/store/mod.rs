@@ -54,6 +54,7 @@ pub use model::{Change, Checkpoint, ExpiredObject, InternalKey, KeyRow, NewKey, 
 pub use settings::{DatabaseSettings, StoreSettings};
 pub use unit::{Reader, Tx};
 
+pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS};
 use crate::domain::audit::{AuditEvent, Uses};
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::ChainId;

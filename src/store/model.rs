@@ -1,5 +1,6 @@
 //! What crosses the store's door beside the domain's own types.
 
+use crate::domain::account::AccessKeyId;
 use crate::domain::audit::{AuditEvent, ChainHead};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChainId, KeyId, KeyStoreId, KeyVersion, ObjectId, ProjectId};
@@ -46,7 +47,7 @@ pub struct KeyRow {
 }
 
 /// What a change touched: other nodes drop their cached views of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
     /// A key, its versions.
     Key(KeyId),
@@ -56,6 +57,10 @@ pub enum Change {
     Project(ProjectId),
     /// Accounts, roles, access keys, tokens.
     Identity,
+    /// An access key, but not its account.
+    AccessKey(AccessKeyId),
+    /// A bearer token, by its SHA-256.
+    Token([u8; 32]),
     /// A token object that is no more.
     ObjectGone(ObjectId),
     /// More changed than can be told: the follower fell behind what the change log keeps. Every cached view is to be dropped.
