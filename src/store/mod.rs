@@ -283,6 +283,11 @@ impl Store {
     /// `meanwhile` runs, with changes still waiting, after the copy. `target` must not be there; after an error it isn't.
     pub async fn backup<F>(&self, target: PathBuf, meanwhile: F) -> Result<(), StoreError>
     where
+    /// How many audit records of this process are durable; never waits.
+    pub fn records_written(&self) -> i64 {
+        self.inner.health.records()
+    }
+
         F: FnOnce() -> Result<(), String> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();

@@ -55,7 +55,7 @@ pub enum Change {
     KeyStore(KeyStoreId),
     /// A project, its appkeys and settings.
     Project(ProjectId),
-    /// Accounts, roles, access keys, tokens.
+    /// Accounts and roles: more access keys and tokens than can be named.
     Identity,
     /// An access key, but not its account.
     AccessKey(AccessKeyId),
@@ -128,7 +128,8 @@ pub struct Checkpoint {
     pub at: Timestamp,
     /// The digest of the checkpoint before it (zeroes for the first).
     pub previous: [u8; 32],
-    /// The heads of all chains then, in the order of their names.
+    /// The heads of the chains that went on since the checkpoint before it, in the order of their names: each chain's newest listing is
+    /// in the newest checkpoint that was made after it went on.
     pub heads: Vec<ChainHead>,
     /// [`crate::domain::audit::checkpoint_digest`] of the above.
     pub digest: [u8; 32],

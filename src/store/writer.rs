@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -31,12 +31,19 @@ pub(super) struct Health {
     deadline: Duration,
     problem: ArcSwapOption<String>,
     /// When the batch that is under way began, in microseconds after `origin`, plus one; 0 between batches.
+    /// How many records this process's chain has.
+    records: AtomicI64,
     began: AtomicU64,
 }
 
 impl Health {
     pub(super) fn new(deadline: Duration) -> Self {
-        Self { origin: Instant::now(), deadline, problem: ArcSwapOption::empty(), began: AtomicU64::new(0) }
+        Self { origin: Instant::now(), deadline, problem: ArcSwapOption::empty(), began: AtomicU64::new(0), records: AtomicI64::new(0) }
+    }
+
+    /// How many records of this process are durable.
+    pub(super) fn records(&self) -> i64 {
+        self.records.load(Ordering::Relaxed)
     }
 
     fn begin(&self) {
@@ -168,6 +175,7 @@ impl Writer {
     }
 
     /// Commits a batch. Whatever fails, nothing of it may be taken as done.
+        let records = chain.records();
     fn commit(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         let now = self.clock.now();
         let node = self.node.clone();
@@ -178,7 +186,9 @@ impl Writer {
         let (db, chain) = self.connected()?;
         *chain = batch.commit(db, &node, chain, now).map_err(as_unavailable)?;
         // Gone meanwhile: then this is in a file that nobody will read.
-        self.require_files()
+        self.require_files()?;
+        self.health.records.store(records, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Begins a transaction. A connection to a server that was lost while nothing was written is noticed here, and replaced: nothing

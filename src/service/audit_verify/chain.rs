@@ -7,7 +7,7 @@ use crate::service::audit_log::names_node;
 use crate::store::{Store, StoreError, StoredChain, StoredRecord};
 
 /// Reads the chain's records and checks them; answers the number of the last one, -1 if there is none.
-pub(super) async fn verify(store: &Store, chain: &StoredChain, heads: &Heads, keys: &SigningKeys, report: &mut Report) -> Result<i64, StoreError> {
+pub(super) async fn verify(store: &Store, chain: &StoredChain, heads: &Heads, keys: &SigningKeys<'_>, report: &mut Report) -> Result<i64, StoreError> {
     let mut reading =
         Reading { chain, heads, report, expected: 0, previous: [0; 32], last: -1, heads_found: 0, first: None, head_at: None, newest_is_known: false };
     let name = chain.chain;
@@ -89,7 +89,7 @@ impl Reading<'_> {
         self.last = sequence;
     }
 
-    fn end(&mut self, keys: &SigningKeys) {
+    fn end(&mut self, keys: &SigningKeys<'_>) {
         if self.heads_found < self.heads.len() {
             let next = self.expected;
             self.finds(&format!("cut off at record {next}, before what a checkpoint lists"));
@@ -106,7 +106,7 @@ impl Reading<'_> {
     }
 
     /// The first record says when and where the chain began, and is signed.
-    fn first(&mut self, first: &StoredRecord, keys: &SigningKeys) {
+    fn first(&mut self, first: &StoredRecord, keys: &SigningKeys<'_>) {
         let chain = self.chain;
         if chain.started != first.event.at {
             self.finds("the time of its start was changed");
