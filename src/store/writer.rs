@@ -10,7 +10,6 @@ use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::audit::Chain;
-use super::backup;
 use super::batch::Batch;
 use super::connection::{Access, Connector, Db, Files};
 use super::dialect;
@@ -31,9 +30,9 @@ pub(super) struct Health {
     deadline: Duration,
     problem: ArcSwapOption<String>,
     /// When the batch that is under way began, in microseconds after `origin`, plus one; 0 between batches.
+    began: AtomicU64,
     /// How many records this process's chain has.
     records: AtomicI64,
-    began: AtomicU64,
 }
 
 impl Health {
@@ -143,9 +142,9 @@ impl Writer {
         }
     }
 
-    /// Does a batch, and what came after it; whether that was the end.
+    /// Does a batch; whether it was the last.
     fn work_off(&mut self, mut batch: Batch) -> bool {
-        let last = batch.last.take();
+        let is_last = batch.is_last;
         batch.forget_unwanted();
         if self.pause.is_on() {
             let problem = self.health.check().err().unwrap_or_default();
@@ -163,19 +162,10 @@ impl Writer {
             self.health.end(&outcome);
             batch.answer(&outcome);
         }
-        match last {
-            Some(Work::Stop) => true,
-            Some(Work::Backup(work)) => {
-                let db = self.connected().map(|(db, _)| db);
-                backup::run(*work, db);
-                false
-            }
-            _ => false,
-        }
+        is_last
     }
 
     /// Commits a batch. Whatever fails, nothing of it may be taken as done.
-        let records = chain.records();
     fn commit(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         let now = self.clock.now();
         let node = self.node.clone();
@@ -185,6 +175,7 @@ impl Writer {
         self.begin()?;
         let (db, chain) = self.connected()?;
         *chain = batch.commit(db, &node, chain, now).map_err(as_unavailable)?;
+        let records = chain.records();
         // Gone meanwhile: then this is in a file that nobody will read.
         self.require_files()?;
         self.health.records.store(records, Ordering::Relaxed);
@@ -226,7 +217,7 @@ impl Writer {
         loop {
             let mut batch = Batch::default();
             while self.queue.try_recv().is_ok_and(|work| batch.take(work)) {}
-            if batch.is_empty() && batch.last.is_none() {
+            if batch.is_empty() && !batch.is_last {
                 return;
             }
             self.work_off(batch);
