@@ -289,7 +289,7 @@ pub struct ChainHead {
 }
 
 /// What a checkpoint's signature is over: a version byte, its number, its time, the hash of the checkpoint before it, the
-/// heads of all chains in the order of their names.
+/// heads of the chains that went on since that one, in the order of their names.
 pub fn checkpoint_digest(number: i64, at: Timestamp, previous: &[u8; 32], heads: &[ChainHead]) -> [u8; 32] {
     let mut encoder = Encoder(Sha256::new_with_prefix([ENCODING_VERSION]));
     encoder.bytes(b"skm checkpoint");

@@ -27,6 +27,9 @@ pub struct SchedulerSettings {
     pub checkpoint_records: i64,
 }
 
+/// The longest pause after checkpoints that failed: a token or a database that is in trouble isn't asked each second.
+const CHECKPOINT_RETRY_MAX: Duration = Duration::from_secs(30);
+
 /// What a task did at its last run.
 #[derive(Debug, Default)]
 struct TaskState {
@@ -49,10 +52,10 @@ impl Scheduler {
     /// Starts all tasks.
     pub fn start(service: &Service, settings: SchedulerSettings, metrics: Metrics, stop: CancellationToken) -> Self {
         let scheduler = Self { tasks: TaskTracker::new(), stop, metrics };
-        scheduler.spawn("audit_checkpoint", every(1).second().in_timezone(&Utc), checkpoints(service.clone(), settings));
-        scheduler.spawn("reconcile", every(10).seconds().in_timezone(&Utc), reconcile(service.clone()));
-        scheduler.spawn("compare_token", every(10).minutes().in_timezone(&Utc), compare(service.clone()));
-        scheduler.spawn("forget_tokens", every(1).minute().in_timezone(&Utc), forget_tokens(service.clone()));
+        scheduler.spawn("audit_checkpoint", every(1).second().in_timezone(&Utc), CHECKPOINT_RETRY_MAX, checkpoints(service.clone(), settings));
+        scheduler.spawn("reconcile", every(10).seconds().in_timezone(&Utc), Duration::ZERO, reconcile(service.clone()));
+        scheduler.spawn("compare_token", every(10).minutes().in_timezone(&Utc), Duration::ZERO, compare(service.clone()));
+        scheduler.spawn("forget_tokens", every(1).minute().in_timezone(&Utc), Duration::ZERO, forget_tokens(service.clone()));
         scheduler.tasks.close();
         scheduler
     }
@@ -62,7 +65,8 @@ impl Scheduler {
         self.tasks.wait().await;
     }
 
-    fn spawn<J>(&self, name: &'static str, job: J, work: Work)
+    /// Runs `work` at the times of `job`; after a failure it pauses longer and longer, up to `retry_max`.
+    fn spawn<J>(&self, name: &'static str, job: J, retry_max: Duration, work: Work)
     where
         J: Job<TZ = Utc> + Send + 'static,
     {
@@ -70,12 +74,13 @@ impl Scheduler {
         self.show(name, &state);
         let (stop, metrics) = (self.stop.clone(), self.metrics.clone());
         self.tasks.spawn(async move {
+            let mut failures = 0;
             loop {
-                let pause = job.time_to_sleep_at(&Utc::now());
+                let pause = job.time_to_sleep_at(&Utc::now()).max(pause_after(failures, retry_max));
                 if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                     return;
                 }
-                run_once(name, &work, &state, &metrics).await;
+                failures = if run_once(name, &work, &state, &metrics).await { 0 } else { failures.saturating_add(1) };
             }
         });
     }
@@ -100,8 +105,14 @@ fn number(value: i64) -> Option<f64> {
     i32::try_from(value).map(f64::from).ok().or_else(|| u32::try_from(value).map(f64::from).ok())
 }
 
-/// One run, in a task of its own so that a panic is logged and counted and the next run comes.
-async fn run_once(name: &'static str, work: &Work, state: &TaskState, metrics: &Metrics) {
+/// How long a task pauses after as many failures in a row: 1 s after the first, and twice as long after each that follows.
+fn pause_after(failures: u32, most: Duration) -> Duration {
+    let doublings = failures.checked_sub(1);
+    doublings.map_or(Duration::ZERO, |doublings| Duration::from_secs(1_u64.checked_shl(doublings).unwrap_or(u64::MAX)).min(most))
+}
+
+/// One run, in a task of its own so that a panic is logged and counted and the next run comes; whether it succeeded.
+async fn run_once(name: &'static str, work: &Work, state: &TaskState, metrics: &Metrics) -> bool {
     let began = Instant::now();
     let ended = tokio::spawn(work()).await;
     state.last_run_seconds.store(Utc::now().timestamp(), Ordering::Relaxed);
@@ -112,10 +123,12 @@ async fn run_once(name: &'static str, work: &Work, state: &TaskState, metrics: &
         Err(panic) => Some(panic.to_string()),
     };
     state.last_failed.store(u64::from(failure.is_some()), Ordering::Relaxed);
+    let succeeded = failure.is_none();
     if let Some(failure) = failure {
-        tracing::error!(task = name, %failure, "a task failed; it runs again at its next time");
+        tracing::error!(task = name, %failure, "a task failed; it runs again");
         metrics.background_failed(name);
     }
+    succeeded
 }
 
 fn checkpoints(service: Service, settings: SchedulerSettings) -> Work {
@@ -124,12 +137,12 @@ fn checkpoints(service: Service, settings: SchedulerSettings) -> Work {
         let (service, last) = (service.clone(), Arc::clone(&last));
         Box::pin(async move {
             let mut last = last.lock().await;
-            let sequence = service.audit_sequence().await?;
-            if last.0.elapsed() < settings.checkpoint_interval && sequence.saturating_sub(last.1) < settings.checkpoint_records {
+            let records = service.records_written();
+            if last.0.elapsed() < settings.checkpoint_interval && records.saturating_sub(last.1) < settings.checkpoint_records {
                 return Ok(());
             }
             match service.checkpoint().await? {
-                CheckpointOutcome::Made(_) => *last = (Instant::now(), sequence),
+                CheckpointOutcome::Made(_) => *last = (Instant::now(), records),
                 // Its heads may lack our newest records: try again at the next second.
                 CheckpointOutcome::AnotherNodeWas => {}
             }
@@ -157,4 +170,16 @@ fn forget_tokens(service: Service) -> Work {
         let service = service.clone();
         Box::pin(async move { service.forget_expired_tokens().await.map(drop) })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_in_a_row_are_tried_again_less_and_less_often() {
+        let pauses = [0, 1, 2, 3, 5, 6, 64, u32::MAX].map(|failures| pause_after(failures, CHECKPOINT_RETRY_MAX).as_secs());
+        assert_eq!(pauses, [0, 1, 2, 4, 16, 30, 30, 30]);
+        assert_eq!(pause_after(9, Duration::ZERO), Duration::ZERO);
+    }
 }

@@ -180,11 +180,11 @@ impl Service {
             .change::<_, Refusal, _>(move |tx| {
                 let account = tx.account_by_login(&login)?.ok_or_else(|| Invalid::new("login", "names no account"))?;
                 tx.insert_access_key(&row, account, hash, life, &stamp)?;
-                tx.changed(Change::Identity)?;
+                tx.changed(Change::AccessKey(row))?;
                 Ok(tx.audit(event, Uses::default())?)
             })
             .await?;
-        self.apply(&[Change::Identity]);
+        self.apply(&[Change::AccessKey(id.clone())]);
         Ok(NewAccessKey { id, secret })
     }
 }

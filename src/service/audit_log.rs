@@ -1,4 +1,4 @@
-//! The audit log's seals: the signature of a chain's first record, and checkpoints over the heads of all chains.
+//! The audit log's seals: the signature of a chain's first record, and checkpoints over the chains' heads.
 
 use std::sync::OnceLock;
 
@@ -63,10 +63,12 @@ impl Service {
         Err(Refusal::unavailable("other nodes make one checkpoint after the other"))
     }
 
-    /// Signs the heads of all chains and puts the checkpoint into the database and the log.
+    /// Signs the heads that went on since the checkpoint before, of all chains, and puts the checkpoint into the database and the log.
+    /// Checkpoint and heads are as of one moment, and two nodes can't both follow the same checkpoint: together the checkpoints
+    /// list the head of every chain.
     pub async fn checkpoint(&self) -> Result<CheckpointOutcome, Refusal> {
         let signer = self.0.audit.0.get().ok_or_else(|| Refusal::unavailable("the audit chain was not begun"))?;
-        let (last, mut heads) = self.store().read::<_, Refusal, _>(|reader| Ok((reader.last_checkpoint()?, reader.chain_heads()?))).await?;
+        let (last, mut heads) = self.store().read::<_, Refusal, _>(|reader| Ok((reader.last_checkpoint()?, reader.chain_heads_to_checkpoint()?))).await?;
         heads.sort_unstable_by_key(|head| head.chain);
         let number = last.as_ref().map_or(1, |last| last.number.saturating_add(1));
         let previous = last.map_or([0; 32], |last| last.digest);
@@ -90,11 +92,9 @@ impl Service {
         self.checkpoint_of_ours().await
     }
 
-    /// The number of this process's last audit record.
-    pub async fn audit_sequence(&self) -> Result<i64, Refusal> {
-        let chain = self.store().chain();
-        let heads = self.store().read::<_, Refusal, _>(|reader| Ok(reader.chain_heads()?)).await?;
-        Ok(heads.into_iter().find(|head| head.chain == chain).map_or(0, |head| head.sequence))
+    /// How many audit records this process has written; never waits.
+    pub fn records_written(&self) -> i64 {
+        self.store().records_written()
     }
 
     /// ECDSA with SHA-256 over the 32 bytes of a hash, so that common tools can verify it.

@@ -11,7 +11,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChainId, KeyId, KeyVersion};
-use crate::store::{Checkpoint, Store, StoreError, StoredChain};
+use crate::store::{Store, StoreError, StoredChain};
 
 /// How many records one read takes.
 const PAGE: i64 = 2_048;
@@ -83,13 +83,16 @@ pub fn p256_point(spki: &[u8]) -> Option<&[u8]> {
     spki.len().checked_sub(POINT_BYTES).and_then(|start| spki.get(start..)).filter(|point| point.first() == Some(&4))
 }
 
-/// Reads the whole log and checks it. A service may go on writing meanwhile.
+/// Reads the whole log and checks it, a page at a time; what it keeps of the whole is what checkpoints list: 40 bytes or so for each head.
+/// A service may go on writing meanwhile.
 pub async fn verify(store: &Store, expected: &Expectations) -> Result<Report, StoreError> {
     let mut report = Report::default();
-    let checkpoints = report.readable(checkpoints::read_all(store).await, "checkpoints")?;
+    let mut keys = SigningKeys { pinned: &expected.pinned, known: HashMap::new() };
+    let mut wanted = checkpoints::verify(store, &mut keys, &expected.anchors, &mut report).await?;
     let chains = report.readable(all_chains(store).await, "chains")?;
-    let keys = SigningKeys::read(store, expected, &checkpoints, &chains).await?;
-    let mut wanted = checkpoints::verify(&checkpoints, &keys, expected, &mut report);
+    for signer in chains.iter().filter_map(|chain| chain.signer) {
+        keys.learn(store, signer).await?;
+    }
     report.chains = chains.len();
     let newest = newest_of_each_node(&chains, &wanted);
     let mut ends = HashMap::new();
@@ -125,33 +128,33 @@ async fn all_chains(store: &Store) -> Result<Vec<StoredChain>, StoreError> {
     store.read(|reader| reader.chains()).await
 }
 
-/// The public keys that may sign.
-struct SigningKeys(HashMap<KeyId, Vec<u8>>);
+/// The public keys that may sign, as far as they are pinned, where any are.
+struct SigningKeys<'a> {
+    pinned: &'a [Vec<u8>],
+    /// Those that were asked for, and whether they may.
+    known: HashMap<KeyId, Option<Vec<u8>>>,
+}
 
-impl SigningKeys {
-    /// The keys that checkpoints and chains name, as far as they are pinned, where any are.
-    async fn read(store: &Store, expected: &Expectations, checkpoints: &[Checkpoint], chains: &[StoredChain]) -> Result<Self, StoreError> {
-        let mut signers: Vec<KeyId> = checkpoints.iter().map(|checkpoint| checkpoint.signer).chain(chains.iter().filter_map(|chain| chain.signer)).collect();
-        signers.sort_unstable();
-        signers.dedup();
-        let mut keys = HashMap::new();
-        for signer in signers {
-            let key = match store.read::<_, StoreError, _>(move |reader| reader.internal_key_version(signer, KeyVersion::FIRST)).await {
-                // What it signed is found to be signed by nobody.
-                Err(StoreError::Corrupt { .. }) => None,
-                other => other?,
-            };
-            let point = key.and_then(|key| key.public_key).and_then(|spki| p256_point(&spki).map(<[u8]>::to_vec));
-            if let Some(point) = point.filter(|point| expected.pinned.is_empty() || expected.pinned.contains(point)) {
-                keys.insert(signer, point);
-            }
+impl SigningKeys<'_> {
+    /// Reads the key that a checkpoint or a chain names, once.
+    async fn learn(&mut self, store: &Store, signer: KeyId) -> Result<(), StoreError> {
+        if self.known.contains_key(&signer) {
+            return Ok(());
         }
-        Ok(Self(keys))
+        let key = match store.read::<_, StoreError, _>(move |reader| reader.internal_key_version(signer, KeyVersion::FIRST)).await {
+            // What it signed is found to be signed by nobody.
+            Err(StoreError::Corrupt { .. }) => None,
+            other => other?,
+        };
+        let point = key.and_then(|key| key.public_key).and_then(|spki| p256_point(&spki).map(<[u8]>::to_vec));
+        self.known.insert(signer, point.filter(|point| self.pinned.is_empty() || self.pinned.contains(point)));
+        Ok(())
     }
 
     /// Whether one of them signed `hash`.
     fn signed(&self, signer: KeyId, hash: &[u8; 32], signature: &[u8; 64]) -> bool {
-        self.0.get(&signer).is_some_and(|point| UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(hash, signature).is_ok())
+        let point = self.known.get(&signer).and_then(Option::as_ref);
+        point.is_some_and(|point| UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(hash, signature).is_ok())
     }
 }
 

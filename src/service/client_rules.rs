@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use crate::domain::audit::{KeyUse, Operation};
 use crate::domain::caller::{CertFingerprint, MacAddr};
-use crate::domain::client_checks::{ClientRule, Method, RuleValue, parse_ipv4_rule};
+use crate::domain::client_checks::{Method, RuleValue, parse_ipv4_rule};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::KeyStoreId;
 use crate::domain::key::State;
@@ -20,7 +20,7 @@ use crate::domain::text::{Description, Invalid, Name};
 use crate::store::{Change, StoreError};
 
 /// The most entries of one method in a key store.
-pub(super) const RULES_MAX: usize = 10_000;
+pub(super) const RULES_MAX: i64 = 10_000;
 
 /// A client to be registered.
 #[derive(Debug, Clone)]
@@ -122,12 +122,12 @@ impl Wanted {
         }
     }
 
-    fn is(&self, rule: &ClientRule) -> bool {
-        match (self, &rule.value) {
-            (Self::Ipv4(wanted), RuleValue::Ipv4(net)) => wanted == net,
-            (Self::Mac(wanted), RuleValue::Mac(mac)) => wanted == mac,
-            (Self::Certificate(wanted), RuleValue::Certificate { name, .. }) => wanted.as_str() == name,
-            _ => false,
+    /// The value as the store keeps it.
+    fn kept(&self) -> String {
+        match self {
+            Self::Ipv4(net) => net.to_string(),
+            Self::Mac(mac) => mac.to_string(),
+            Self::Certificate(name) => name.to_string(),
         }
     }
 }
@@ -201,7 +201,8 @@ impl Service {
         let (event, uses) = scope.record_of_success(self);
         self.store()
             .change::<_, Refusal, _>(move |tx| {
-                if tx.client_rules(id, Some(value.method()))?.len() >= RULES_MAX {
+                tx.hold_active_key_store(id)?;
+                if tx.count_client_rules(id, value.method())? >= RULES_MAX {
                     return Err(Invalid::new("keyStoreName", format!("has {RULES_MAX} entries of that kind already")).into());
                 }
                 tx.insert_client_rule(id, &value, &description, p12.as_deref(), &stamp).map_err(|error| taken(error, value.method()))?;
@@ -234,10 +235,10 @@ impl Service {
         let stamp = scope.stamp(self);
         let due = deletion_due(stamp.at);
         let (event, uses) = scope.record_of_success(self);
+        let wanted = wanted.kept();
         self.store()
             .change::<_, Refusal, _>(move |tx| {
-                let rules = tx.client_rules(key_store, Some(method))?;
-                let rule = rules.into_iter().find(|rule| wanted.is(rule)).ok_or(ResultCode::InvalidClientRule)?;
+                let rule = tx.client_rule_by_value(key_store, method, &wanted)?.ok_or(ResultCode::InvalidClientRule)?;
                 tx.set_client_rule_state(rule.id, State::Active, State::PendingDeletion, Some(due), &stamp)?;
                 tx.changed(Change::KeyStore(key_store))?;
                 Ok(tx.audit(event, uses)?)

@@ -16,12 +16,14 @@ use crate::domain::caller::Caller;
 use crate::domain::ids::RequestId;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
-use crate::store::Change;
+use crate::store::{Change, FORGET_TOKENS_MAX, StoreError, TOO_MANY_TOKENS};
 
 /// How long an expired token's row is kept.
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(3_600);
-/// The most rows that one run forgets.
-const FORGET_BATCH: i64 = 10_000;
+/// How many times one run asks the store to forget: what is left then waits for the next run.
+const FORGET_ROUNDS_MAX: usize = 20;
+/// How long a caller is asked to wait whose access key has as many live tokens as it may.
+const TOO_MANY_TOKENS_RETRY: Duration = Duration::from_secs(60);
 
 /// A token that was issued.
 #[derive(Debug, Clone)]
@@ -65,10 +67,18 @@ impl Service {
         task.await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case ended without an answer")))
     }
 
-    /// Forgets tokens that expired an hour ago or earlier.
+    /// Forgets tokens that expired an hour ago or earlier, a few at a time: others' changes come in between.
     pub async fn forget_expired_tokens(&self) -> Result<usize, Refusal> {
         let before = self.now().minus(KEPT_AFTER_EXPIRY);
-        self.store().change::<_, Refusal, _>(move |tx| Ok(tx.forget_expired_tokens(before, FORGET_BATCH)?)).await
+        let mut forgotten = 0;
+        for _ in 0..FORGET_ROUNDS_MAX {
+            let round = self.store().change::<_, Refusal, _>(move |tx| Ok(tx.forget_expired_tokens(before, FORGET_TOKENS_MAX)?)).await?;
+            if round == 0 {
+                break;
+            }
+            forgotten += round;
+        }
+        Ok(forgotten)
     }
 
     async fn issue(&self, request: TokenRequest) -> Result<IssuedToken, Refusal> {
@@ -78,14 +88,23 @@ impl Service {
         let expires_in = access_key.token_life.seconds();
         let expires = now.plus(Duration::from_secs(u64::from(expires_in)));
         let (event, uses) = record(self, &request, &access_key, Operation::CreateToken);
-        let id = access_key.id.clone();
-        self.store()
-            .change::<_, Refusal, _>(move |tx| {
+        let (id, mut refused) = (access_key.id.clone(), event.clone());
+        let issued = self
+            .store()
+            .change::<_, StoreError, _>(move |tx| {
                 tx.insert_bearer_token(hash, &id, now, expires)?;
-                Ok(tx.audit(event, uses)?)
+                tx.audit(event, uses)
             })
-            .await?;
-        Ok(IssuedToken { token, expires_in })
+            .await;
+        match issued {
+            Ok(()) => Ok(IssuedToken { token, expires_in }),
+            Err(StoreError::Stale { what: TOO_MANY_TOKENS }) => {
+                refused.result_code = ResultCode::TooManyRequests.number();
+                self.store().audit(refused, Uses::default()).await?;
+                Err(Refusal::TooMany(TOO_MANY_TOKENS_RETRY))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn revoke(&self, request: TokenRequest, token: &SecretText) -> Result<(), Refusal> {
@@ -96,12 +115,12 @@ impl Service {
         self.store()
             .change::<_, Refusal, _>(move |tx| {
                 if tx.revoke_bearer_token(hash, &id)? {
-                    tx.changed(Change::Identity)?;
+                    tx.changed(Change::Token(hash.0))?;
                 }
                 Ok(tx.audit(event, uses)?)
             })
             .await?;
-        self.apply(&[Change::Identity]);
+        self.apply(&[Change::Token(hash.0)]);
         Ok(())
     }
 

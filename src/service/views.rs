@@ -119,6 +119,9 @@ impl Views {
                     self.access_keys.clear();
                     self.tokens.clear();
                 }
+                // Its tokens name it: whoever shows one asks for the access key as well.
+                Change::AccessKey(id) => drop(self.access_keys.remove(id)),
+                Change::Token(hash) => drop(self.tokens.remove(hash)),
                 Change::ObjectGone(_) => {}
                 Change::Everything => self.forget_all(),
             }

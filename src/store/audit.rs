@@ -7,7 +7,7 @@ use super::dialect::{self, LogBatch};
 use super::error::StoreError;
 use super::model::{StoredChain, StoredRecord};
 use super::rows::{bytes, hex, id, known, version};
-use super::schema::{audit_chains, audit_records};
+use super::schema::{audit_chains, audit_checkpoint_heads, audit_records};
 use super::unit::{Reader, Tx};
 use super::usage::UseRows;
 use crate::domain::account::AccessKeyId;
@@ -15,6 +15,11 @@ use crate::domain::audit::{Actor, AuditEvent, ChainHead, Link, Operation, record
 use crate::domain::caller::{CertFingerprint, MacAddr};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChainId, KeyId, KeyStoreNumber, ProjectId};
+
+diesel::define_sql_function! {
+    /// The first that isn't NULL.
+    fn coalesce(value: diesel::sql_types::Nullable<diesel::sql_types::BigInt>, otherwise: diesel::sql_types::BigInt) -> diesel::sql_types::BigInt;
+}
 
 /// How many records a chain has room for: a record's position is its chain's number times this, plus its sequence number.
 const CHAIN_ROOM: i64 = 1 << 40;
@@ -70,6 +75,11 @@ pub(super) struct RecordRow {
 }
 
 impl Chain {
+    /// How many records it has.
+    pub(super) const fn records(&self) -> i64 {
+        self.head.sequence + 1
+    }
+
     /// The chain as the database has it now, after whatever an earlier connection left behind has come to its end.
     pub(super) fn read(db: &mut Db, chain: ChainId, node: &str) -> Result<Self, StoreError> {
         let name = hex(chain.as_bytes());
@@ -299,6 +309,25 @@ impl Reader<'_> {
     /// The heads of all chains, in the order of their names.
     pub fn chain_heads(&mut self) -> Result<Vec<ChainHead>, StoreError> {
         Ok(self.chains()?.into_iter().map(|chain| chain.head).collect())
+    }
+
+    /// The heads that no checkpoint lists yet, in the order of their names. What tells is what the checkpoints list, so that a head that
+    /// moves before the checkpoint is inserted is listed again by the next one, and no chain's row is written, which its own
+    /// process keeps busy. Costs one look into an index for each chain there ever was.
+    pub fn chain_heads_to_checkpoint(&mut self) -> Result<Vec<ChainHead>, StoreError> {
+        const WHAT: &str = "audit chain";
+        let listed = audit_checkpoint_heads::table
+            .filter(audit_checkpoint_heads::chain.eq(audit_chains::chain))
+            .order(audit_checkpoint_heads::sequence.desc())
+            .select(audit_checkpoint_heads::sequence)
+            .limit(1)
+            .single_value();
+        let rows: Vec<(String, i64, Vec<u8>)> = audit_chains::table
+            .filter(audit_chains::head_sequence.gt(coalesce(listed, Head::NONE.sequence)))
+            .order(audit_chains::chain)
+            .select((audit_chains::chain, audit_chains::head_sequence, audit_chains::head_hash))
+            .load(self.db)?;
+        rows.into_iter().map(|(chain, sequence, hash)| Ok(ChainHead { chain: id(&chain, WHAT)?, sequence, hash: bytes(hash, WHAT)? })).collect()
     }
 }
 

@@ -13,8 +13,8 @@ use crate::domain::clock::Timestamp;
 #[derive(Default)]
 pub(super) struct Batch {
     steps: Vec<Step>,
-    /// What came after these and needs the writer for itself.
-    pub(super) last: Option<Work>,
+    /// Whether the writer was told to stop after these.
+    pub(super) is_last: bool,
 }
 
 enum Step {
@@ -31,9 +31,9 @@ impl Batch {
         match work {
             Work::Record(record) => self.steps.push(Step::Record(record)),
             Work::Change(change) => self.steps.push(Step::Change(change)),
-            Work::Backup(_) | Work::Stop => self.last = Some(work),
+            Work::Stop => self.is_last = true,
         }
-        self.last.is_none() && self.steps.len() < Self::MAX
+        !self.is_last && self.steps.len() < Self::MAX
     }
 
     /// Drops what nobody waits for any more. Not being begun, nothing of it is done.

@@ -7,6 +7,7 @@ use super::error::StoreError;
 use super::model::Change;
 use super::rows::{hex, id, known};
 use super::schema::{change_log, change_seq};
+use crate::domain::account::AccessKeyId;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyStoreId, ProjectId};
 
@@ -29,7 +30,7 @@ pub(super) fn number(db: &mut Db, changes: &[Change], at: Timestamp) -> Result<(
     diesel::update(change_seq::table).set(change_seq::n.eq(change_seq::n + count)).execute(db)?;
     let last = position(db)?;
     for (number, change) in (last - count + 1..).zip(changes) {
-        let (kind, subject) = parts(*change);
+        let (kind, subject) = parts(change);
         diesel::insert_into(change_log::table)
             .values((change_log::number.eq(number), change_log::kind.eq(kind), change_log::subject.eq(subject), change_log::at.eq(at.micros())))
             .execute(db)?;
@@ -82,12 +83,14 @@ pub(super) fn after(db: &mut Db, position: i64) -> Result<Page, StoreError> {
     Ok(Page { changes, reached, is_last: reached == last })
 }
 
-fn parts(change: Change) -> (&'static str, String) {
+fn parts(change: &Change) -> (&'static str, String) {
     match change {
         Change::Key(key) => ("KEY", hex(key.as_bytes())),
         Change::KeyStore(key_store) => ("KEY_STORE", key_store.to_string()),
         Change::Project(project) => ("PROJECT", project.to_string()),
         Change::Identity => ("IDENTITY", String::new()),
+        Change::AccessKey(access_key) => ("ACCESS_KEY", access_key.to_string()),
+        Change::Token(hash) => ("TOKEN", hex::encode(hash)),
         Change::ObjectGone(object) => ("OBJECT_GONE", hex(object.as_bytes())),
         Change::Everything => ("EVERYTHING", String::new()),
     }
@@ -100,6 +103,12 @@ fn parse(kind: &str, subject: &str) -> Result<Change, StoreError> {
         "KEY_STORE" => Change::KeyStore(KeyStoreId(known(subject.parse().ok(), WHAT)?)),
         "PROJECT" => Change::Project(ProjectId(known(subject.parse().ok(), WHAT)?)),
         "IDENTITY" => Change::Identity,
+        "ACCESS_KEY" => Change::AccessKey(known(AccessKeyId::parse(subject), WHAT)?),
+        "TOKEN" => {
+            let mut hash = [0; 32];
+            known(hex::decode_to_slice(subject, &mut hash).ok(), WHAT)?;
+            Change::Token(hash)
+        }
         "OBJECT_GONE" => Change::ObjectGone(id(subject, WHAT)?),
         // A newer node may tell what this one doesn't know.
         _ => Change::Everything,
@@ -118,14 +127,17 @@ mod tests {
             Change::KeyStore(KeyStoreId(2)),
             Change::Project(ProjectId(3)),
             Change::Identity,
+            Change::AccessKey(AccessKeyId::parse("AKID").expect("an ID")),
+            Change::Token([5; 32]),
             Change::ObjectGone(ObjectId::from_bytes([4; 16])),
             Change::Everything,
         ];
         for change in all {
-            let (kind, subject) = parts(change);
+            let (kind, subject) = parts(&change);
             assert_eq!(parse(kind, &subject).ok(), Some(change));
         }
         assert_eq!(parse("NEW", "x").ok(), Some(Change::Everything));
         assert!(parse("KEY", "x").is_err());
+        assert!(parse("TOKEN", "05").is_err());
     }
 }

@@ -59,12 +59,16 @@ impl TryFrom<Row> for ClientRule {
     }
 }
 
+fn visible() -> impl Iterator<Item = &'static str> {
+    State::ALL.into_iter().filter(|state| state.is_visible()).map(State::as_str)
+}
+
 impl Reader<'_> {
     /// Rules of all visible states, of one method or of all, oldest first.
     pub fn client_rules(&mut self, key_store: KeyStoreId, method: Option<Method>) -> Result<Vec<ClientRule>, StoreError> {
         let mut query = client_rules::table
             .filter(client_rules::key_store_id.eq(key_store.0))
-            .filter(client_rules::state.eq_any(State::ALL.into_iter().filter(|state| state.is_visible()).map(State::as_str)))
+            .filter(client_rules::state.eq_any(visible()))
             .order(client_rules::id)
             .select(Row::as_select())
             .into_boxed();
@@ -72,6 +76,27 @@ impl Reader<'_> {
             query = query.filter(client_rules::method.eq(method.as_str()));
         }
         query.load(self.db)?.into_iter().map(ClientRule::try_from).collect()
+    }
+
+    /// How many rules of that method and of all visible states a key store has. Whoever adds one holds the key store's row first, by
+    /// [`Tx::hold_active_key_store`].
+    pub fn count_client_rules(&mut self, key_store: KeyStoreId, method: Method) -> Result<i64, StoreError> {
+        let of_method = client_rules::table
+            .filter(client_rules::key_store_id.eq(key_store.0).and(client_rules::method.eq(method.as_str())))
+            .filter(client_rules::state.eq_any(visible()));
+        Ok(of_method.count().get_result(self.db)?)
+    }
+
+    /// The rule of a visible state with that value: a network with its prefix length, a MAC address, a certificate's name.
+    pub fn client_rule_by_value(&mut self, key_store: KeyStoreId, method: Method, value: &str) -> Result<Option<ClientRule>, StoreError> {
+        let row: Option<Row> = client_rules::table
+            .filter(client_rules::key_store_id.eq(key_store.0).and(client_rules::method.eq(method.as_str())))
+            .filter(client_rules::value.eq(value))
+            .filter(client_rules::state.eq_any(visible()))
+            .select(Row::as_select())
+            .first(self.db)
+            .optional()?;
+        row.map(ClientRule::try_from).transpose()
     }
 
     /// The `.p12` of a certificate rule, sealed, and the internal key version that sealed it.

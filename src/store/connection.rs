@@ -65,6 +65,11 @@ impl Connector {
         }
     }
 
+    /// Whether the database is an SQLite file.
+    pub(super) const fn is_sqlite(&self) -> bool {
+        matches!(self.database, DatabaseSettings::Sqlite { .. })
+    }
+
     /// A new connection, made ready.
     pub(super) fn connect(&self, access: Access) -> Result<Db, StoreError> {
         match &self.database {

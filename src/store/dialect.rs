@@ -9,8 +9,10 @@ use diesel::sql_types::{Binary, Text};
 use diesel::{PgConnection, QueryResult, RunQueryDsl, SqliteConnection, pg::Pg, sqlite::Sqlite};
 
 use super::audit::{Head, RecordRow};
+use super::checkpoints::ListedHead;
 use super::connection::Db;
 use super::error::StoreError;
+use super::schema::audit_checkpoint_heads;
 use super::usage::UseRows;
 
 /// A statement, prepared once per connection: text, and a value after each piece of it but the last.
@@ -108,6 +110,15 @@ pub(super) fn put_setting(db: &mut Db, name: &str, value: &[u8]) -> QueryResult<
     match db {
         Db::Sqlite(connection) => PutSettingSqlite { name, value }.execute(connection).map(drop),
         Db::Postgresql(connection) => PutSettingPostgresql { name, value }.execute(connection).map(drop),
+    }
+}
+
+/// Inserts what a checkpoint lists, in one statement: what is generic over both databases takes no more than one row.
+pub(super) fn insert_heads(db: &mut Db, heads: &[ListedHead]) -> QueryResult<()> {
+    let insert = diesel::insert_into(audit_checkpoint_heads::table).values(heads);
+    match db {
+        Db::Sqlite(connection) => insert.execute(connection).map(drop),
+        Db::Postgresql(connection) => insert.execute(connection).map(drop),
     }
 }
 

@@ -119,6 +119,14 @@ impl Tx<'_> {
         row.try_into()
     }
 
+    /// Changes nothing, but holds the row of an `ACTIVE` key store until the commit, so that it can't be on its way out while something
+    /// comes in, and what is counted in it stays true; `Stale` if it isn't `ACTIVE`.
+    pub fn hold_active_key_store(&mut self, id: KeyStoreId) -> Result<(), StoreError> {
+        let there = key_stores::table.find(id.0).filter(key_stores::state.eq(State::Active.as_str()));
+        let held = diesel::update(there).set(key_stores::state.eq(key_stores::state)).execute(self.db)?;
+        changed_one(held, "key store")
+    }
+
     /// Moves a key store from one state to another; `Stale` if it isn't in `from`.
     pub fn set_key_store_state(&mut self, id: KeyStoreId, from: State, to: State, changed: &Stamp) -> Result<(), StoreError> {
         let rows = diesel::update(key_stores::table.find(id.0).filter(key_stores::state.eq(from.as_str())))

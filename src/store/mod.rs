@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! Store ──► read:   idle connections, one transaction per unit, on a thread that may block
-//!       ──► change, audit: queue ──► writer (one thread) ──► batch ──► savepoint per change, then records, counters, change numbers
+//!       ──► change: gate, which a backup closes ──► queue; audit: queue
+//!           queue ──► writer (one thread) ──► batch ──► savepoint per change, then records, counters, change numbers
 //!       ──► follow: follower (one thread) ──► change log
 //! ```
 
@@ -20,6 +21,7 @@ mod connection;
 mod dialect;
 mod error;
 mod follower;
+mod gate;
 mod internal_keys;
 mod key_stores;
 mod keys;
@@ -48,11 +50,12 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use ring::rand::SecureRandom as _;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 pub use error::{StoreError, Unique};
 pub use model::{Change, Checkpoint, ExpiredObject, InternalKey, KeyRow, NewKey, PlannedObject, Purpose, StoredChain, StoredRecord};
 pub use settings::{DatabaseSettings, StoreSettings};
+pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS};
 pub use unit::{Reader, Tx};
 
 use crate::domain::audit::{AuditEvent, Uses};
@@ -61,7 +64,8 @@ use crate::domain::ids::ChainId;
 use audit::Chain;
 use connection::{Access, Connector, IdleReaders};
 use follower::{Follower, Freshness};
-use work::{Backup, Closure, Record, Work};
+use gate::Gate;
+use work::{Closure, Record, Work};
 use writer::{Health, Writer};
 
 /// The database, shared by everything in the process. Cloning is cheap.
@@ -78,6 +82,7 @@ struct Inner {
     readers: IdleReaders,
     /// As many as there may be connections for reading.
     permits: Arc<Semaphore>,
+    gate: Gate,
     queue: queue::Sender<Work>,
     health: Arc<Health>,
     freshness: Arc<Freshness>,
@@ -156,6 +161,7 @@ impl Store {
             deadline: settings.deadline,
             chain,
             permits: Arc::new(Semaphore::new(usize::try_from(settings.read_connections.max(1)).unwrap_or(1))),
+            gate: Gate::new(settings.queue_limit.max(1)),
             queue,
             health,
             freshness: Arc::new(Freshness::new()),
@@ -199,6 +205,8 @@ impl Store {
     /// A change that keeps no audit record by [`Tx::audit`] is a mistake of the caller, except for the steps of making and
     /// destroying objects before and after the one that is acknowledged.
     ///
+    /// While a backup is made it waits, as long as any other work may take and no longer.
+    ///
     /// Every thread of the process waits for the one that runs `work`: it must do nothing but read and write the database.
     pub async fn change<T, E, F>(&self, work: F) -> Result<T, E>
     where
@@ -206,9 +214,11 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        let until = tokio::time::Instant::now() + self.inner.deadline;
+        let pass = self.inner.gate.pass(until).await?;
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Work::Change(Box::new(Closure::new(work, reply))))?;
-        match timeout(self.inner.deadline, answer).await {
+        self.enqueue(Work::Change(Box::new(Closure::new(work, pass, reply))))?;
+        match timeout_at(until, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(closed().into()),
             Err(_) => Err(late().into()),
@@ -274,20 +284,37 @@ impl Store {
         self.inner.queue.len()
     }
 
+    /// How many audit records of this process are durable; never waits.
+    pub fn records_written(&self) -> i64 {
+        self.inner.health.records()
+    }
+
     /// This process's audit chain.
     pub fn chain(&self) -> ChainId {
         self.inner.chain
     }
 
-    /// Copies the database to `target` (SQLite: a consistent copy; PostgreSQL: refused, `pg_dump` does that) while changes wait.
-    /// `meanwhile` runs, with changes still waiting, after the copy. `target` must not be there; after an error it isn't.
+    /// Copies the database to `target` (SQLite: a consistent copy; PostgreSQL: refused, `pg_dump` does that) while changes wait and audit
+    /// records don't; `Busy` if the changes under way don't end within the deadline. `meanwhile` runs, with changes still
+    /// waiting, after the copy: it may block. `target` must not be there; after an error of the copy or of `meanwhile` it isn't.
+    /// Once begun it goes on, whether or not somebody still waits for it.
     pub async fn backup<F>(&self, target: PathBuf, meanwhile: F) -> Result<(), StoreError>
     where
         F: FnOnce() -> Result<(), String> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(Work::Backup(Box::new(Backup { target, meanwhile: Box::new(meanwhile), reply })))?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        if !self.inner.connector.is_sqlite() {
+            return Err(StoreError::failed("a PostgreSQL database is backed up by pg_dump"));
+        }
+        let no_changes = self.inner.gate.close(tokio::time::Instant::now() + self.inner.deadline).await?;
+        let connector = self.inner.connector.clone();
+        let copying = tokio::task::spawn_blocking(move || {
+            let _no_changes = no_changes;
+            backup::run(&connector, &target, meanwhile)
+        });
+        copying.await.unwrap_or_else(|_| Err(StoreError::failed("a backup panicked")))
     }
 
     /// Ends the follower and the writer after what is queued is durable. Blocking, at most `within`; `false` if it took longer.

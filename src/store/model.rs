@@ -1,5 +1,6 @@
 //! What crosses the store's door beside the domain's own types.
 
+use crate::domain::account::AccessKeyId;
 use crate::domain::audit::{AuditEvent, ChainHead};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChainId, KeyId, KeyStoreId, KeyVersion, ObjectId, ProjectId};
@@ -46,7 +47,7 @@ pub struct KeyRow {
 }
 
 /// What a change touched: other nodes drop their cached views of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
     /// A key, its versions.
     Key(KeyId),
@@ -54,8 +55,12 @@ pub enum Change {
     KeyStore(KeyStoreId),
     /// A project, its appkeys and settings.
     Project(ProjectId),
-    /// Accounts, roles, access keys, tokens.
+    /// Accounts and roles: more access keys and tokens than can be named.
     Identity,
+    /// An access key, but not its account.
+    AccessKey(AccessKeyId),
+    /// A bearer token, by its SHA-256.
+    Token([u8; 32]),
     /// A token object that is no more.
     ObjectGone(ObjectId),
     /// More changed than can be told: the follower fell behind what the change log keeps. Every cached view is to be dropped.
@@ -123,7 +128,8 @@ pub struct Checkpoint {
     pub at: Timestamp,
     /// The digest of the checkpoint before it (zeroes for the first).
     pub previous: [u8; 32],
-    /// The heads of all chains then, in the order of their names.
+    /// The heads of the chains that went on since the checkpoint before it, in the order of their names: each chain's newest listing is
+    /// in the newest checkpoint that was made after it went on.
     pub heads: Vec<ChainHead>,
     /// [`crate::domain::audit::checkpoint_digest`] of the above.
     pub digest: [u8; 32],

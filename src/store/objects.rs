@@ -130,6 +130,7 @@ impl Tx<'_> {
             diesel::update(doomed).set((token_objects::state.eq(State::Destroyed.as_str()), token_objects::lease_until.eq(None::<i64>))).execute(self.db)?;
         changed_one(rows, WHAT)?;
         let (key, version): (KeyId, KeyVersion) = (id(&key, WHAT)?, version(number)?);
+        self.hold_owner(key)?;
         self.move_version(key, version, State::Destroying, State::Destroyed, Some(at))?;
         self.move_internal_key(key, version, State::Destroying, State::Destroyed)?;
         let left: i64 = key_versions::table
@@ -151,11 +152,26 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Moves the key store whose own key this is, if it is one's and the store is in `from`: without its key it is none.
-    fn move_key_store_of(&mut self, key: KeyId, from: State, to: State) -> Result<(), StoreError> {
+    /// Changes nothing, but holds the row of the key, or of the key store whose own key it is, until the commit: two nodes that destroy
+    /// the last two versions can't each take the other's for one that is left.
+    fn hold_owner(&mut self, key: KeyId) -> Result<(), StoreError> {
+        diesel::update(keys::table.find(hex(key.as_bytes()))).set(keys::state.eq(keys::state)).execute(self.db)?;
+        if let Some(key_store) = self.key_store_of(key)? {
+            diesel::update(key_stores::table.find(key_store)).set(key_stores::state.eq(key_stores::state)).execute(self.db)?;
+        }
+        Ok(())
+    }
+
+    /// The key store whose own key this is.
+    fn key_store_of(&mut self, key: KeyId) -> Result<Option<i64>, StoreError> {
         let owner: Option<Option<i64>> =
             internal_keys::table.filter(internal_keys::key_id.eq(hex(key.as_bytes()))).select(internal_keys::key_store_id).first(self.db).optional()?;
-        if let Some(key_store) = owner.flatten() {
+        Ok(owner.flatten())
+    }
+
+    /// Moves the key store whose own key this is, if it is one's and the store is in `from`: without its key it is none.
+    fn move_key_store_of(&mut self, key: KeyId, from: State, to: State) -> Result<(), StoreError> {
+        if let Some(key_store) = self.key_store_of(key)? {
             diesel::update(key_stores::table.find(key_store).filter(key_stores::state.eq(from.as_str())))
                 .set(key_stores::state.eq(to.as_str()))
                 .execute(self.db)?;

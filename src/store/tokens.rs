@@ -4,10 +4,17 @@ use diesel::prelude::*;
 
 use super::error::StoreError;
 use super::rows::known;
-use super::schema::bearer_tokens;
+use super::schema::{access_keys, bearer_tokens};
 use super::unit::{Reader, Tx};
 use crate::domain::account::{AccessKeyId, BearerToken, SecretHash};
 use crate::domain::clock::Timestamp;
+
+/// The most tokens of one access key that are live at once.
+pub const TOKENS_MAX: i64 = 1_000;
+/// What is `Stale` about an access key that has [`TOKENS_MAX`] of them.
+pub const TOO_MANY_TOKENS: &str = "access key";
+/// The most expired tokens that one change forgets.
+pub const FORGET_TOKENS_MAX: i64 = 500;
 
 impl Reader<'_> {
     /// A token that was issued and not revoked, expired or not.
@@ -22,8 +29,18 @@ impl Reader<'_> {
 }
 
 impl Tx<'_> {
-    /// Keeps a token that is being issued.
+    /// Keeps a token that is being issued. Refuses one more than [`TOKENS_MAX`] that are live at `issued` with
+    /// [`StoreError::Stale`] of [`TOO_MANY_TOKENS`].
     pub fn insert_bearer_token(&mut self, token: SecretHash, access_key: &AccessKeyId, issued: Timestamp, expires: Timestamp) -> Result<(), StoreError> {
+        // Changes nothing, but holds the access key's row until the commit: two nodes can't both find room for the last.
+        diesel::update(access_keys::table.find(access_key.as_str())).set(access_keys::enabled.eq(access_keys::enabled)).execute(self.db)?;
+        let live: i64 = bearer_tokens::table
+            .filter(bearer_tokens::access_key_id.eq(access_key.as_str()).and(bearer_tokens::expires_at.gt(issued.micros())))
+            .count()
+            .get_result(self.db)?;
+        if live >= TOKENS_MAX {
+            return Err(StoreError::Stale { what: TOO_MANY_TOKENS });
+        }
         diesel::insert_into(bearer_tokens::table)
             .values((
                 bearer_tokens::token_hash.eq(token.0.as_slice()),
@@ -41,18 +58,15 @@ impl Tx<'_> {
         Ok(diesel::delete(of_access_key).execute(self.db)? > 0)
     }
 
-    /// Forgets tokens that expired before `before`; at most `limit`. Answers how many.
+    /// Forgets tokens that expired before `before`, those that did first: at most `limit`, and never more than
+    /// [`FORGET_TOKENS_MAX`], since everybody's changes wait meanwhile. Answers how many.
     pub fn forget_expired_tokens(&mut self, before: Timestamp, limit: i64) -> Result<usize, StoreError> {
-        let expired: Vec<Vec<u8>> = bearer_tokens::table
-            .filter(bearer_tokens::expires_at.lt(before.micros()))
-            .order(bearer_tokens::expires_at)
-            .limit(limit)
-            .select(bearer_tokens::token_hash)
-            .load(self.db)?;
-        let mut forgotten = 0;
-        for token in expired {
-            forgotten += diesel::delete(bearer_tokens::table.find(token)).execute(self.db)?;
-        }
-        Ok(forgotten)
+        let forgotten = diesel::alias!(bearer_tokens as forgotten);
+        let expired = forgotten
+            .filter(forgotten.field(bearer_tokens::expires_at).lt(before.micros()))
+            .order(forgotten.field(bearer_tokens::expires_at))
+            .limit(limit.min(FORGET_TOKENS_MAX))
+            .select(forgotten.field(bearer_tokens::token_hash));
+        Ok(diesel::delete(bearer_tokens::table.filter(bearer_tokens::token_hash.eq_any(expired))).execute(self.db)?)
     }
 }

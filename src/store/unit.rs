@@ -94,7 +94,7 @@ impl Gathered {
     pub(super) fn write(self, db: &mut Db, chain: &Chain, now: Timestamp) -> Result<Chain, StoreError> {
         let advanced = chain.append(db, self.events, self.tally.into_rows(), now)?;
         let mut seen = HashSet::new();
-        let changes: Vec<_> = self.changes.into_iter().filter(|change| seen.insert(*change)).collect();
+        let changes: Vec<_> = self.changes.into_iter().filter(|change| seen.insert(change.clone())).collect();
         changes::number(db, &changes, now)?;
         Ok(advanced)
     }

@@ -1,11 +1,11 @@
 //! What waits for the writer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 
 use tokio::sync::oneshot;
 
 use super::error::StoreError;
+use super::gate::Pass;
 use super::unit::Tx;
 use crate::domain::audit::{AuditEvent, Uses};
 
@@ -15,8 +15,6 @@ pub(super) enum Work {
     Record(Box<Record>),
     /// A change of state.
     Change(Box<dyn ChangeWork>),
-    /// A copy of the database.
-    Backup(Box<Backup>),
     /// Finish what is queued, then end.
     Stop,
 }
@@ -25,16 +23,6 @@ pub(super) enum Work {
 pub(super) struct Record {
     /// Taken out when it is written.
     pub(super) content: Option<(AuditEvent, Uses)>,
-    pub(super) reply: oneshot::Sender<Result<(), StoreError>>,
-}
-
-/// What runs after a copy of the database, while changes still wait.
-pub(super) type Meanwhile = Box<dyn FnOnce() -> Result<(), String> + Send>;
-
-/// A backup that waits.
-pub(super) struct Backup {
-    pub(super) target: PathBuf,
-    pub(super) meanwhile: Meanwhile,
     pub(super) reply: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -54,12 +42,14 @@ pub(super) trait ChangeWork: Send {
 pub(super) struct Closure<T, E, F> {
     work: Option<F>,
     returned: Option<Result<T, E>>,
+    /// Keeps a backup from beginning before this is answered.
+    _pass: Pass,
     reply: oneshot::Sender<Result<T, E>>,
 }
 
 impl<T, E, F> Closure<T, E, F> {
-    pub(super) const fn new(work: F, reply: oneshot::Sender<Result<T, E>>) -> Self {
-        Self { work: Some(work), returned: None, reply }
+    pub(super) const fn new(work: F, pass: Pass, reply: oneshot::Sender<Result<T, E>>) -> Self {
+        Self { work: Some(work), returned: None, _pass: pass, reply }
     }
 }
 

@@ -3,13 +3,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 
 use super::audit::Chain;
-use super::backup;
 use super::batch::Batch;
 use super::connection::{Access, Connector, Db, Files};
 use super::dialect;
@@ -32,11 +31,18 @@ pub(super) struct Health {
     problem: ArcSwapOption<String>,
     /// When the batch that is under way began, in microseconds after `origin`, plus one; 0 between batches.
     began: AtomicU64,
+    /// How many records this process's chain has.
+    records: AtomicI64,
 }
 
 impl Health {
     pub(super) fn new(deadline: Duration) -> Self {
-        Self { origin: Instant::now(), deadline, problem: ArcSwapOption::empty(), began: AtomicU64::new(0) }
+        Self { origin: Instant::now(), deadline, problem: ArcSwapOption::empty(), began: AtomicU64::new(0), records: AtomicI64::new(0) }
+    }
+
+    /// How many records of this process are durable.
+    pub(super) fn records(&self) -> i64 {
+        self.records.load(Ordering::Relaxed)
     }
 
     fn begin(&self) {
@@ -129,9 +135,9 @@ impl Writer {
         }
     }
 
-    /// Does a batch, and what came after it; whether that was the end.
+    /// Does a batch; whether it was the last.
     fn work_off(&mut self, mut batch: Batch) -> bool {
-        let last = batch.last.take();
+        let is_last = batch.is_last;
         batch.forget_unwanted();
         if self.pause.is_on() {
             let problem = self.health.check().err().unwrap_or_default();
@@ -149,15 +155,7 @@ impl Writer {
             self.health.end(&outcome);
             batch.answer(&outcome);
         }
-        match last {
-            Some(Work::Stop) => true,
-            Some(Work::Backup(work)) => {
-                let db = self.connected().map(|(db, _)| db);
-                backup::run(*work, db);
-                false
-            }
-            _ => false,
-        }
+        is_last
     }
 
     /// Commits a batch. Whatever fails, nothing of it may be taken as done.
@@ -170,8 +168,11 @@ impl Writer {
         self.begin()?;
         let (db, chain) = self.connected()?;
         *chain = batch.commit(db, &node, chain, now).map_err(as_unavailable)?;
+        let records = chain.records();
         // Gone meanwhile: then this is in a file that nobody will read.
-        self.require_files()
+        self.require_files()?;
+        self.health.records.store(records, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Begins a transaction. A connection to a server that was lost while nothing was written is noticed here, and replaced: nothing
@@ -209,7 +210,7 @@ impl Writer {
         loop {
             let mut batch = Batch::default();
             self.queue.take(Some(Duration::ZERO), |work| batch.take(work));
-            if batch.is_empty() && batch.last.is_none() {
+            if batch.is_empty() && !batch.is_last {
                 return;
             }
             self.work_off(batch);

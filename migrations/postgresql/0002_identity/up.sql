@@ -44,5 +44,5 @@ CREATE TABLE bearer_tokens (
     issued_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL
 );
-CREATE INDEX bearer_tokens_access_key ON bearer_tokens (access_key_id);
+CREATE INDEX bearer_tokens_access_key ON bearer_tokens (access_key_id, expires_at);
 CREATE INDEX bearer_tokens_expires ON bearer_tokens (expires_at);

@@ -44,5 +44,5 @@ CREATE TABLE bearer_tokens (
     issued_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX bearer_tokens_access_key ON bearer_tokens (access_key_id);
+CREATE INDEX bearer_tokens_access_key ON bearer_tokens (access_key_id, expires_at);
 CREATE INDEX bearer_tokens_expires ON bearer_tokens (expires_at);

@@ -57,6 +57,8 @@ CREATE TABLE audit_checkpoint_heads (
     hash BLOB NOT NULL,
     PRIMARY KEY (checkpoint, chain)
 ) STRICT, WITHOUT ROWID;
+-- What was listed last of each chain: a checkpoint lists the chains that went on since.
+CREATE INDEX audit_checkpoint_heads_chain ON audit_checkpoint_heads (chain, sequence);
 
 -- A row per node, so that no two nodes write the same one.
 CREATE TABLE usage (

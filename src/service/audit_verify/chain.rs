@@ -13,7 +13,7 @@ pub(super) async fn verify(
     chain: &StoredChain,
     heads: &Heads,
     is_over: bool,
-    keys: &SigningKeys,
+    keys: &SigningKeys<'_>,
     report: &mut Report,
 ) -> Result<i64, StoreError> {
     let mut reading = Reading {
@@ -120,7 +120,7 @@ impl Reading<'_> {
         self.last = sequence;
     }
 
-    fn end(&mut self, keys: &SigningKeys) {
+    fn end(&mut self, keys: &SigningKeys<'_>) {
         if self.heads_found < self.heads.len() {
             let next = self.expected;
             self.finds(&format!("cut off at record {next}, before what a checkpoint lists"));
@@ -140,7 +140,7 @@ impl Reading<'_> {
     }
 
     /// The first record says when and where the chain began, and is signed.
-    fn first(&mut self, first: &StoredRecord, keys: &SigningKeys) {
+    fn first(&mut self, first: &StoredRecord, keys: &SigningKeys<'_>) {
         let chain = self.chain;
         if chain.started != first.event.at {
             self.finds("the time of its start was changed");

@@ -1,32 +1,47 @@
 //! The checkpoints among themselves, and against those that were kept elsewhere.
 
-use super::{Expectations, PAGE, Report, SigningKeys, Wanted};
+use super::{PAGE, Report, SigningKeys, Wanted};
 use crate::domain::audit::{ChainHead, checkpoint_digest};
 use crate::store::{Checkpoint, Store, StoreError};
 
-/// The checkpoints, oldest first.
-pub(super) async fn read_all(store: &Store) -> Result<Vec<Checkpoint>, StoreError> {
-    let mut all: Vec<Checkpoint> = Vec::new();
+/// Reads the checkpoints, oldest first, checks them, and answers what they want of the chains. `anchors` are those that were kept
+/// elsewhere, number and digest.
+pub(super) async fn verify(store: &Store, keys: &mut SigningKeys<'_>, anchors: &[(i64, [u8; 32])], report: &mut Report) -> Result<Wanted, StoreError> {
+    let mut reading = Reading { expected: 1, previous: [0; 32], missing: anchors.to_vec(), wanted: Wanted::new() };
     let mut from = Some(i64::MIN);
     while let Some(next) = from {
-        let page = store.read::<_, StoreError, _>(move |reader| reader.checkpoints(next, PAGE)).await?;
+        let page = store.read::<_, StoreError, _>(move |reader| reader.checkpoints(next, PAGE)).await;
+        let page = report.readable(page, "checkpoints")?;
         from = page.last().and_then(|last| last.number.checked_add(1));
-        all.extend(page);
+        for checkpoint in &page {
+            keys.learn(store, checkpoint.signer).await?;
+            reading.checkpoint(checkpoint, keys, report);
+        }
     }
-    Ok(all)
+    for (number, _) in reading.missing {
+        report.finds(format!("anchor: checkpoint {number} is missing or another one"));
+    }
+    Ok(reading.wanted)
 }
 
-/// Checks the checkpoints and answers what they want of the chains.
-pub(super) fn verify(checkpoints: &[Checkpoint], keys: &SigningKeys, expected: &Expectations, report: &mut Report) -> Wanted {
-    let mut wanted = Wanted::new();
-    let mut previous = [0; 32];
-    for (expected_number, checkpoint) in (1_i64..).zip(checkpoints) {
+/// What is known while the checkpoints are read.
+struct Reading {
+    /// The number that the next one must have, and the digest that it must carry.
+    expected: i64,
+    previous: [u8; 32],
+    /// The anchors that were not found yet.
+    missing: Vec<(i64, [u8; 32])>,
+    wanted: Wanted,
+}
+
+impl Reading {
+    fn checkpoint(&mut self, checkpoint: &Checkpoint, keys: &SigningKeys<'_>, report: &mut Report) {
         report.checkpoints = report.checkpoints.saturating_add(1);
         let number = checkpoint.number;
-        if number != expected_number {
-            report.finds(format!("checkpoint {number}: stands where number {expected_number} belongs"));
+        if number != self.expected {
+            report.finds(format!("checkpoint {number}: stands where number {} belongs", self.expected));
         }
-        if checkpoint.previous != previous {
+        if checkpoint.previous != self.previous {
             report.finds(format!("checkpoint {number}: does not follow the one before"));
         }
         if checkpoint_digest(number, checkpoint.at, &checkpoint.previous, &checkpoint.heads) != checkpoint.digest {
@@ -35,18 +50,14 @@ pub(super) fn verify(checkpoints: &[Checkpoint], keys: &SigningKeys, expected: &
         if !keys.signed(checkpoint.signer, &checkpoint.digest, &checkpoint.signature) {
             report.finds(format!("checkpoint {number}: is not signed by a key that may"));
         }
-        previous = checkpoint.digest;
+        self.missing.retain(|anchor| *anchor != (number, checkpoint.digest));
+        self.previous = checkpoint.digest;
+        self.expected = self.expected.saturating_add(1);
         for ChainHead { chain, sequence, hash } in &checkpoint.heads {
             // Whoever rewrites a record and waits for the next checkpoint gets the new hash signed too, never the old one unsigned.
-            if wanted.entry(*chain).or_default().insert(*sequence, *hash).is_some_and(|other| other != *hash) {
+            if self.wanted.entry(*chain).or_default().insert(*sequence, *hash).is_some_and(|other| other != *hash) {
                 report.finds(format!("chain {chain}: checkpoint {number} lists another record {sequence} than a checkpoint before it"));
             }
         }
     }
-    for (number, digest) in &expected.anchors {
-        if !checkpoints.iter().any(|checkpoint| checkpoint.number == *number && checkpoint.digest == *digest) {
-            report.finds(format!("anchor: checkpoint {number} is missing or another one"));
-        }
-    }
-    wanted
 }

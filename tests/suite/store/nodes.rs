@@ -6,25 +6,33 @@ use std::time::Duration;
 
 use skm::domain::account::{AccessKeyId, SecretHash, TokenLife};
 use skm::domain::audit::{KeyUse, Uses};
+use skm::domain::caller::MacAddr;
+use skm::domain::client_checks::{Method, RuleValue};
 use skm::domain::ids::{ClientRuleId, KeyId, KeyStoreId, KeyVersion, ProjectId};
 use skm::domain::key::{Origin, State};
-use skm::store::{Change, ExpiredObject, Purpose, Store, StoreError, Unique};
+use skm::domain::text::Description;
+use skm::store::{Change, ExpiredObject, PlannedObject, Purpose, Store, StoreError, TOKENS_MAX, TOO_MANY_TOKENS, Unique};
 
-use super::rows::{insert_key_store, key_store, name, planned, provision};
-use super::{Place, at, audit, change, event, key_id, object_id, on_both, stamp, until, verified_details};
+use super::rows::{insert_key_store, insert_tokens, key_store, name, next_checkpoint, planned, provision};
+use super::{Place, at, audit, change, event, key_id, object_id, on_both, random, stamp, until, verified_details};
 
 on_both!(
     a_follower_hears_of_changes_in_time,
     a_follower_that_fell_behind_drops_everything,
     a_panicking_follower_goes_on,
     counters_are_summed_over_nodes,
+    every_head_comes_into_a_checkpoint,
     every_node_has_a_chain,
     no_change_is_missed_under_concurrent_writers,
     one_node_takes_an_expired_object_over,
+    nothing_comes_into_a_key_store_that_goes,
     one_of_two_gets_the_name,
     the_change_log_is_bounded,
+    the_last_two_versions_go_at_once,
     staleness_grows_while_the_log_can_not_be_read,
     two_nodes_never_exceed_the_access_keys_of_an_account,
+    two_nodes_never_exceed_the_client_rules_of_a_key_store,
+    two_nodes_never_exceed_the_tokens_of_an_access_key,
     two_nodes_never_share_a_key_store_number,
 );
 
@@ -89,6 +97,125 @@ async fn two_nodes_never_exceed_the_access_keys_of_an_account(place: &mut Place)
     assert_eq!(made.iter().sum::<usize>(), 5);
 }
 
+async fn two_nodes_never_exceed_the_tokens_of_an_access_key(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    let id = AccessKeyId::parse("AKID").expect("an ID");
+    let full = id.clone();
+    change(&one, move |tx| {
+        let account = tx.insert_account("alice", "", false, &stamp())?;
+        tx.insert_access_key(&full, account, SecretHash([0; 32]), TokenLife::MAX, &stamp())?;
+        insert_tokens(tx, TOKENS_MAX - 5, &full, 1, 100)
+    })
+    .await;
+    let made = race([&one, &two], |store| {
+        let id = id.clone();
+        async move {
+            let mut made = 0;
+            for _ in 0..5 {
+                let id = id.clone();
+                let issued = store.change(move |tx| insert_tokens(tx, 1, &id, 1, 100)).await;
+                assert!(matches!(issued, Ok(()) | Err(StoreError::Stale { what: TOO_MANY_TOKENS })), "{issued:?}");
+                made += usize::from(issued.is_ok());
+            }
+            made
+        }
+    })
+    .await;
+    assert_eq!(made.iter().sum::<usize>(), 5);
+}
+
+fn mac_rule() -> RuleValue {
+    RuleValue::Mac(MacAddr::from_bytes(random()))
+}
+
+fn no_description() -> Description {
+    Description::parse("description", "").expect("a description")
+}
+
+async fn two_nodes_never_exceed_the_client_rules_of_a_key_store(place: &mut Place) {
+    const MAX: i64 = 5;
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    let of = key_store(&one).await.id;
+    let made = race([&one, &two], |store| async move {
+        let mut made = 0;
+        for _ in 0..5 {
+            let inserted = store
+                .change::<_, StoreError, _>(move |tx| {
+                    tx.hold_active_key_store(of)?;
+                    if tx.count_client_rules(of, Method::Mac)? >= MAX {
+                        return Err(StoreError::Stale { what: "test" });
+                    }
+                    tx.insert_client_rule(of, &mac_rule(), &no_description(), None, &stamp())
+                })
+                .await;
+            assert!(matches!(inserted, Ok(_) | Err(StoreError::Stale { what: "test" })), "{inserted:?}");
+            made += i64::from(inserted.is_ok());
+        }
+        made
+    })
+    .await;
+    assert_eq!(made.iter().sum::<i64>(), MAX);
+}
+
+/// One node is about to destroy a key store when another adds to it.
+async fn nothing_comes_into_a_key_store_that_goes(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    let of = key_store(&one).await.id;
+    let (tell, told) = std::sync::mpsc::channel();
+    let going = tokio::spawn(async move {
+        change(&one, move |tx| {
+            tx.set_key_store_state(of, State::Active, State::Destroying, &stamp())?;
+            tell.send(()).ok();
+            std::thread::sleep(Duration::from_millis(300));
+            Ok(())
+        })
+        .await;
+    });
+    tokio::task::spawn_blocking(move || told.recv().expect("the one that destroys")).await.expect("a thread");
+    let added = two
+        .change::<_, StoreError, _>(move |tx| {
+            tx.hold_active_key_store(of)?;
+            tx.insert_client_rule(of, &mac_rule(), &no_description(), None, &stamp())
+        })
+        .await;
+    assert!(matches!(added, Err(StoreError::Stale { what: "key store" })), "{added:?}");
+    going.await.expect("a task");
+}
+
+/// Nodes that make checkpoints at once while records are written: one of them gets the number, and nothing is left out.
+async fn every_head_comes_into_a_checkpoint(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    let made = race([&one, &two], |store| async move {
+        let mut made = 0;
+        for round in 0..30 {
+            audit(&store, format!("{round}")).await.expect("a record");
+            let checkpoint = next_checkpoint(&store, None).await;
+            audit(&store, format!("{round} again")).await.expect("a record");
+            let inserted = store.change(move |tx| tx.insert_checkpoint(&checkpoint)).await;
+            assert!(matches!(inserted, Ok(()) | Err(StoreError::Exists { .. })), "{inserted:?}");
+            made += usize::from(inserted.is_ok());
+        }
+        made
+    })
+    .await;
+    let last = next_checkpoint(&one, None).await;
+    change(&one, move |tx| tx.insert_checkpoint(&last)).await;
+    assert_eq!(next_checkpoint(&two, None).await.heads, []);
+    let checkpoints = one.read(|reader| reader.checkpoints(1, 1_000)).await.expect("checkpoints");
+    assert_eq!(checkpoints.len(), made.iter().sum::<usize>() + 1);
+    let listed: HashSet<_> = checkpoints.iter().flat_map(|checkpoint| &checkpoint.heads).map(|head| (head.chain, head.sequence, head.hash)).collect();
+    for head in one.read(|reader| reader.chain_heads()).await.expect("heads") {
+        assert!(listed.contains(&(head.chain, head.sequence, head.hash)), "{head:?} is in no checkpoint");
+    }
+    for pair in checkpoints.windows(2) {
+        assert_eq!((pair[1].number, pair[1].previous), (pair[0].number + 1, pair[0].digest));
+        for head in &pair[1].heads {
+            let before = pair[0].heads.iter().find(|before| before.chain == head.chain);
+            assert!(before.is_none_or(|before| before.sequence < head.sequence), "listed twice");
+        }
+    }
+}
+
 async fn one_node_takes_an_expired_object_over(place: &mut Place) {
     let (one, two) = (place.open("node-1"), place.open("node-2"));
     let of = key_store(&one).await;
@@ -117,6 +244,50 @@ async fn one_node_takes_an_expired_object_over(place: &mut Place) {
     change(&one, move |tx| tx.activate_object(&object, None, Origin::Generated)).await;
 }
 
+/// Two nodes destroy the last two versions of a key, and of a key store's own key: neither may take the other's for one that is left.
+async fn the_last_two_versions_go_at_once(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    let of = key_store(&one).await;
+    let (key, first) = provision(&one, &of, "key").await;
+    let (id, second) = (key.id, PlannedObject { object: object_id(), version: next_version(), ..first.clone() });
+    let own = planned(key_id());
+    let own_second = PlannedObject { object: object_id(), version: next_version(), ..own.clone() };
+    let own_versions = [own.clone(), own_second.clone()];
+    change(&one, move |tx| own_versions.iter().try_for_each(|object| tx.insert_internal_key(Purpose::ConfidentialData(of.id), object, &stamp()))).await;
+    place.execute(&format!(
+        "INSERT INTO key_versions (key_id, version, state, origin, created_by, created_at, changed_by, changed_at)
+             SELECT key_id, 1, state, origin, created_by, created_at, changed_by, changed_at FROM key_versions WHERE key_id = '{id}';
+         INSERT INTO token_objects (object_id, key_id, version, state, node, lease_until, created_at)
+             SELECT '{}', key_id, 1, state, node, lease_until, created_at FROM token_objects WHERE key_id = '{id}';
+         UPDATE keys SET state = 'DESTROYING'; UPDATE key_versions SET state = 'DESTROYING'; UPDATE internal_keys SET state = 'DESTROYING';
+         UPDATE key_stores SET state = 'DESTROYING'; UPDATE token_objects SET state = 'DESTROYING';",
+        second.object
+    ));
+    for (mine, other) in [(first.object, second.object), (own.object, own_second.object)] {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (one, two) = (one.clone(), two.clone());
+        let slow = tokio::spawn(async move {
+            change(&one, move |tx| {
+                tx.object_destroyed(mine, at(61_000_000))?;
+                tell.send(()).ok();
+                std::thread::sleep(Duration::from_millis(300));
+                Ok(())
+            })
+            .await;
+        });
+        tokio::task::spawn_blocking(move || told.recv().expect("the slow one")).await.expect("a thread");
+        change(&two, move |tx| tx.object_destroyed(other, at(61_000_000))).await;
+        slow.await.expect("a task");
+    }
+    assert_eq!(place.number("SELECT COUNT(*) AS n FROM keys WHERE state <> 'DESTROYED'"), 0);
+    assert_eq!(place.number("SELECT COUNT(*) AS n FROM key_stores WHERE state <> 'DESTROYED'"), 0);
+}
+
+/// The version after the first.
+fn next_version() -> KeyVersion {
+    KeyVersion::new(1).expect("a version")
+}
+
 /// A follower, and what it heard.
 fn follow(store: &Store) -> Arc<Mutex<Vec<Change>>> {
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -134,10 +305,19 @@ async fn a_follower_hears_of_changes_in_time(place: &mut Place) {
     // What changed since the store was opened may have been read and cached before the follower ran.
     until("the change before", || heard.lock().expect("a lock").len() == 1).await;
     heard.lock().expect("a lock").clear();
-    let all = [Change::Key(key_id()), Change::KeyStore(KeyStoreId(7)), Change::Project(ProjectId(8)), Change::Identity, Change::ObjectGone(object_id())];
+    let all = [
+        Change::Key(key_id()),
+        Change::KeyStore(KeyStoreId(7)),
+        Change::Project(ProjectId(8)),
+        Change::Identity,
+        Change::AccessKey(AccessKeyId::parse("AKID").expect("an ID")),
+        Change::Token([9; 32]),
+        Change::ObjectGone(object_id()),
+    ];
+    let told = all.clone();
     change(&one, move |tx| {
-        tx.changed(all[0])?;
-        all.into_iter().try_for_each(|change| tx.changed(change))
+        tx.changed(told[0].clone())?;
+        told.into_iter().try_for_each(|change| tx.changed(change))
     })
     .await;
     let told = std::time::Instant::now();

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use diesel::deserialize::QueryableByName;
 use diesel::sql_types::Text;
 use diesel::{RunQueryDsl as _, sql_query};
 use skm::domain::clock::SystemClock;
-use skm::store::{DatabaseSettings, Store, StoreError};
+use skm::store::{DatabaseSettings, Store, StoreError, StoreSettings};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::rows::name;
 use super::{Place, audit, change, on_both, stamp, until, verified_details};
@@ -205,7 +206,24 @@ fn sqlite_test<F: Future<Output = ()>>(test: impl FnOnce(Place, TempDir) -> F) {
     runtime.block_on(test(Place::sqlite(), tempfile::tempdir().expect("a directory")));
 }
 
-/// The copy is whole and as of one moment, though work goes on; changes wait for what runs meanwhile.
+/// A backup into `target` that goes on until the sender is dropped; it has its copy when this answers.
+async fn back_up(store: &Store, target: &Path) -> (mpsc::Sender<()>, JoinHandle<Result<(), StoreError>>) {
+    let (release, gate) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    let (store, target) = (store.clone(), target.to_owned());
+    let copying = tokio::spawn(async move {
+        let meanwhile = move || {
+            tell.send(()).ok();
+            gate.recv().ok();
+            Ok(())
+        };
+        store.backup(target, meanwhile).await
+    });
+    tokio::task::spawn_blocking(move || told.recv().expect("a copy")).await.expect("a thread");
+    (release, copying)
+}
+
+/// The copy is whole and as of one moment, though requests go on; changes wait for what runs meanwhile.
 #[test]
 fn a_backup_holds_everything_and_can_be_restored() {
     sqlite_test(|place, directory| async move {
@@ -215,27 +233,24 @@ fn a_backup_holds_everything_and_can_be_restored() {
             audit(&store, number.to_string()).await.expect("a record");
         }
         let target = directory.path().join("skm.db");
-        let (during, queued) = (Arc::new(AtomicBool::new(false)), store.clone());
-        let seen = Arc::clone(&during);
-        let copying = tokio::spawn({
-            let (store, target) = (store.clone(), target.clone());
-            async move {
-                store
-                    .backup(target, move || {
-                        let began = std::time::Instant::now();
-                        while queued.queued() == 0 && began.elapsed() < Duration::from_secs(5) {
-                            std::thread::sleep(Duration::from_millis(1));
-                        }
-                        seen.store(queued.queued() == 1, Ordering::SeqCst);
-                        Ok(())
-                    })
-                    .await
-            }
+        let (release, copying) = back_up(&store, &target).await;
+        let later = tokio::spawn({
+            let store = store.clone();
+            async move { change(&store, |tx| tx.insert_project(&name("later"), &stamp())).await }
         });
-        until("the copy", || target.exists()).await;
-        change(&store, |tx| tx.insert_project(&name("later"), &stamp())).await;
-        assert!(during.load(Ordering::SeqCst), "the change waited for the backup");
+        for number in 0..50 {
+            let began = Instant::now();
+            audit(&store, format!("meanwhile {number}")).await.expect("a record");
+            assert!(began.elapsed() < Duration::from_secs(1), "a record waited {:?} for the backup", began.elapsed());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!later.is_finished() && !copying.is_finished(), "the change did not wait for the backup");
+        assert!(store.read(|reader| reader.project_by_name(&name("later"))).await.expect("a read").is_none());
+        assert_eq!((store.health(), store.queued()), (Ok(()), 0));
+        drop(release);
         copying.await.expect("a task").expect("a backup");
+        later.await.expect("the change");
+        assert_eq!(verified_details(&store, store.chain()).await.len(), 70);
         assert_eq!(std::fs::metadata(&target).expect("the backup").permissions().mode() & 0o777, 0o600);
 
         let restored = Place::Sqlite(directory);
@@ -245,6 +260,60 @@ fn a_backup_holds_everything_and_can_be_restored() {
         assert!(copy.read(|reader| reader.project_by_name(&name("later"))).await.expect("a read").is_none());
         audit(&copy, "goes on").await.expect("a record");
         assert_eq!(verified_details(&copy, copy.chain()).await, ["goes on"]);
+    });
+}
+
+/// Neither a change nor a second backup waits longer than the deadline, nor does a backup begin while a change is under way.
+#[test]
+fn waiting_for_a_backup_is_bounded() {
+    sqlite_test(|place, directory| async move {
+        let settings = StoreSettings { deadline: Duration::from_millis(400), queue_limit: 4, ..place.settings("node-1") };
+        let store = Store::open(&settings, Arc::new(SystemClock)).expect("a store");
+        let (release, copying) = back_up(&store, &directory.path().join("first.db")).await;
+        let began = Instant::now();
+        let waiting: Vec<_> = (0..6)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { store.change::<_, StoreError, _>(|tx| tx.insert_project(&name("late"), &stamp())).await })
+            })
+            .collect();
+        let second = store.backup(directory.path().join("second.db"), || Ok(())).await;
+        assert!(matches!(second, Err(StoreError::Busy)), "{second:?}");
+        let (mut busy, mut late) = (0, 0);
+        for task in waiting {
+            match task.await.expect("a task") {
+                Err(StoreError::Busy) => busy += 1,
+                Err(StoreError::Unavailable { .. }) => late += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert_eq!((busy, late), (2, 4), "more changes wait than may be queued");
+        audit(&store, "meanwhile").await.expect("a record");
+        drop(release);
+        copying.await.expect("a task").expect("a backup");
+        assert!(store.read(|reader| reader.project_by_name(&name("late"))).await.expect("a read").is_none(), "a refused change was done");
+        change(&store, |tx| tx.insert_project(&name("after"), &stamp())).await;
+
+        // The other way round: its caller gives up, but the change goes on, and so does the waiting for it.
+        let (tell, told) = mpsc::channel();
+        let slow = tokio::spawn({
+            let store = store.clone();
+            async move {
+                store
+                    .change::<_, StoreError, _>(move |tx| {
+                        tell.send(()).ok();
+                        std::thread::sleep(Duration::from_millis(900));
+                        tx.insert_project(&name("slow"), &stamp())
+                    })
+                    .await
+            }
+        });
+        tokio::task::spawn_blocking(move || told.recv().expect("the change")).await.expect("a thread");
+        slow.abort();
+        let third = directory.path().join("third.db");
+        assert!(matches!(store.backup(third.clone(), || Ok(())).await, Err(StoreError::Busy)));
+        assert!(!third.exists());
     });
 }
 

@@ -11,7 +11,7 @@ use skm::domain::ids::{ChainId, KeyId, KeyStoreNumber, KeyVersion, ProjectId};
 use skm::domain::key::{KeyKind, Material, Origin, RotationPeriod, Stamp, State};
 use skm::domain::key_store::KeyStore;
 use skm::domain::text::{Description, Name};
-use skm::store::{Checkpoint, ExpiredObject, NewKey, PlannedObject, Purpose, Store, StoreError, Tx, Unique};
+use skm::store::{Checkpoint, ExpiredObject, NewKey, PlannedObject, Purpose, Store, StoreError, TOKENS_MAX, TOO_MANY_TOKENS, Tx, Unique};
 
 use super::{Place, at, audit, change, event, key_id, object_id, on_both, random, stamp, verified_details};
 
@@ -19,7 +19,10 @@ on_both!(
     accounts_and_access_keys,
     audit_records_come_back_as_they_were,
     bearer_tokens,
+    bearer_tokens_are_bounded,
+    checkpoint_pages_are_bounded,
     checkpoints,
+    checkpoints_list_what_went_on,
     client_rules,
     internal_keys,
     key_stores,
@@ -183,6 +186,40 @@ async fn bearer_tokens(place: &mut Place) {
     assert!(store.read(move |reader| reader.bearer_token(token(4))).await.expect("a read").is_some());
     assert_eq!(change(&store, move |tx| tx.forget_expired_tokens(at(500), 2)).await, 1);
     assert!(store.read(move |reader| reader.bearer_token(token(5))).await.expect("a read").is_some());
+}
+
+pub(super) fn insert_tokens(tx: &mut Tx<'_>, count: i64, of: &AccessKeyId, issued: i64, expires: i64) -> Result<(), StoreError> {
+    (0..count).try_for_each(|_| tx.insert_bearer_token(SecretHash(random()), of, at(issued), at(expires)))
+}
+
+async fn bearer_tokens_are_bounded(place: &mut Place) {
+    let store = place.open("node-1");
+    let [id, other] = ["AKID", "OTHER"].map(|text| AccessKeyId::parse(text).expect("an ID"));
+    let (full, empty) = (id.clone(), other.clone());
+    change(&store, move |tx| {
+        let account = tx.insert_account("alice", "", false, &stamp())?;
+        for id in [&full, &empty] {
+            tx.insert_access_key(id, account, SecretHash([0; 32]), TokenLife::MAX, &stamp())?;
+        }
+        insert_tokens(tx, TOKENS_MAX, &full, 1, 100)
+    })
+    .await;
+    let one_more = id.clone();
+    let refused = store.change(move |tx| insert_tokens(tx, 1, &one_more, 99, 200)).await;
+    assert!(matches!(refused, Err(StoreError::Stale { what: TOO_MANY_TOKENS })), "{refused:?}");
+    change(&store, move |tx| insert_tokens(tx, 1, &other, 99, 200)).await;
+    // Those that expired by then don't count, though they are still there.
+    change(&store, move |tx| insert_tokens(tx, 1, &id, 100, 200)).await;
+    let nobody = AccessKeyId::parse("NOBODY").expect("an ID");
+    let orphan = store.change(move |tx| insert_tokens(tx, 1, &nobody, 1, 2)).await;
+    assert!(matches!(orphan, Err(StoreError::Stale { what }) if what != TOO_MANY_TOKENS), "{orphan:?}");
+    // No change forgets more than it should keep the others waiting for.
+    let mut forgotten = Vec::new();
+    while forgotten.last() != Some(&0) {
+        forgotten.push(change(&store, |tx| tx.forget_expired_tokens(at(101), i64::MAX)).await);
+    }
+    assert_eq!(forgotten, [500, 500, 0]);
+    assert_eq!(place.number("SELECT COUNT(*) AS n FROM bearer_tokens"), 2);
 }
 
 async fn key_stores(place: &mut Place) {
@@ -392,6 +429,17 @@ async fn client_rules(place: &mut Place) {
     let all = store.read(move |reader| reader.client_rules(of, None)).await.expect("a read");
     assert_eq!(all.iter().map(|rule| (rule.id, rule.value.clone())).collect::<Vec<_>>(), ids.iter().copied().zip(values).collect::<Vec<_>>());
     assert!(all.iter().all(|rule| rule.state == State::Active && rule.created == stamp() && rule.description == description()));
+    for (text, method, expected) in [
+        ("10.0.0.0/8", Method::Ipv4, Some(ids[0])),
+        ("02:00:00:00:00:01", Method::Mac, Some(ids[1])),
+        ("laptop", Method::Certificate, Some(ids[2])),
+        ("laptop", Method::Mac, None),
+        ("Laptop", Method::Certificate, None),
+    ] {
+        let found = store.read(move |reader| reader.client_rule_by_value(of, method, text)).await.expect("a read");
+        assert_eq!(found.map(|rule| rule.id), expected, "{text}");
+        assert_eq!(store.read(move |reader| reader.count_client_rules(of, method)).await.expect("a read"), 1);
+    }
     let id = ids[2];
     assert_eq!(store.read(move |reader| reader.sealed_p12(id)).await.expect("a read").as_deref(), Some(b"p12".as_slice()));
     let without = ids[0];
@@ -406,6 +454,8 @@ async fn client_rules(place: &mut Place) {
     change(&store, move |tx| tx.set_client_rule_state(id, State::PendingDeletion, State::Destroyed, Some(at(8)), &later())).await;
     assert_eq!(store.read(move |reader| reader.client_rules(of, None)).await.expect("a read").len(), 2);
     assert_eq!(store.read(move |reader| reader.sealed_p12(id)).await.expect("a read"), None);
+    assert!(store.read(move |reader| reader.client_rule_by_value(of, Method::Certificate, "laptop")).await.expect("a read").is_none());
+    assert_eq!(store.read(move |reader| reader.count_client_rules(of, Method::Certificate)).await.expect("a read"), 0);
     change(&store, move |tx| tx.insert_client_rule(of, &certificate, &description(), None, &stamp())).await;
 }
 
@@ -508,4 +558,64 @@ async fn checkpoints(place: &mut Place) {
     let page = store.read(|reader| reader.checkpoints(2, 5)).await.expect("checkpoints");
     assert_eq!(page.iter().map(|checkpoint| (checkpoint.number, checkpoint.heads.len())).collect::<Vec<_>>(), [(2, 3), (3, 3)]);
     assert_eq!(page[0].digest, page[1].previous);
+}
+
+/// The next checkpoint, over `heads` or what is to be listed, of a signer that nobody asks.
+pub(super) async fn next_checkpoint(store: &Store, heads: Option<Vec<ChainHead>>) -> Checkpoint {
+    let (last, to_list) = store.read::<_, StoreError, _>(|reader| Ok((reader.last_checkpoint()?, reader.chain_heads_to_checkpoint()?))).await.expect("a read");
+    let heads = heads.unwrap_or(to_list);
+    let (number, previous) = last.map_or((1, [0; 32]), |last| (last.number + 1, last.digest));
+    let digest = checkpoint_digest(number, at(number), &previous, &heads);
+    Checkpoint { number, at: at(number), previous, heads, digest, signature: [9; 64], signer: KeyId::from_bytes([7; 16]) }
+}
+
+async fn checkpoints_list_what_went_on(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    for store in [&one, &two] {
+        audit(store, "first").await.expect("a record");
+    }
+    let listed = |checkpoint: &Checkpoint| checkpoint.heads.iter().map(|head| (head.chain, head.sequence)).collect::<Vec<_>>();
+    let insert = |checkpoint: &Checkpoint| {
+        let (store, row) = (one.clone(), checkpoint.clone());
+        async move { change(&store, move |tx| tx.insert_checkpoint(&row)).await }
+    };
+    let first = next_checkpoint(&one, None).await;
+    let mut both = vec![(one.chain(), 0), (two.chain(), 0)];
+    both.sort_unstable();
+    assert_eq!(listed(&first), both);
+    assert_eq!(first.heads, one.read(|reader| reader.chain_heads()).await.expect("heads"));
+    // The head moves on between the reading and the insertion.
+    audit(&two, "second").await.expect("a record");
+    insert(&first).await;
+    let second = next_checkpoint(&one, None).await;
+    assert_eq!(listed(&second), [(two.chain(), 1)], "what stood still was listed again, or what moved was not");
+    insert(&second).await;
+    let third = next_checkpoint(&one, None).await;
+    assert_eq!(listed(&third), []);
+    insert(&third).await;
+    assert_eq!(place.number("SELECT COUNT(*) AS n FROM audit_checkpoint_heads"), 3);
+    audit(&one, "second").await.expect("a record");
+    assert_eq!(listed(&next_checkpoint(&two, None).await), [(one.chain(), 1)]);
+}
+
+async fn checkpoint_pages_are_bounded(place: &mut Place) {
+    let store = place.open("node-1");
+    for count in [5_000, 3_000, 3_000, 9_000, 1] {
+        let mut heads: Vec<_> = (0..count).map(|sequence| ChainHead { chain: ChainId::from_bytes(random()), sequence, hash: random() }).collect();
+        heads.sort_unstable_by_key(|head| head.chain);
+        let checkpoint = next_checkpoint(&store, Some(heads)).await;
+        change(&store, move |tx| tx.insert_checkpoint(&checkpoint)).await;
+    }
+    let (mut from, mut pages) = (i64::MIN, Vec::new());
+    loop {
+        let page = store.read(move |reader| reader.checkpoints(from, 100)).await.expect("checkpoints");
+        let Some(last) = page.last() else { break };
+        from = last.number + 1;
+        for checkpoint in &page {
+            let digest = checkpoint_digest(checkpoint.number, checkpoint.at, &checkpoint.previous, &checkpoint.heads);
+            assert_eq!(digest, checkpoint.digest, "checkpoint {} is not whole", checkpoint.number);
+        }
+        pages.push(page.iter().map(|checkpoint| checkpoint.heads.len()).collect::<Vec<_>>());
+    }
+    assert_eq!(pages, [vec![5_000, 3_000], vec![3_000], vec![9_000], vec![1]]);
 }

@@ -85,6 +85,7 @@ async fn a_failing_and_a_panicking_change_leave_their_neighbours_alone(place: &m
     let mut details = verified_details(&store, store.chain()).await;
     details.sort();
     assert_eq!(details, ["good 1", "good 2", "record"]);
+    assert_eq!(store.records_written(), 3);
     assert_eq!(store.health(), Ok(()));
 }
 
@@ -185,6 +186,7 @@ async fn fails_as_one(store: &Store, round: &str) {
     }
     assert!(store.health().is_err());
     assert!(!has_project(store, "doomed").await);
+    assert_eq!(store.records_written(), 1, "what is undone isn't counted");
     assert_eq!(verified_details(store, store.chain()).await, before);
 }
 
@@ -199,6 +201,7 @@ async fn fails_and_recovers(place: &Place, break_it: &str, mend: &str) {
     until("health", || store.health().is_ok()).await;
     audit(&store, "after").await.expect("a record");
     assert_eq!(verified_details(&store, store.chain()).await, ["before", "after"]);
+    assert_eq!(store.records_written(), 2);
 }
 
 /// The last statements of a batch fail: those that its changes don't see.
