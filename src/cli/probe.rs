@@ -85,7 +85,8 @@ async fn with_key(token: &Token, kind: ObjectKind, use_key: impl AsyncFnOnce(Obj
     let id = object.id;
     let spki = token.create(kind, object).await?;
     let used = use_key(id, spki.unwrap_or_default()).await;
-    destroy(token, id).await.and(used)
+    let destroyed = destroy(token, id).await;
+    used.and(destroyed)
 }
 
 async fn destroy(token: &Token, id: ObjectId) -> Result<(), Problem> {
@@ -134,5 +135,6 @@ async fn import(token: &Token) -> Result<(), Problem> {
         imported => imported?,
     }
     let used = encrypt_and_decrypt(token, id).await;
-    destroy(token, id).await.and(used)
+    let destroyed = destroy(token, id).await;
+    used.and(destroyed)
 }
