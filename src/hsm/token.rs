@@ -255,6 +255,11 @@ impl Token {
         let _ = self.room().kick.try_send(());
     }
 
+    /// Whether fast operations wait for a worker.
+    pub fn is_behind(&self) -> bool {
+        self.room().fast.queued() > 0
+    }
+
     /// How the token does, from the last canary; never waits.
     pub fn health(&self) -> TokenHealth {
         let room = self.room();

@@ -1,5 +1,6 @@
 //! The audit log's seals: the signature of a chain's first record, and checkpoints over the chains' heads.
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use sha2::{Digest as _, Sha256};
@@ -7,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::Service;
 use super::refusal::Refusal;
 use crate::domain::audit::{Operation, Uses, checkpoint_digest};
+use crate::domain::ids::ChainId;
 use crate::store::{Checkpoint, InternalKey, StoreError};
 
 /// How often a checkpoint is tried while other nodes are faster.
@@ -24,6 +26,16 @@ fn start_detail(node: &str) -> String {
 /// Whether a first record says that this node wrote it, whichever the program's version.
 pub(super) fn names_node(detail: &str, node: &str) -> bool {
     detail.split_once(", node ").is_some_and(|(program, named)| program.starts_with("skm ") && named == node)
+}
+
+/// Which chains a checkpoint may list. Nobody signs what a process that is over, or another node, seems to have written since:
+/// only whoever can write to the database could have.
+#[derive(Debug, Clone, Copy)]
+enum Listed {
+    /// This process's own.
+    ThisProcess,
+    /// This node's: at the start, with what an earlier process wrote after its last checkpoint before it crashed.
+    ThisNode,
 }
 
 /// What a checkpoint did.
@@ -50,25 +62,42 @@ impl Service {
         self.store().change::<_, Refusal, _>(move |tx| Ok(tx.sign_chain(chain, &signature, signer_id)?)).await?;
         // Only the first call sets it; a service begins once.
         let _ = self.0.audit.0.set(signer);
-        self.checkpoint_of_ours().await
+        self.checkpoint_of_ours(Listed::ThisNode).await
     }
 
     /// A checkpoint of this node's own: another node's at the same moment may not list what this one just wrote.
-    async fn checkpoint_of_ours(&self) -> Result<(), Refusal> {
+    async fn checkpoint_of_ours(&self, listed: Listed) -> Result<(), Refusal> {
         for _ in 0..CHECKPOINT_TRIES {
-            if let CheckpointOutcome::Made(_) = self.checkpoint().await? {
+            if let CheckpointOutcome::Made(_) = self.checkpoint_over(listed).await? {
                 return Ok(());
             }
         }
         Err(Refusal::unavailable("other nodes make one checkpoint after the other"))
     }
 
-    /// Signs the heads that went on since the checkpoint before, of all chains, and puts the checkpoint into the database and the log.
-    /// Checkpoint and heads are as of one moment, and two nodes can't both follow the same checkpoint: together the checkpoints
-    /// list the head of every chain.
+    /// Signs the head of this process's chain, if it went on since the checkpoint before, and puts the checkpoint into the database
+    /// and the log. Two nodes can't both follow the same checkpoint: together the checkpoints list the head of every chain.
     pub async fn checkpoint(&self) -> Result<CheckpointOutcome, Refusal> {
+        self.checkpoint_over(Listed::ThisProcess).await
+    }
+
+    async fn checkpoint_over(&self, listed: Listed) -> Result<CheckpointOutcome, Refusal> {
         let signer = self.0.audit.0.get().ok_or_else(|| Refusal::unavailable("the audit chain was not begun"))?;
-        let (last, mut heads) = self.store().read::<_, Refusal, _>(|reader| Ok((reader.last_checkpoint()?, reader.chain_heads_to_checkpoint()?))).await?;
+        let (chain, node) = (self.store().chain(), self.0.settings.node.clone());
+        let (last, mut heads) = self
+            .store()
+            .read::<_, Refusal, _>(move |reader| {
+                let mut heads = reader.chain_heads_to_checkpoint()?;
+                match listed {
+                    Listed::ThisProcess => heads.retain(|head| head.chain == chain),
+                    Listed::ThisNode => {
+                        let ours: HashSet<ChainId> = reader.chains()?.into_iter().filter(|of| of.node == node).map(|of| of.chain).collect();
+                        heads.retain(|head| ours.contains(&head.chain));
+                    }
+                }
+                Ok((reader.last_checkpoint()?, heads))
+            })
+            .await?;
         heads.sort_unstable_by_key(|head| head.chain);
         let number = last.as_ref().map_or(1, |last| last.number.saturating_add(1));
         let previous = last.map_or([0; 32], |last| last.digest);
@@ -89,7 +118,7 @@ impl Service {
     /// Ends this process's chain in good order: a last record and a checkpoint over it.
     pub async fn end_chain(&self) -> Result<(), Refusal> {
         self.record_own(Operation::EndChain, |_| {}).await?;
-        self.checkpoint_of_ours().await
+        self.checkpoint_of_ours(Listed::ThisProcess).await
     }
 
     /// How many audit records this process has written; never waits.

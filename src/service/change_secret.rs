@@ -25,7 +25,7 @@ pub struct ChangedSecret {
     pub changed: Stamp,
 }
 
-/// The value of confidential data: 1 to [`PLAINTEXT_MAX_BYTES`] bytes.
+/// The value of confidential data: 1 to `PLAINTEXT_MAX_BYTES` bytes.
 pub(super) fn secret_value(text: SecretText) -> Result<SecretBytes, Invalid> {
     let bytes = bounded("secretValue", text, PLAINTEXT_MAX_BYTES)?;
     if bytes.is_empty() { Err(Invalid::new("secretValue", "must have 1 to 32768 bytes of UTF-8")) } else { Ok(bytes) }

@@ -52,7 +52,7 @@ pub(super) fn bounded(field: &'static str, text: SecretText, max_bytes: usize) -
 }
 
 impl Service {
-    /// Encrypts a text of at most [`PLAINTEXT_MAX_BYTES`] with the current version of a symmetric key.
+    /// Encrypts a text of at most `PLAINTEXT_MAX_BYTES` with the current version of a symmetric key.
     pub async fn encrypt(&self, request: Request, key: String, plaintext: Result<SecretText, Refusal>) -> Result<Encrypted, Refusal> {
         self.run(request, Operation::Encrypt, Right::Use, move |service, scope| {
             Box::pin(async move {

@@ -217,12 +217,18 @@ impl Service {
         scope.event.actor = scope.actor;
         scope.event.result_code = refused.map_or(0, ResultCode::number);
         let began = Instant::now();
-        let kept = self.store().audit(scope.event, scope.uses).await;
+        let kept = self.store().audit_in_company(scope.event, scope.uses, self.company()).await;
         match &kept {
             Ok(()) => self.metrics().audit_committed(began.elapsed()),
             Err(_) => self.metrics().audit_commit_failed(),
         }
         Ok(kept?)
+    }
+
+    /// How many audit records one commit should take: half of the requests under way where some of these wait for the token. Then the
+    /// token is what limits, it stays busy with the others, and a commit for each record would take its cores away.
+    fn company(&self) -> usize {
+        if self.token().is_behind() { self.tasks().len() / 2 } else { 0 }
     }
 
     /// The project that an appkey names.

@@ -62,7 +62,7 @@ pub(super) fn message(text: &SecretText) -> Result<SecretBytes, Invalid> {
 }
 
 impl Service {
-    /// Signs a text of at most [`SIGN_MAX_BYTES`] with the current version of an asymmetric key.
+    /// Signs a text of at most `SIGN_MAX_BYTES` with the current version of an asymmetric key.
     pub async fn sign(&self, request: Request, key: String, plaintext: Result<SecretText, Refusal>) -> Result<Signed, Refusal> {
         self.run(request, Operation::Sign, Right::Use, move |service, scope| {
             Box::pin(async move {
@@ -80,7 +80,7 @@ impl Service {
         .await
     }
 
-    /// Signs a message of at most [`MESSAGE_MAX_BYTES`] (given as Base64) with SHA-256.
+    /// Signs a message of at most `MESSAGE_MAX_BYTES` (given as Base64) with SHA-256.
     pub async fn sign_standard(&self, request: Request, key: String, input: Result<(SecretText, RsaPadding), Refusal>) -> Result<SignedStandard, Refusal> {
         self.run(request, Operation::SignStandard, Right::Use, move |service, scope| {
             Box::pin(async move {

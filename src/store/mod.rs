@@ -217,7 +217,7 @@ impl Store {
         let until = tokio::time::Instant::now() + self.inner.deadline;
         let pass = self.inner.gate.pass(until).await?;
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Work::Change(Box::new(Closure::new(work, pass, reply))))?;
+        self.enqueue(Work::Change(Box::new(Closure::new(work, pass, reply))), 0)?;
         match timeout_at(until, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(closed().into()),
@@ -227,9 +227,15 @@ impl Store {
 
     /// Keeps one audit record with what the request used, and answers when it is durable.
     pub async fn audit(&self, event: AuditEvent, uses: Uses) -> Result<(), StoreError> {
+        self.audit_in_company(event, uses, 0).await
+    }
+
+    /// The same, where so many records, this one included, are expected soon: the commit waits for them, 2 ms at most. It pays where
+    /// other requests wait for the token, which stays busy meanwhile, and the cores are wanted there.
+    pub async fn audit_in_company(&self, event: AuditEvent, uses: Uses, company: usize) -> Result<(), StoreError> {
         audit::check_text(&event)?;
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Work::Record(Box::new(Record { content: Some((event, uses)), reply })))?;
+        self.enqueue(Work::Record(Box::new(Record { content: Some((event, uses)), reply })), company)?;
         match timeout(self.inner.deadline, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(closed()),
@@ -237,11 +243,11 @@ impl Store {
         }
     }
 
-    fn enqueue(&self, work: Work) -> Result<(), StoreError> {
+    fn enqueue(&self, work: Work, company: usize) -> Result<(), StoreError> {
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
-        self.inner.queue.try_send(work).map_err(|error| match error {
+        self.inner.queue.try_send(work, company).map_err(|error| match error {
             queue::NotQueued::Full => StoreError::Busy,
             queue::NotQueued::Closed => closed(),
         })
@@ -329,7 +335,7 @@ impl Store {
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return running.is_empty();
         }
-        let told = self.inner.queue.send_deadline(Work::Stop, Some(until)).is_ok();
+        let told = self.inner.queue.send_deadline(Work::Stop, 0, Some(until)).is_ok();
         // All of them, even after one that is late.
         running.into_iter().fold(told, |ended, running| running.join(until) && ended)
     }

@@ -72,7 +72,7 @@ fn taken_under_load_and_restored() {
         (before, backup)
     });
     let recorded = installation.database().texts("detail", "audit_records WHERE operation = 'BACKUP' ORDER BY position");
-    assert_eq!(recorded, ["done", "failed"]);
+    assert_eq!(recorded, ["began", "done", "began", "failed"]);
     running.kill();
     println!("{} things before the backup, {} in the end", before.len(), ledger.acknowledged().len());
     restored_must_work(&installation, &backup, &before);
