@@ -56,7 +56,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Checkpoints from number `from`, in order: at most `limit`, and fewer if they list more than [`HEADS_READ`] heads together, but
+    /// Checkpoints from number `from`, in order: at most `limit`, and fewer if they list more than `HEADS_READ` heads together, but
     /// always one if there is one.
     pub fn checkpoints(&mut self, from: i64, limit: i64) -> Result<Vec<Checkpoint>, StoreError> {
         let mut rows: Vec<Row> =
