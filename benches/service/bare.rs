@@ -30,7 +30,7 @@ const BODY_MAX_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Bare {
     pub(crate) address: String,
-    _process: Process,
+    pub(crate) process: Process,
 }
 
 impl Bare {
@@ -41,7 +41,7 @@ impl Bare {
         let mut process = Process(installation.inside(&["bare"])?.stdout(Stdio::piped()).spawn()?);
         let mut line = String::new();
         BufReader::new(process.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
-        Ok(Self { address: line.trim().to_owned(), _process: process })
+        Ok(Self { address: line.trim().to_owned(), process })
     }
 }
 

@@ -115,6 +115,15 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Whether it runs, or how it ended, as far as the kernel tells before it is waited for (`State` of `/proc/PID/status`).
+    pub(crate) fn state(&self) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
+        let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+        state.map_or_else(|| "is gone".to_owned(), |state| format!("is in state {}", state.trim()))
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended.

@@ -85,13 +85,19 @@ pub(crate) fn run(
     for round in 1..=settings.rounds {
         println!("round {round} of {}", settings.rounds);
         for (job, script, connections, samples) in &mut cells {
-            samples.push(bench.once(job.kind, script, *connections)?);
+            let sample = bench.once(job.kind, script, *connections);
+            samples.push(sample.map_err(|problem| bench.explain(&problem))?);
         }
     }
     Ok(cells.into_iter().map(|(job, _, connections, samples)| Cell::new(job.kind, connections, bench.token_threads(connections), samples)).collect())
 }
 
 impl Bench<'_> {
+    /// A problem, and whether one of the processes is to blame.
+    fn explain(&self, problem: &Problem) -> Problem {
+        format!("{problem}; bare HTTPS {}; skm serve {}", self.bare.process.state(), self.service.process.state()).into()
+    }
+
     /// As many as connections, cores at most: more only wait for each other.
     fn token_threads(&self, connections: usize) -> usize {
         connections.min(self.machine.cores)
