@@ -21,7 +21,7 @@ pub(super) fn run(named: Option<&Path>, arguments: &Arguments) -> Result<(), Fai
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
         Ok(config) => {
             let weak = if arguments.dev { Vec::new() } else { config.weaknesses() };
-            let no_profile = configuration::token_settings(&config, &file).err();
+            let no_profile = configuration::token_settings(&config, &file).and_then(|settings| configuration::check_profile(&settings)).err();
             let weak = weak.iter().map(ToString::to_string);
             weak.chain(no_profile.iter().flat_map(|failure| failure.lines().to_vec())).map(|line| format!("{}: {line}", file.display())).collect()
         }

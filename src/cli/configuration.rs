@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config, DatabaseUrl};
-use crate::hsm::TokenSettings;
+use crate::hsm::{Profile, TokenSettings};
 use crate::store::{DatabaseSettings, StoreSettings};
 use crate::{cli, telemetry};
 
@@ -64,6 +64,21 @@ pub fn token_settings(config: &Config, file: &Path) -> Result<TokenSettings, Fai
         fast_deadline: token.fast_deadline,
         slow_deadline: token.slow_deadline,
     })
+}
+
+/// Whether the token's profile can be used by this version, and its module is there; before anybody is asked for a PIN.
+pub fn check_profile(settings: &TokenSettings) -> Result<(), Failure> {
+    let wrong = |line: String| Failure::new(Exit::Configuration, line);
+    let profile = Profile::load(&settings.profile).map_err(|error| wrong(format!("[token] profile: {error}")))?;
+    let refusals = profile.refusals();
+    if !refusals.is_empty() {
+        let lines = refusals.iter().map(|refusal| format!("[token] profile: {} can't be used yet: {refusal}", profile.name)).collect();
+        return Err(Failure::of_lines(Exit::Configuration, lines));
+    }
+    match &settings.module {
+        Some(module) if !module.exists() => Err(wrong(format!("[token] module: there is no {}", module.display()))),
+        _ => Ok(()),
+    }
 }
 
 /// How to reach the database; reads the password's file where there is one.

@@ -23,6 +23,7 @@ pub(super) fn run(named: Option<&Path>, arguments: &Arguments) -> Result<(), Fai
     let file = configuration::file(named)?;
     let config = configuration::load(Some(&file), true)?;
     let settings = configuration::token_settings(&config, &file)?;
+    configuration::check_profile(&settings)?;
     let pin = config.token.pin.read().map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
     let runtime = assembly::runtime()?;
     let token = Token::open(&settings, &pin)?;

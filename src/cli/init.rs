@@ -11,7 +11,7 @@ use crate::config::{Config, read_secret_file};
 use crate::domain::account::{Role, TokenLife};
 use crate::domain::secret::{SecretBytes, SecretText};
 use crate::hsm::{initialise_token, token_is_present};
-use crate::service::{Operator, Refusal};
+use crate::service::{Operator, Refusal, check_password};
 use crate::store::Store;
 
 /// `skm init`
@@ -52,7 +52,9 @@ pub(super) fn run(named: Option<&Path>, arguments: &Arguments) -> Result<(), Fai
     configuration::start_log(&config.log)?;
     let _lock = DataDirectoryLock::take(&config.server.data_dir).map_err(|error| Failure::new(Exit::Locked, error.to_string()))?;
     refuse_second_time(&config)?;
+    configuration::check_profile(&configuration::token_settings(&config, &file)?)?;
     let password = admin_password(arguments)?;
+    check_password(&password).map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
     make_token_if_missing(&config, &file, arguments)?;
     Store::migrate(&configuration::store_settings(&config)?.database)?;
     let assembly = assembly::assemble(&config, &file)?;
@@ -76,7 +78,9 @@ fn refuse_second_time(config: &Config) -> Result<(), Failure> {
 }
 
 fn typed(prompt: &str) -> Result<SecretText, Failure> {
-    rpassword::prompt_password(prompt).map(SecretText::new).map_err(|error| Failure::new(Exit::Usage, format!("can't ask at the terminal: {error}")))
+    rpassword::prompt_password(prompt)
+        .map(SecretText::new)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{}can't ask at the terminal: {error}; there are options that name files", prompt)))
 }
 
 fn from_file(path: &Path) -> Result<SecretBytes, Failure> {

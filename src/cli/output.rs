@@ -1,6 +1,6 @@
 //! The only place that prints: answers on standard output, problems on standard error. Everything else is the log's.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 /// Prints a line.
 pub(super) fn line(text: &str) -> io::Result<()> {
@@ -9,10 +9,13 @@ pub(super) fn line(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Prints bytes as they are.
-pub(super) fn raw(bytes: &[u8]) -> io::Result<()> {
+/// Prints bytes as they are; on a terminal the next prompt begins on a line of its own.
+pub(super) fn data(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
+    if out.is_terminal() && !bytes.ends_with(b"\n") {
+        out.write_all(b"\n")?;
+    }
     out.flush()
 }
 

@@ -144,7 +144,9 @@ impl Sockets {
 }
 
 async fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| Failure::new(Exit::Failed, format!("[{name}] listen {address}: {error}")))
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(Exit::Failed, format!("[{name}] listen {address}: {error}; set another with [{name}] listen or SKM_{}__LISTEN", name.to_uppercase()))
+    })
 }
 
 /// Everything that runs.

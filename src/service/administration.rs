@@ -14,10 +14,13 @@ use crate::domain::appkey::Appkey;
 use crate::domain::audit::{Actor, AuditEvent, Operation, Uses};
 use crate::domain::ids::ProjectId;
 use crate::domain::key::Stamp;
+use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::domain::text::{Invalid, Name};
 use crate::store::{Change, Unique};
 
+/// How the audit log calls a backup that came to nothing.
+const BACKUP_FAILED: &str = "failed";
 /// Characters of an appkey and of a User Access Key ID.
 const RANDOM_NAME_CHARS: usize = 20;
 /// The least characters of a password (NIST SP 800-63B, 5.1.1.2 asks for 8; administrators get more).
@@ -61,12 +64,18 @@ fn parse_login(login: &str) -> Result<String, Invalid> {
     if fits { Ok(login.to_owned()) } else { Err(Invalid::new("login", "must have 1 to 64 letters, digits, '.', '-', '_' or '@'")) }
 }
 
-/// Argon2id with the crate's parameters (OWASP's: 19 MiB, 2 passes).
-fn hash_password(password: &SecretText) -> Result<String, Refusal> {
+/// Whether an account's password can be taken: long enough, and not so long that hashing it is an attack.
+pub fn check_password(password: &SecretText) -> Result<(), Invalid> {
     let length = password.expose().chars().count();
     if length < PASSWORD_MIN_CHARS || password.expose().len() > PASSWORD_MAX_BYTES {
-        return Err(Invalid::new("password", format!("must have {PASSWORD_MIN_CHARS} characters or more and at most {PASSWORD_MAX_BYTES} bytes")).into());
+        return Err(Invalid::new("password", format!("must have {PASSWORD_MIN_CHARS} characters or more and at most {PASSWORD_MAX_BYTES} bytes")));
     }
+    Ok(())
+}
+
+/// Argon2id with the crate's parameters (OWASP's: 19 MiB, 2 passes).
+fn hash_password(password: &SecretText) -> Result<String, Refusal> {
+    check_password(password)?;
     let hash = Argon2::default().hash_password(password.expose().as_bytes());
     hash.map(|hash| hash.to_string()).map_err(|_| Refusal::unavailable("the password could not be hashed"))
 }
@@ -82,7 +91,10 @@ impl Service {
 
     /// Records how far an operator's copy of database and token is: `began`, then `done` or `failed`.
     pub async fn record_backup(&self, operator: Operator, stage: &'static str) -> Result<(), Refusal> {
-        let event = self.operator_event(operator, Operation::Backup, stage.to_owned())?;
+        let mut event = self.operator_event(operator, Operation::Backup, stage.to_owned())?;
+        if stage == BACKUP_FAILED {
+            event.result_code = ResultCode::ServiceUnavailable.number();
+        }
         Ok(self.store().audit(event, Uses::default()).await?)
     }
 

@@ -11,7 +11,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChainId, KeyId, KeyVersion};
-use crate::store::{Store, StoreError, StoredChain};
+use crate::store::{Purpose, Store, StoreError, StoredChain};
 
 /// How many records one read takes.
 const PAGE: i64 = 2_048;
@@ -94,6 +94,9 @@ pub async fn verify(store: &Store, expected: &Expectations) -> Result<Report, St
         keys.learn(store, signer).await?;
     }
     report.chains = chains.len();
+    if chains.is_empty() && report.checkpoints == 0 && has_signer(store).await? {
+        report.finds("the log is empty, though the key that signs it is in service".to_owned());
+    }
     let newest = newest_of_each_node(&chains, &wanted);
     let mut ends = HashMap::new();
     for chain in chains {
@@ -122,6 +125,11 @@ fn newest_of_each_node(chains: &[StoredChain], wanted: &Wanted) -> HashMap<Strin
         *started = (*started).max(chain.started);
     }
     newest
+}
+
+/// Whether there is a key for checkpoints: it signs the first one before anything else is recorded.
+async fn has_signer(store: &Store) -> Result<bool, StoreError> {
+    Ok(store.read::<_, StoreError, _>(|reader| reader.internal_key(Purpose::AuditCheckpoint)).await?.is_some())
 }
 
 async fn all_chains(store: &Store) -> Result<Vec<StoredChain>, StoreError> {

@@ -107,7 +107,9 @@ pub(super) fn sqlite(path: &Path, access: Access, deadline: Duration) -> Result<
     let absolute = std::path::absolute(path).map_err(|error| StoreError::unavailable(error.to_string()))?;
     let name = absolute.to_str().ok_or_else(|| StoreError::failed("the database file's name is not UTF-8"))?;
     if !absolute.is_file() {
-        return Err(StoreError::Schema(format!("there is no database {name} yet: run `skm migrate`")));
+        return Err(StoreError::Schema(format!(
+            "there is no database {name} yet: run `skm init`, or `skm migrate` if another host has initialised this installation"
+        )));
     }
     let mut connection = SqliteConnection::establish(name).map_err(|error| StoreError::unavailable(format!("{name}: {error}")))?;
     // busy_timeout first: turning WAL on needs a lock.

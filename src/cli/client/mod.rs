@@ -222,9 +222,9 @@ fn print(operation: &Operation, reply: &Reply) -> Result<(), Failure> {
             output::line(&format!("MAC header   {}", client_mac_header.as_deref().unwrap_or("none")))?;
             output::line(&format!("certificate  {}", if client_sent_certificate { "sent" } else { "none" }))?;
         }
-        Operation::Secret { .. } => output::raw(reply.body::<Secret>()?.secret.expose().as_bytes())?,
+        Operation::Secret { .. } => output::data(reply.body::<Secret>()?.secret.expose().as_bytes())?,
         Operation::Encrypt { .. } => output::line(&reply.body::<Encrypted>()?.ciphertext)?,
-        Operation::Decrypt { .. } => output::raw(reply.body::<Plain>()?.plaintext.expose().as_bytes())?,
+        Operation::Decrypt { .. } => output::data(reply.body::<Plain>()?.plaintext.expose().as_bytes())?,
         Operation::Sign { .. } => output::line(&reply.body::<Signed>()?.signature)?,
         Operation::Verify { .. } => {
             if !reply.body::<Verified>()?.result {

@@ -74,3 +74,14 @@ fn what_was_added_to_a_chain_that_is_over_is_found() {
     let verdict = log.verify();
     assert_eq!(verdict.code, 3, "{verdict:?}");
 }
+
+#[test]
+fn an_emptied_log_is_found_without_anchors() {
+    let log = write_log(Installation::new());
+    let mut database = log.database();
+    for table in ["audit_checkpoint_heads", "audit_checkpoints", "audit_records", "audit_chains"] {
+        database.run(&format!("DELETE FROM {table}"));
+    }
+    drop(database);
+    log.verify_with(&[]).must_name("emptied", "the log is empty, though the key that signs it is in service");
+}

@@ -297,6 +297,7 @@ async fn a_keystore_works_in_openssl_and_curl() {
 fn a_keystore_works_in_java() {
     // Java is not needed for anything else: where it is missing, OpenSSL and curl have to do.
     if std::process::Command::new("keytool").arg("-help").output().is_err() {
+        println!("not run: there is no keytool (Java) here");
         return;
     }
     let directory = tempfile::tempdir().expect("a directory");
