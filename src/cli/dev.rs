@@ -154,14 +154,23 @@ fn configuration_text(layout: &Layout) -> Result<String, Failure> {
     Ok(format!(
         "# Made by `skm init --dev`, to try things with. skm.example.toml explains every key.\n\
          [server]\ndata_dir = \"data\"\nnode = \"dev\"\n\n\
-         [api]\nlisten = \"127.0.0.1:8443\"\n\n\
-         [console]\nlisten = \"127.0.0.1:9443\"\n\n\
+         [api]\nlisten = {api:?}\n\n\
+         [console]\nlisten = {console:?}\n\n\
+         [operations]\nlisten = {operations:?}\n\n\
          [token]\nprofile = {profile:?}\nlabel = \"skm-dev\"\npin = \"file:pin\"\n\n\
          [token.environment]\nSOFTHSM2_CONF = {conf:?}\n\n\
          [log]\nformat = \"human\"\n",
+        api = listen("API", 8443),
+        console = listen("CONSOLE", 9443),
+        operations = listen("OPERATIONS", 9090),
         profile = profile.display().to_string(),
         conf = layout.text("softhsm2.conf"),
     ))
+}
+
+/// Where a listener of the demo is: as the environment says, so that later starts without it find what `dev.env` names.
+fn listen(section: &str, port: u16) -> String {
+    std::env::var(format!("SKM_{section}__LISTEN")).unwrap_or_else(|_| format!("127.0.0.1:{port}"))
 }
 
 fn make_token(layout: &Layout, config: &Config, file: &Path) -> Result<(), Failure> {
