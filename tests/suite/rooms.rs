@@ -202,7 +202,7 @@ fn no_file_names_a_developers_machine() {
     }
 }
 
-/// Whether `line` holds an absolute path that begins with `place`: not one in the middle of another (`~/work/`, `a/home/b`).
+/// Whether `line` holds an absolute path that begins with `place`: not one in the middle of another (`~/src/`, `a/home/b`).
 fn starts_a_path(line: &str, place: &str) -> bool {
     let in_a_path = |c: char| c.is_alphanumeric() || "~.-_}".contains(c);
     line.match_indices(place).any(|(at, _)| !line[..at].ends_with(in_a_path))
