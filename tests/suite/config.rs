@@ -113,8 +113,11 @@ fn check_config(text: &str, variables: &[(&str, &str)]) -> (Output, PathBuf, tem
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("skm.toml");
     std::fs::write(&file, text).unwrap();
-    std::fs::create_dir(directory.path().join("hsm-config")).unwrap();
-    std::fs::write(directory.path().join("hsm-config/softhsm2.toml"), "").unwrap();
+    let profiles = directory.path().join("hsm-config");
+    std::fs::create_dir(&profiles).unwrap();
+    for profile in ["softhsm2.toml", "luna.toml"] {
+        std::fs::copy(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("hsm-config").join(profile), profiles.join(profile)).unwrap();
+    }
     let mut command = Command::new(env!("CARGO_BIN_EXE_skm"));
     command.args(["check-config", "--config"]).arg(&file).envs(variables.iter().copied());
     (command.output().unwrap(), file, directory)
@@ -125,6 +128,18 @@ fn check_config_says_ok() {
     let (output, _, _directory) = check_config("", &[]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8(output.stdout).unwrap().ends_with(": ok\n"));
+}
+
+#[test]
+fn check_config_refuses_a_token_that_can_not_be_used() {
+    for (token, problem) in [
+        ("profile = \"luna\"", "[token] profile: Thales Luna can't be used yet: aes_gcm.iv"),
+        ("module = \"/no/such/module.so\"", "[token] module: there is no /no/such/module.so"),
+    ] {
+        let (output, _, _directory) = check_config(&format!("[token]\n{token}\n"), &[]);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), errors.contains(problem)), (Some(78), true), "{errors}");
+    }
 }
 
 #[test]
