@@ -42,6 +42,16 @@ impl Version {
         }
     }
 
+    /// Whether this version has the routes that read the inventory.
+    pub(super) const fn has_inventory(self) -> bool {
+        matches!(self, Self::V1_0 | Self::V1_2 | Self::V1_3)
+    }
+
+    /// Whether this version has the routes that the hosted service doesn't.
+    pub(super) const fn has_our_own(self) -> bool {
+        matches!(self, Self::V1_3)
+    }
+
     /// Whether this version has routes that change things.
     pub(super) const fn has_changes(self) -> bool {
         matches!(self, Self::V1_2 | Self::V1_3)

@@ -28,9 +28,13 @@ pub(super) const fn status_of(code: ResultCode) -> StatusCode {
         ResultCode::InvalidKeyStatus
         | ResultCode::InvalidKeyVersionStatus
         | ResultCode::KeyUseLimitReached
+        | ResultCode::KeyNotRotatable
+        | ResultCode::CurrentKeyVersion
+        | ResultCode::KeyStoreNotEmpty
+        | ResultCode::InvalidClientRuleStatus
         | ResultCode::AlreadyExists
         | ResultCode::Conflict => StatusCode::CONFLICT,
-        ResultCode::InvalidUserData | ResultCode::MalformedBody | ResultCode::InvalidField => StatusCode::BAD_REQUEST,
+        ResultCode::InvalidUserData | ResultCode::MalformedBody | ResultCode::InvalidField | ResultCode::InvalidImportToken => StatusCode::BAD_REQUEST,
         ResultCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ResultCode::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         ResultCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -6,10 +6,12 @@
 pub mod answer;
 mod body;
 mod call;
+mod clients;
 mod context;
 mod data;
 mod error;
-mod inventory;
+mod key_stores;
+mod keys;
 mod oauth;
 pub mod operations;
 mod progress;

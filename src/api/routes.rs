@@ -11,7 +11,7 @@ use axum::routing::{get, post, put};
 use super::context::{self, Version, new_request_id};
 use super::error::refused;
 use super::progress::watch_body;
-use super::{Api, data, inventory, oauth};
+use super::{Api, clients, data, key_stores, keys, oauth};
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 use crate::telemetry::redaction;
@@ -23,6 +23,7 @@ const REQUEST_ID_HEADER: &str = "x-request-id";
 fn data_routes() -> Router<Api> {
     Router::new()
         .route("/confirm", get(data::confirm))
+        .route("/secrets/{keyid}", get(data::read_secret))
         .route("/symmetric-keys/{keyid}/encrypt", post(data::encrypt))
         .route("/symmetric-keys/{keyid}/decrypt", post(data::decrypt))
         .route("/symmetric-keys/{keyid}/create-local-key", post(data::create_local_key))
@@ -35,25 +36,58 @@ fn data_routes() -> Router<Api> {
         .route("/asymmetric-keys/{keyid}/publicKey", get(data::public_key))
 }
 
-/// Routes of the versions that change things (v1.2 and v1.3).
+/// Changes of key stores and keys (v1.2 and v1.3).
 fn change_routes() -> Router<Api> {
     Router::new()
-        .route("/secrets/{keyid}", get(data::read_secret).put(data::change_secret))
-        .route("/keystores", post(inventory::create_key_store))
-        .route("/keys/secrets/create", post(inventory::create_secret))
-        .route("/keys/symmetric-keys/create", post(inventory::create_symmetric_key))
-        .route("/keys/asymmetric-keys/create", post(inventory::create_asymmetric_key))
-        .route("/auths/ipv4s", post(inventory::register_ipv4))
-        .route("/auths/macs", post(inventory::register_mac))
-        .route("/auths/certificates", post(inventory::register_certificate))
-        .route("/auths/ipv4s/delete", put(inventory::request_ipv4_deletion))
-        .route("/auths/macs/delete", put(inventory::request_mac_deletion))
-        .route("/auths/certificates/delete", put(inventory::request_certificate_deletion))
+        .route("/secrets/{keyid}", put(data::change_secret))
+        .route("/keystores", post(key_stores::create))
+        .route("/keys/secrets/create", post(keys::create_secret))
+        .route("/keys/symmetric-keys/create", post(keys::create_symmetric))
+        .route("/keys/asymmetric-keys/create", post(keys::create_asymmetric))
+}
+
+/// Changes of a key store's clients (v1.2 and v1.3).
+fn client_routes() -> Router<Api> {
+    Router::new()
+        .route("/auths/ipv4s", post(clients::register_ipv4))
+        .route("/auths/macs", post(clients::register_mac))
+        .route("/auths/certificates", post(clients::register_certificate))
+        .route("/auths/ipv4s/delete", put(clients::request_ipv4_deletion))
+        .route("/auths/macs/delete", put(clients::request_mac_deletion))
+        .route("/auths/certificates/delete", put(clients::request_certificate_deletion))
+}
+
+/// Reading the inventory (v1.0, v1.2 and v1.3).
+fn inventory_routes() -> Router<Api> {
+    Router::new()
+}
+
+/// Our own (v1.3): the life of keys, versions and clients.
+fn life_routes() -> Router<Api> {
+    Router::new()
+}
+
+/// Our own (v1.3): import.
+fn import_routes() -> Router<Api> {
+    Router::new()
+}
+
+/// Our own (v1.3): certificates.
+fn certificate_routes() -> Router<Api> {
+    Router::new()
 }
 
 fn routes_of(version: Version) -> Router<Api> {
-    let routes = data_routes();
-    let routes = if version.has_changes() { routes.merge(change_routes()) } else { routes.route("/secrets/{keyid}", get(data::read_secret)) };
+    let mut routes = data_routes();
+    if version.has_inventory() {
+        routes = routes.merge(inventory_routes());
+    }
+    if version.has_changes() {
+        routes = routes.merge(change_routes()).merge(client_routes());
+    }
+    if version.has_our_own() {
+        routes = routes.merge(life_routes()).merge(import_routes()).merge(certificate_routes());
+    }
     routes.layer(axum::Extension(version))
 }
 

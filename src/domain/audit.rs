@@ -74,6 +74,40 @@ operations! {
     CreateClientRule => "CREATE_CLIENT_RULE",
     /// A client rule stopped admitting anybody.
     RevokeClientRule => "REVOKE_CLIENT_RULE",
+    /// A key store was changed.
+    ChangeKeyStore => "CHANGE_KEY_STORE",
+    /// A key store was deleted.
+    DeleteKeyStore => "DELETE_KEY_STORE",
+    /// A key's name, description or rotation was changed.
+    ChangeKey => "CHANGE_KEY",
+    /// A key got a new current version.
+    RotateKey => "ROTATE_KEY",
+    /// A key's deletion was asked for.
+    RequestKeyDeletion => "REQUEST_KEY_DELETION",
+    /// A key's deletion was called off.
+    RestoreKey => "RESTORE_KEY",
+    /// A key was deleted.
+    DeleteKey => "DELETE_KEY",
+    /// A key version's deletion was asked for.
+    RequestVersionDeletion => "REQUEST_VERSION_DELETION",
+    /// A key version's deletion was called off.
+    RestoreVersion => "RESTORE_VERSION",
+    /// A key version was deleted.
+    DeleteVersion => "DELETE_VERSION",
+    /// A client rule admits again.
+    RestoreClientRule => "RESTORE_CLIENT_RULE",
+    /// A client rule was deleted.
+    DeleteClientRule => "DELETE_CLIENT_RULE",
+    /// A client certificate's `.p12` was handed out.
+    DownloadCertificate => "DOWNLOAD_CERTIFICATE",
+    /// A public key to wrap an imported key with was handed out.
+    PrepareImport => "PREPARE_IMPORT",
+    /// The CA got a new certificate.
+    RenewAuthority => "RENEW_AUTHORITY",
+    /// The service's own certificate was renewed.
+    RenewServerCertificate => "RENEW_SERVER_CERTIFICATE",
+    /// Requests over the rate limit, counted over a minute.
+    RefuseTooMany => "REFUSE_TOO_MANY",
     /// A bearer token was issued.
     CreateToken => "CREATE_TOKEN",
     /// A bearer token was revoked.
@@ -82,12 +116,26 @@ operations! {
     UnknownRoute => "UNKNOWN_ROUTE",
     /// A project was made.
     CreateProject => "CREATE_PROJECT",
+    /// A project's name or settings were changed.
+    ChangeProject => "CHANGE_PROJECT",
+    /// An appkey was made.
+    CreateAppkey => "CREATE_APPKEY",
+    /// An appkey was taken away.
+    DeleteAppkey => "DELETE_APPKEY",
     /// An account was made.
     CreateAccount => "CREATE_ACCOUNT",
+    /// An account was enabled, disabled or got another password.
+    ChangeAccount => "CHANGE_ACCOUNT",
     /// An access key was made.
     CreateAccessKey => "CREATE_ACCESS_KEY",
+    /// An access key was enabled, disabled or got another token life.
+    ChangeAccessKey => "CHANGE_ACCESS_KEY",
+    /// An access key was taken away.
+    DeleteAccessKey => "DELETE_ACCESS_KEY",
     /// A role was granted.
     GrantRole => "GRANT_ROLE",
+    /// A role was taken away.
+    RevokeRole => "REVOKE_ROLE",
     /// A chain began: the first record of a process.
     StartChain => "START_CHAIN",
     /// A chain ended in good order.

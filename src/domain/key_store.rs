@@ -35,4 +35,6 @@ pub struct Project {
     pub id: ProjectId,
     /// Its name, unique on this installation.
     pub name: Name,
+    /// Whether whoever knows an appkey may read the inventory by v1.0, as clients of the hosted service do.
+    pub appkey_reads: bool,
 }

@@ -62,6 +62,12 @@ result_codes! {
     KeyUseLimitReached = 3006, "Key Use Limit Reached";
     /// No such key store in the project.
     InvalidKeyStore = 3007, "Invalid Key Store";
+    /// Confidential data and imported keys don't rotate.
+    KeyNotRotatable = 3008, "Key Not Rotatable";
+    /// The current version can't be deleted.
+    CurrentKeyVersion = 3009, "Current Key Version";
+    /// A key store that holds keys can't be deleted.
+    KeyStoreNotEmpty = 3010, "Key Store Not Empty";
     /// A ciphertext or signature that is broken, foreign or altered.
     InvalidUserData = 4001, "Invalid User Data";
     /// The body is not what the content type says.
@@ -78,6 +84,10 @@ result_codes! {
     Conflict = 4007, "Conflict";
     /// No such client rule in the key store.
     InvalidClientRule = 4008, "Invalid Authentication Entry";
+    /// The client rule is not in the state that this needs: scheduled to be deleted, or not.
+    InvalidClientRuleStatus = 4010, "Invalid Authentication Entry Status";
+    /// The import token is unknown, spent, expired or another project's.
+    InvalidImportToken = 4011, "Invalid Import Token";
     /// The request's header is too large.
     HeaderTooLarge = 4009, "Header Too Large";
     /// The token, the database or the audit log can't be used now.

@@ -59,6 +59,8 @@ pub struct Request {
 pub enum Right {
     /// Use keys and secrets: with an access key any role; by appkey alone too.
     Use,
+    /// Read the inventory: `API.VIEWER` or above; by appkey alone where the project allows it.
+    Read,
     /// Change things: `API.ADMIN` or above; never by appkey alone.
     Change,
     /// None: what is asked for doesn't exist. Who asks is noted where credentials tell.
@@ -243,7 +245,12 @@ impl Service {
             Credentials::Missing => return Err(ResultCode::Unauthorized.into()),
             Credentials::Appkey => {
                 scope.actor = Actor::Appkey;
-                return if right == Right::Change { Err(ResultCode::Forbidden.into()) } else { Ok(()) };
+                let allowed = match right {
+                    Right::Use | Right::Nothing => true,
+                    Right::Read => scope.project.appkey_reads,
+                    Right::Change => false,
+                };
+                return if allowed { Ok(()) } else { Err(ResultCode::Forbidden.into()) };
             }
             Credentials::AccessKey { id, secret } => self.access_key_by_secret(id, secret).await?,
             Credentials::Bearer(token) => self.access_key_by_token(token).await?,
@@ -253,6 +260,7 @@ impl Service {
         let mut roles = access_key.roles_in(scope.project.id);
         let allowed = match right {
             Right::Use => roles.next().is_some(),
+            Right::Read => roles.any(crate::domain::account::Role::may_read_by_api),
             Right::Change => roles.any(crate::domain::account::Role::may_change_by_api),
             Right::Nothing => true,
         };

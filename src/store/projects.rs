@@ -11,17 +11,19 @@ use crate::domain::key::Stamp;
 use crate::domain::key_store::Project;
 use crate::domain::text::Name;
 
-fn project((id, name): (i64, String)) -> Project {
-    Project { id: ProjectId(id), name: Name::from_stored(name) }
+type Row = (i64, String, bool);
+
+fn project((id, name, appkey_reads): Row) -> Project {
+    Project { id: ProjectId(id), name: Name::from_stored(name), appkey_reads }
 }
 
 impl Reader<'_> {
     /// The project that an appkey names.
     pub fn project_by_appkey(&mut self, appkey: &Appkey) -> Result<Option<Project>, StoreError> {
-        let row: Option<(i64, String)> = appkeys::table
+        let row: Option<Row> = appkeys::table
             .inner_join(projects::table.on(projects::id.eq(appkeys::project_id)))
             .filter(appkeys::appkey.eq(appkey.as_str()))
-            .select((projects::id, projects::name))
+            .select((projects::id, projects::name, projects::appkey_reads))
             .first(self.db)
             .optional()?;
         Ok(row.map(project))
@@ -29,8 +31,11 @@ impl Reader<'_> {
 
     /// The project of that name.
     pub fn project_by_name(&mut self, name: &Name) -> Result<Option<Project>, StoreError> {
-        let row: Option<(i64, String)> =
-            projects::table.filter(projects::name.eq(name.as_str())).select((projects::id, projects::name)).first(self.db).optional()?;
+        let row: Option<Row> = projects::table
+            .filter(projects::name.eq(name.as_str()))
+            .select((projects::id, projects::name, projects::appkey_reads))
+            .first(self.db)
+            .optional()?;
         Ok(row.map(project))
     }
 }

@@ -5,6 +5,7 @@ diesel::table! {
         id -> BigInt,
         name -> Text,
         last_key_store_number -> BigInt,
+        appkey_reads -> Bool,
         created_by -> Text,
         created_at -> BigInt,
         changed_by -> Text,

@@ -1,0 +1,68 @@
+//! Key stores.
+
+use axum::response::Response;
+use serde::Serialize;
+
+use super::answer::local_time;
+use super::body::Fields;
+use super::call::Call;
+use crate::domain::client_checks::{AuthMode, ChecksPolicy, Method};
+use crate::domain::key_store::KeyStore;
+use crate::domain::text::Invalid;
+use crate::service::NewKeyStore;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyStoreBody {
+    key_store_id: i64,
+    name: String,
+    description: String,
+    ip4_auth_use: &'static str,
+    mac_auth_use: &'static str,
+    certificate_auth_use: &'static str,
+    auth_mode: &'static str,
+    creation_user: String,
+    creation_datetime: String,
+    last_change_user: String,
+    last_change_datetime: String,
+}
+
+const fn yes_no(yes: bool) -> &'static str {
+    if yes { "Y" } else { "N" }
+}
+
+impl KeyStoreBody {
+    fn new(key_store: KeyStore, zone: chrono_tz::Tz) -> Self {
+        let checks = key_store.checks;
+        Self {
+            key_store_id: key_store.number.0,
+            name: key_store.name.to_string(),
+            description: key_store.description.as_str().to_owned(),
+            ip4_auth_use: yes_no(checks.uses(Method::Ipv4)),
+            mac_auth_use: yes_no(checks.uses(Method::Mac)),
+            certificate_auth_use: yes_no(checks.uses(Method::Certificate)),
+            auth_mode: checks.mode().as_str(),
+            creation_user: key_store.created.user,
+            creation_datetime: local_time(key_store.created.at, zone),
+            last_change_user: key_store.changed.user,
+            last_change_datetime: local_time(key_store.changed.at, zone),
+        }
+    }
+}
+
+fn new_key_store(fields: &mut Fields) -> Result<NewKeyStore, Invalid> {
+    let mode = match fields.optional_text("authMode")? {
+        None => AuthMode::default(),
+        Some(text) => AuthMode::parse(text.expose()).ok_or_else(|| Invalid::new("authMode", "must be \"AND\" or \"OR\""))?,
+    };
+    let checks = ChecksPolicy::new(fields.yes_no("ip4AuthUse")?, fields.yes_no("macAuthUse")?, fields.yes_no("certificateAuthUse")?, mode)?;
+    Ok(NewKeyStore { name: fields.name("name")?, description: fields.description()?, checks })
+}
+
+/// `POST /keystores`.
+pub(super) async fn create(mut call: Call) -> Response {
+    let input = call.input(new_key_store).await;
+    let zone = call.zone();
+    let outcome = call.service().create_key_store(call.request(), input).await;
+    call.answer(outcome, |key_store| KeyStoreBody::new(key_store, zone))
+}

@@ -1,0 +1,51 @@
+//! Making keys, and their life.
+
+use axum::response::Response;
+use serde::Serialize;
+
+use super::body::Fields;
+use super::call::Call;
+use crate::domain::key::RotationPeriod;
+use crate::domain::text::Invalid;
+use crate::service::{NewContent, NewKeyRequest};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CreatedKeyBody {
+    key_id: String,
+    key_status: &'static str,
+}
+
+async fn create_key(mut call: Call, content: impl FnOnce(&mut Fields) -> Result<NewContent, Invalid>) -> Response {
+    let input = call
+        .input(|fields| {
+            Ok(NewKeyRequest {
+                key_store: fields.name("keyStoreName")?,
+                name: fields.name("name")?,
+                description: fields.description()?,
+                content: content(fields)?,
+            })
+        })
+        .await;
+    let outcome = call.service().create_key(call.request(), input).await;
+    call.answer(outcome, |made| CreatedKeyBody { key_id: made.id.to_string(), key_status: made.state.as_str() })
+}
+
+fn rotation(fields: &mut Fields) -> Result<RotationPeriod, Invalid> {
+    fields.optional_number("autoRotationPeriod")?.map_or(Ok(RotationPeriod::NEVER), RotationPeriod::from_days)
+}
+
+/// `POST /keys/secrets/create`.
+pub(super) async fn create_secret(call: Call) -> Response {
+    create_key(call, |fields| fields.text("secretValue").map(NewContent::Secret)).await
+}
+
+/// `POST /keys/symmetric-keys/create`.
+pub(super) async fn create_symmetric(call: Call) -> Response {
+    create_key(call, |fields| rotation(fields).map(NewContent::Symmetric)).await
+}
+
+/// `POST /keys/asymmetric-keys/create`.
+pub(super) async fn create_asymmetric(call: Call) -> Response {
+    create_key(call, |fields| rotation(fields).map(NewContent::Asymmetric)).await
+}
