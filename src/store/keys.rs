@@ -162,7 +162,7 @@ impl Tx<'_> {
         changed_one(held, "key store")
     }
 
-    fn insert_version(
+    pub(super) fn insert_version(
         &mut self,
         key: KeyId,
         version: KeyVersion,

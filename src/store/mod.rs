@@ -25,6 +25,7 @@ mod gate;
 mod internal_keys;
 mod key_stores;
 mod keys;
+mod life;
 mod migrations;
 mod model;
 mod objects;
