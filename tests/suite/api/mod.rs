@@ -8,6 +8,7 @@ mod data;
 mod database;
 mod http;
 mod inventory;
+mod key_stores;
 mod limits;
 mod listing;
 mod routes;
