@@ -3,6 +3,7 @@
 mod bodies;
 mod checks;
 mod ciphertexts;
+mod contract;
 mod credentials;
 mod data;
 mod database;
