@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod key;
 pub mod key_store;
 pub mod lifecycle;
+pub mod rate;
 pub mod result_code;
 pub mod secret;
 pub mod text;

@@ -153,6 +153,7 @@ impl Store {
             chain,
             clock,
             connection: Some((db, chain_now)),
+            acknowledged: None,
             files: connector.files(),
             pause: writer::Pause::default(),
         };
