@@ -41,7 +41,7 @@ use crate::store::{Change, Store};
 use crate::telemetry::Metrics;
 
 pub use crate::hsm::RsaPadding as Padding;
-pub use administration::{NewAccessKey, Operator, check_password};
+pub use administration::{LIST_PAGE, NewAccessKey, Operator, check_password};
 pub use audit_log::CheckpointOutcome;
 pub use bootstrap::ServerIdentity;
 pub use change_secret::ChangedSecret;
@@ -53,7 +53,7 @@ pub use decrypt::Decrypted;
 pub use encrypt::{Encrypted, LocalKey};
 pub use health::Health;
 pub use public_key::PublicKey;
-pub use reconcile::{Comparison, Reconciled};
+pub use reconcile::{Comparison, MissingObject, Orphan, Reconciled};
 pub use refusal::Refusal;
 pub use request::{Credentials, Request, Right};
 pub use sign::{Signed, SignedStandard};
