@@ -12,6 +12,7 @@ mod data;
 mod error;
 mod key_stores;
 mod keys;
+mod life;
 mod oauth;
 pub mod operations;
 mod progress;
