@@ -18,6 +18,7 @@ pub mod health;
 mod internal_keys;
 mod key_access;
 mod limits;
+mod names;
 pub mod pki;
 mod provisioning;
 mod public_key;
