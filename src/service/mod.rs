@@ -23,6 +23,7 @@ mod inventory;
 mod key_access;
 mod limits;
 mod key_life;
+mod names;
 pub mod pki;
 mod provisioning;
 mod public_key;
