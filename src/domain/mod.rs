@@ -10,6 +10,7 @@ pub mod digest_info;
 pub mod envelope;
 pub mod ids;
 pub mod key;
+pub mod key_material;
 pub mod key_store;
 pub mod lifecycle;
 pub mod result_code;

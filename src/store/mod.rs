@@ -22,6 +22,7 @@ mod dialect;
 mod error;
 mod follower;
 mod gate;
+mod import_pairs;
 mod internal_keys;
 mod key_stores;
 mod keys;
@@ -53,7 +54,9 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{timeout, timeout_at};
 
 pub use error::{StoreError, Unique};
-pub use model::{Change, Checkpoint, ExpiredObject, InternalKey, KeyRow, NewKey, PlannedObject, Purpose, StoredChain, StoredRecord};
+pub use import_pairs::{IMPORT_PAIRS_MAX, TOO_MANY_IMPORT_PAIRS};
+pub use model::{Change, Checkpoint, DoomedImportPair, ExpiredObject, InternalKey, KeyRow, NewImportPair, NewKey, PlannedObject, Purpose};
+pub use model::{StoredChain, StoredRecord};
 pub use settings::{DatabaseSettings, StoreSettings};
 pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS};
 pub use unit::{Reader, Tx};
