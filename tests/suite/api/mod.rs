@@ -7,6 +7,7 @@ mod credentials;
 mod data;
 mod database;
 mod http;
+mod import;
 mod inventory;
 mod limits;
 mod routes;
