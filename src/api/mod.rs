@@ -11,6 +11,7 @@ mod context;
 mod data;
 mod error;
 mod import;
+mod inventory;
 mod key_stores;
 mod keys;
 mod oauth;

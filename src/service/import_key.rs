@@ -22,7 +22,7 @@ use super::tokens::random_secret;
 use crate::domain::account::SecretHash;
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{KeyId, KeyVersion, ObjectId};
+use crate::domain::ids::{KeyId, KeyVersion};
 use crate::domain::key::Origin;
 use crate::domain::key_material::{AES_256_BYTES, KEY_DATA};
 use crate::domain::result_code::ResultCode;
@@ -92,12 +92,12 @@ impl Service {
         let expired = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.expired_import_pairs(now, SWEEP_MAX)?)).await?;
         let mut gone = 0;
         for pair in expired {
-            let lease_until = self.now().plus(self.0.settings.lease);
+            let lease_until = self.lease();
             let doomed = self.store().change::<_, Refusal, _>(move |tx| Ok(tx.doom_import_pair(pair, lease_until)?)).await?;
             if let Some(DoomedImportPair { object, .. }) = doomed {
                 let mut event = self.own_event(Operation::ExpireImport)?;
                 (event.key, event.version) = (Some(pair), Some(KeyVersion::FIRST));
-                self.finish_destroying(object, Some(event)).await?;
+                self.destroy_doomed(object, Some(event)).await?;
                 gone += 1;
             }
         }
@@ -170,14 +170,8 @@ impl Service {
             .await?;
         scope.details(format!("{} {}, imported wrapped by {}", key.kind, key.name, pair.id));
         let made = self.make_planned_key(scope, key, &planned, NewMaterial::Wrapped { pair: pair.object, wrapped: wrapped.wrapped }).await;
-        self.discard_pair(pair.object).await;
+        // The key is what was asked for: a pair that can't be destroyed now is left to the reconciler.
+        drop(self.finish_destruction(vec![pair.object]).await);
         made
-    }
-
-    /// Destroys a pair that was spent. What can't be done now, the reconciler does after the lease.
-    async fn discard_pair(&self, object: ObjectId) {
-        if let Err(refusal) = self.finish_destroying(object, None).await {
-            tracing::warn!(%object, ?refusal, "a pair that was spent could not be destroyed yet; the reconciler will");
-        }
     }
 }

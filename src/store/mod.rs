@@ -24,8 +24,10 @@ mod follower;
 mod gate;
 mod import_pairs;
 mod internal_keys;
+mod inventory;
 mod key_stores;
 mod keys;
+mod life;
 mod migrations;
 mod model;
 mod objects;
@@ -55,6 +57,7 @@ use tokio::time::{timeout, timeout_at};
 
 pub use error::{StoreError, Unique};
 pub use import_pairs::{IMPORT_PAIRS_MAX, TOO_MANY_IMPORT_PAIRS};
+pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
 pub use model::{Change, Checkpoint, DoomedImportPair, ExpiredObject, InternalKey, KeyRow, NewImportPair, NewKey, PlannedObject, Purpose};
 pub use model::{StoredChain, StoredRecord};
 pub use settings::{DatabaseSettings, StoreSettings};
@@ -153,6 +156,7 @@ impl Store {
             chain,
             clock,
             connection: Some((db, chain_now)),
+            acknowledged: None,
             files: connector.files(),
             pause: writer::Pause::default(),
         };

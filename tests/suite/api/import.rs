@@ -172,6 +172,23 @@ fn wrapped_keys(importer: &Importer) {
     importer.grown_by(0, "a spent token");
 }
 
+fn of_two_who_spend_a_token_one_does(importer: &Importer) {
+    let parameters = importer.parameters();
+    let asks = ["one", "other"].map(|name| {
+        let body = json!({"keyStoreName": "demo-by-address", "name": name, "importToken": parameters.token, "wrappedKey": STANDARD.encode(parameters.wrap(&KEY))});
+        Ask::post(importer.stage.path("v1.3", IMPORT), &body).header("X-NHN-Authorization", &importer.bearer)
+    });
+    let mut connections = [importer.stage.connect(false), importer.stage.connect(false)];
+    for (connection, ask) in connections.iter_mut().zip(&asks) {
+        connection.write(&ask.to_bytes()).expect("written");
+    }
+    let mut replies: Vec<_> = connections.iter_mut().zip(&asks).map(|(connection, ask)| importer.stage.read(connection, ask)).collect();
+    replies.sort_by_key(|reply| reply.status);
+    replies[0].body();
+    replies[1].refused(INVALID_IMPORT_TOKEN, "the second");
+    importer.grown_by(1, "one key");
+}
+
 fn what_cannot_be_unwrapped_spends_the_token_and_leaves_nothing(importer: &Importer) {
     type Wrapped = fn(&Parameters) -> Vec<u8>;
     let wrong: [(&str, Wrapped); 9] = [
@@ -270,6 +287,7 @@ fn everything(stage: Stage) {
     keys_in_the_clear(&importer);
     either_in_the_clear_or_wrapped(&importer);
     wrapped_keys(&importer);
+    of_two_who_spend_a_token_one_does(&importer);
     what_cannot_be_unwrapped_spends_the_token_and_leaves_nothing(&importer);
     only_who_may_change_may_import(&importer);
     a_token_is_of_its_project_and_of_its_hour(&importer);

@@ -10,6 +10,7 @@ mod http;
 mod import;
 mod inventory;
 mod limits;
+mod listing;
 mod routes;
 mod rsa;
 mod sample;
