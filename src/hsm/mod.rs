@@ -16,6 +16,7 @@ mod crypto;
 mod desk;
 mod durability;
 mod errors;
+mod import;
 mod initialise;
 mod lanes;
 mod lookup;

@@ -18,13 +18,12 @@ use super::lanes::LaneKind;
 use super::lookup;
 use super::making;
 use super::mechanisms::RsaScheme;
-use super::profile::{ImportPath, Profile};
+use super::profile::Profile;
 use super::room::{HandOff, Room, exit_process};
 use super::start_watch::{self, START_LIMIT};
 use super::steward::{self, Order, Steward};
-use super::templates::AES_256_BYTES;
 use super::watch;
-use super::{ImportWays, NewObject, ObjectInfo, ObjectKind, RsaPadding, TokenHealth, TokenSettings};
+use super::{NewObject, ObjectInfo, ObjectKind, RsaPadding, TokenHealth, TokenSettings};
 use crate::domain::ids::ObjectId;
 use crate::domain::secret::SecretBytes;
 
@@ -63,11 +62,11 @@ impl Drop for Door {
 
 /// What an operation with a key is.
 #[derive(Clone, Copy)]
-struct Task {
-    key: ObjectId,
-    part: Part,
-    blame: Blame,
-    function: &'static str,
+pub(super) struct Task {
+    pub(super) key: ObjectId,
+    pub(super) part: Part,
+    pub(super) blame: Blame,
+    pub(super) function: &'static str,
 }
 
 impl Token {
@@ -106,7 +105,7 @@ impl Token {
         Ok(Self { door: Arc::new(Door { room }) })
     }
 
-    fn room(&self) -> &Arc<Room> {
+    pub(super) fn room(&self) -> &Arc<Room> {
         &self.door.room
     }
 
@@ -187,38 +186,6 @@ impl Token {
         let function = if kind == ObjectKind::Aes256 { "C_GenerateKey" } else { "C_GenerateKeyPair" };
         let deadline = self.room().slow_deadline();
         self.room().run(LaneKind::Slow, deadline, function, move |desk| making::create(desk, kind, &object, deadline, function)).await
-    }
-
-    /// Puts a given AES-256 key into the token (32 bytes). Slow lane.
-    pub async fn import_aes256(&self, object: NewObject, value: SecretBytes) -> Result<(), HsmError> {
-        const FUNCTION: &str = "C_CreateObject";
-        if value.len() != AES_256_BYTES {
-            return Err(HsmError::Rejected { function: FUNCTION, return_value: "CKR_ATTRIBUTE_VALUE_INVALID".to_owned() });
-        }
-        if self.room().profile.import.path != ImportPath::Create {
-            return Err(HsmError::Setup(format!("{} takes no imported keys in the clear", self.room().profile.name)));
-        }
-        let deadline = self.room().slow_deadline();
-        self.room().run(LaneKind::Slow, deadline, FUNCTION, move |desk| making::import(desk, &object, &value, deadline, FUNCTION)).await
-    }
-
-    /// How key values from outside get into the token.
-    pub fn import_ways(&self) -> ImportWays {
-        let import = &self.room().profile.import;
-        ImportWays { plain: import.path == ImportPath::Create, wrapped: (import.path != ImportPath::None).then_some(import.oaep_hash) }
-    }
-
-    /// Puts an AES-256 key into the token that comes wrapped by RSA-OAEP with the public key of `pair` ([`ObjectKind::Rsa2048Unwrap`]):
-    /// unwrapped in the token, by the hash of [`Token::import_ways`]. What can't be unwrapped, or is not 32 bytes long, is
-    /// [`HsmError::Rejected`], and nothing is left of it. Slow lane.
-    pub async fn unwrap_aes256(&self, object: NewObject, pair: ObjectId, wrapped: Vec<u8>) -> Result<(), HsmError> {
-        const FUNCTION: &str = "C_UnwrapKey";
-        if self.import_ways().wrapped.is_none() {
-            return Err(HsmError::Setup(format!("{} takes no imported keys", self.room().profile.name)));
-        }
-        let deadline = self.room().slow_deadline();
-        let task = Task { key: pair, part: Part::Private, blame: Blame::Caller, function: FUNCTION };
-        self.with_handle(task, LaneKind::Slow, deadline, move |desk, handle| making::unwrap(desk, &object, (pair, handle), &wrapped, deadline, FUNCTION)).await
     }
 
     /// Whether an object (or pair) with that ID is in the token: looked up there, not in the cache. Slow lane.
@@ -322,7 +289,7 @@ impl Token {
     }
 
     /// Runs `work` with a handle of the task's key; one that turns out to be stale is looked up anew.
-    async fn with_handle<T: Send + 'static>(
+    pub(super) async fn with_handle<T: Send + 'static>(
         &self,
         task: Task,
         lane: LaneKind,

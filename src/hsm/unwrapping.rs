@@ -9,7 +9,7 @@ use cryptoki::session::Session;
 use super::cache::Part;
 use super::crypto;
 use super::desk::Tools;
-use super::errors::{Call, Fault, HsmError};
+use super::errors::{Call, Fault, HsmError, Remedy};
 use super::object_lock::ObjectGuard;
 use super::objects::{self, Made};
 use super::profile::{LengthTold, OaepHash, Profile};
@@ -45,13 +45,16 @@ pub(super) fn unwrap(
     wrapped: &[u8],
 ) -> Call<Result<Made, HsmError>> {
     let mechanism = oaep(profile.import.oaep_hash);
-    if profile.import.length == LengthTold::HmacMinimum && !is_long_enough(tools.session, profile, &mechanism, pair, wrapped)? {
+    let weighed = profile.import.length == LengthTold::HmacMinimum;
+    if weighed && !is_long_enough(tools.session, profile, &mechanism, pair, wrapped)? {
         return Ok(Err(wrong_length()));
     }
     let unwrapped = tools.session.unwrap_key(&mechanism, pair, wrapped, &templates::unwrapped_aes_256(object, profile));
     let key = match unwrapped.map_err(|error| Fault::from(error).with_mechanism(OAEP)) {
         Ok(key) => key,
         Err(fault) if fault.value() == Some(RvError::KeySizeRange) => return Ok(Err(wrong_length())),
+        // It was unwrapped a moment ago: what fails now is not the caller's fault, whatever the canary says (no room for an object).
+        Err(fault) if weighed && fault.remedy() == Remedy::Diagnose => return Ok(Err(fault.failed())),
         Err(fault) => return Err(fault),
     };
     let parts = [(Part::Secret, key)];
@@ -91,6 +94,7 @@ fn try_key(tools: &mut Tools<'_>, key: ObjectHandle) -> Call<Result<(), HsmError
         Ok(_) => Ok(Ok(())),
         // The token offers the mechanism, so it is the key that doesn't fit.
         Err(fault) if matches!(fault.value(), Some(RvError::MechanismInvalid | RvError::KeySizeRange)) => Ok(Err(wrong_length())),
+        Err(fault) if fault.remedy() == Remedy::Diagnose => Ok(Err(fault.failed())),
         Err(fault) => Err(fault),
     }
 }

@@ -1,10 +1,12 @@
 //! Keys that come wrapped.
 
+use std::time::Duration;
+
 use cryptoki::object::{Attribute, ObjectClass};
 use skm::hsm::{HsmError, ImportWays, OaepHash, ObjectKind, Token};
 
 use super::objects::{assert_has, attributes_of, plain_session, protected};
-use super::{AAD, block_on, id, in_another_process, object, open, secret, shut};
+use super::{AAD, block_on, id, in_another_process, object, open, secret, shut, within};
 use crate::support::softhsm::{SoftHsm, with_token};
 use crate::support::wrapping::{self, wrap};
 
@@ -127,6 +129,31 @@ fn where_values_come_wrapped_alone_they_still_come() {
             let spki = pair(&token).await;
             token.unwrap_aes256(object(2), id(1), wrap(&spki, "sha1", &KEY)).await.expect("a key");
             assert!(matches!(token.import_aes256(object(3), secret(KEY)).await, Err(HsmError::Setup(_))));
+        });
+        shut(&token);
+    });
+}
+
+#[test]
+fn a_token_that_is_gone_is_not_the_callers_fault() {
+    with_token(|hsm| {
+        let token = open(hsm);
+        block_on(async {
+            let spki = pair(&token).await;
+            token.create(ObjectKind::Aes256, object(3)).await.expect("a key");
+            token.use_canary(id(3));
+            within(Duration::from_secs(2), async || token.health().last_success.is_some()).await;
+            let away = hsm.path().join("away");
+            std::fs::rename(hsm.tokens(), &away).expect("moved away");
+            // At once, before the periodic canary notices.
+            for wrapped in [wrap(&spki, "sha1", &KEY), vec![7; 256]] {
+                let answer = token.unwrap_aes256(object(2), id(1), wrapped).await;
+                assert!(matches!(answer, Err(HsmError::Unavailable { .. })), "{answer:?}");
+            }
+            std::fs::rename(&away, hsm.tokens()).expect("put back");
+            within(Duration::from_secs(5), async || token.health().ready).await;
+            assert_eq!(token.import_ways().wrapped, Some(OaepHash::Sha1));
+            token.unwrap_aes256(object(2), id(1), wrap(&spki, "sha1", &KEY)).await.expect("a key");
         });
         shut(&token);
     });
