@@ -24,12 +24,7 @@ impl CreatedKeyBody {
 
 /// What every new key is asked for with, and what it is made from.
 pub(super) fn new_key(fields: &mut Fields, content: impl FnOnce(&mut Fields) -> Result<NewContent, Invalid>) -> Result<NewKeyRequest, Invalid> {
-    Ok(NewKeyRequest {
-        key_store: fields.name("keyStoreName")?,
-        name: fields.name("name")?,
-        description: fields.description()?,
-        content: content(fields)?,
-    })
+    Ok(NewKeyRequest { key_store: fields.name("keyStoreName")?, name: fields.name("name")?, description: fields.description()?, content: content(fields)? })
 }
 
 async fn create_key(mut call: Call, content: impl FnOnce(&mut Fields) -> Result<NewContent, Invalid>) -> Response {

@@ -77,9 +77,7 @@ fn life_routes() -> Router<Api> {
 
 /// Our own (v1.3): import.
 fn import_routes() -> Router<Api> {
-    Router::new()
-        .route("/keys/symmetric-keys/import-parameters", get(import::parameters))
-        .route("/keys/symmetric-keys/import", post(import::import))
+    Router::new().route("/keys/symmetric-keys/import-parameters", get(import::parameters)).route("/keys/symmetric-keys/import", post(import::import))
 }
 
 /// Our own (v1.3): certificates.

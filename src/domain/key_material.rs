@@ -87,7 +87,13 @@ mod tests {
         let encoded = STANDARD.encode([0xa5; 32]);
         assert_eq!(base64(&encoded), Ok(SecretBytes::new(vec![0xa5; 32])));
         let wrong = [0, 16, 30, 31, 33, 64].map(|count| STANDARD.encode(vec![0xa5; count]));
-        let broken = [encoded.trim_end_matches('=').to_owned(), encoded.replace('p', "_"), format!(" {encoded}"), encoded.replace('=', "A"), encoded.replace("U=", "V=")];
+        let broken = [
+            encoded.trim_end_matches('=').to_owned(),
+            encoded.replace('p', "_"),
+            format!(" {encoded}"),
+            encoded.replace('=', "A"),
+            encoded.replace("U=", "V="),
+        ];
         for text in wrong.iter().chain(&broken) {
             assert_eq!(base64(text), Err("keyData must be Base64 of exactly 32 bytes".to_owned()), "{text}");
         }

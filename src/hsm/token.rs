@@ -282,10 +282,7 @@ impl Token {
         op: impl Fn(&mut Tools<'_>, ObjectHandle) -> Call<T> + Send + Sync + 'static,
     ) -> Result<T, HsmError> {
         let deadline = Instant::now() + self.room().fast.deadline;
-        self.with_handle(task, LaneKind::Fast, deadline, move |desk, handle| {
-            desk.use_key((task.key, handle), task.blame, |tools| op(tools, handle.raw))
-        })
-        .await
+        self.with_handle(task, LaneKind::Fast, deadline, move |desk, handle| desk.use_key((task.key, handle), task.blame, |tools| op(tools, handle.raw))).await
     }
 
     /// Runs `work` with a handle of the task's key; one that turns out to be stale is looked up anew.

@@ -98,7 +98,8 @@ struct Parameters {
 impl Parameters {
     fn read(reply: &Reply) -> Self {
         let mut body = reply.body();
-        let mut take = |field: &str| body.as_object_mut().and_then(|body| body.remove(field)).and_then(|value| value.as_str().map(str::to_owned)).expect("a text");
+        let mut take =
+            |field: &str| body.as_object_mut().and_then(|body| body.remove(field)).and_then(|value| value.as_str().map(str::to_owned)).expect("a text");
         let (spki, token, expires) = (take("publicKey"), take("importToken"), take("expirationDatetime"));
         assert_eq!(body, json!({"keyAlgorithm": "RSA-2048", "wrappingAlgorithm": "RSAES-OAEP", "hashAlgorithm": "SHA-1", "mgfAlgorithm": "MGF1-SHA-1"}));
         assert_eq!(token.len(), 43, "256 bits");
@@ -128,7 +129,9 @@ fn keys_in_the_clear(importer: &Importer) {
     for value in [json!(1), json!([1, 2]), json!(true)] {
         importer.import("refused", &json!({"keyData": value})).refused(field("keyData must be a text"), &value.to_string());
     }
-    importer.import("in the clear", &json!({"keyData": STANDARD.encode(KEY)})).refused(exists("name is taken: a key of that name exists"), "a name that is taken");
+    importer
+        .import("in the clear", &json!({"keyData": STANDARD.encode(KEY)}))
+        .refused(exists("name is taken: a key of that name exists"), "a name that is taken");
     importer.import("refused", &json!({"keyStoreName": "no such store", "keyData": STANDARD.encode(KEY)})).refused(INVALID_KEY_STORE, "no such store");
     importer.import("", &json!({"keyData": STANDARD.encode(KEY)})).refused(field("name must have 1 to 100 characters"), "no name");
     importer.grown_by(0, "what was refused");
@@ -154,10 +157,9 @@ fn either_in_the_clear_or_wrapped(importer: &Importer) {
     ] {
         importer.import("refused", &fields).refused(field(message), &fields.to_string());
     }
-    importer.import("refused", &json!({"keyData": plain, "importToken": null, "description": "x".repeat(1_001)})).refused(
-        field("description must have at most 1000 characters"),
-        "a long description",
-    );
+    importer
+        .import("refused", &json!({"keyData": plain, "importToken": null, "description": "x".repeat(1_001)}))
+        .refused(field("description must have at most 1000 characters"), "a long description");
     importer.grown_by(0, "what was refused");
 }
 
@@ -175,7 +177,8 @@ fn wrapped_keys(importer: &Importer) {
 fn of_two_who_spend_a_token_one_does(importer: &Importer) {
     let parameters = importer.parameters();
     let asks = ["one", "other"].map(|name| {
-        let body = json!({"keyStoreName": "demo-by-address", "name": name, "importToken": parameters.token, "wrappedKey": STANDARD.encode(parameters.wrap(&KEY))});
+        let body =
+            json!({"keyStoreName": "demo-by-address", "name": name, "importToken": parameters.token, "wrappedKey": STANDARD.encode(parameters.wrap(&KEY))});
         Ask::post(importer.stage.path("v1.3", IMPORT), &body).header("X-NHN-Authorization", &importer.bearer)
     });
     let mut connections = [importer.stage.connect(false), importer.stage.connect(false)];

@@ -24,7 +24,8 @@ fn a_wrapped_key_is_that_key_and_what_is_none_leaves_nothing() {
         let payload = block_on(async {
             let spki = pair(&token).await;
             let wrong: Vec<_> = [1, 16, 24, 31, 33, 48, 64].iter().map(|length| (format!("{length} bytes"), wrap(&spki, "sha1", &vec![7; *length]))).collect();
-            let strange = [("garbage".to_owned(), vec![7; 256]), ("another hash".to_owned(), wrap(&spki, "sha256", &KEY)), ("too short".to_owned(), vec![7; 255])];
+            let strange =
+                [("garbage".to_owned(), vec![7; 256]), ("another hash".to_owned(), wrap(&spki, "sha256", &KEY)), ("too short".to_owned(), vec![7; 255])];
             for (what, wrapped) in wrong.into_iter().chain(strange) {
                 let answer = token.unwrap_aes256(object(2), id(1), wrapped).await;
                 assert!(matches!(answer, Err(HsmError::Rejected { .. })), "{what}: {answer:?}");
@@ -59,7 +60,10 @@ fn the_pair_unwraps_and_does_nothing_else_and_the_key_is_protected() {
         let (module, session) = plain_session(hsm);
         let private = attributes_of(&session, ObjectClass::PRIVATE_KEY, 1);
         assert_has(&private, &protected(true));
-        assert_has(&private, &[Attribute::Unwrap(true), Attribute::Decrypt(false), Attribute::Sign(false), Attribute::SignRecover(false), Attribute::Derive(false)]);
+        assert_has(
+            &private,
+            &[Attribute::Unwrap(true), Attribute::Decrypt(false), Attribute::Sign(false), Attribute::SignRecover(false), Attribute::Derive(false)],
+        );
         let public = attributes_of(&session, ObjectClass::PUBLIC_KEY, 1);
         assert_has(&public, &[Attribute::Wrap(false), Attribute::Encrypt(false), Attribute::Verify(false), Attribute::Modifiable(false)]);
         let key = attributes_of(&session, ObjectClass::SECRET_KEY, 2);
