@@ -28,7 +28,7 @@ fn key_of(name: &str) -> Vec<u8> {
 
 /// A client with a bearer token.
 #[derive(Clone)]
-struct Importer {
+pub(super) struct Importer {
     agent: ureq::Agent,
     base: String,
     appkey: String,
@@ -36,7 +36,7 @@ struct Importer {
 }
 
 impl Importer {
-    fn new(installation: &Installation, running: &Running) -> Self {
+    pub(super) fn new(installation: &Installation, running: &Running) -> Self {
         let agent = agent(&std::fs::read(installation.demo("CA")).expect("the CA's certificate"), None);
         let base = format!("https://{}", running.api_address());
         let basic = STANDARD.encode(format!("{}:{}", installation.demo("ACCESS_KEY_ID"), installation.demo("SECRET_ACCESS_KEY")));
@@ -53,13 +53,13 @@ impl Importer {
     }
 
     /// A wrapped key and the token for it, ready to be sent.
-    fn wrapped(&self, name: &str) -> Option<Value> {
+    pub(super) fn wrapped(&self, name: &str) -> Option<Value> {
         let answer = self.ask("GET", "/keys/symmetric-keys/import-parameters", None).ok().filter(|answer| answer.status == 200)?;
         let spki = STANDARD.decode(answer.text("publicKey")).expect("Base64");
         Some(json!({"importToken": answer.text("importToken"), "wrappedKey": STANDARD.encode(wrap(&spki, "sha1", &key_of(name)))}))
     }
 
-    fn import(&self, name: &str, mut body: Value) -> Result<Answer, ureq::Error> {
+    pub(super) fn import(&self, name: &str, mut body: Value) -> Result<Answer, ureq::Error> {
         let fields = body.as_object_mut().expect("an object");
         fields.extend([("keyStoreName".to_owned(), json!("demo-by-address")), ("name".to_owned(), json!(name))]);
         self.ask("POST", "/keys/symmetric-keys/import", Some(&body))
