@@ -58,6 +58,7 @@ impl Scheduler {
         scheduler.spawn("reconcile", every(10).seconds().in_timezone(&Utc), Duration::ZERO, reconcile(service.clone()));
         scheduler.spawn("compare_token", every(10).minutes().in_timezone(&Utc), Duration::ZERO, compare(service.clone()));
         scheduler.spawn("forget_tokens", every(1).minute().in_timezone(&Utc), Duration::ZERO, forget_tokens(service.clone()));
+        scheduler.spawn("expire_imports", every(10).seconds().in_timezone(&Utc), Duration::ZERO, expire_imports(service.clone()));
         scheduler.spawn("record_refusals", every(1).second().in_timezone(&Utc), RETRY_MAX, record_refusals(service.clone(), settings.refusals_interval));
         scheduler.tasks.close();
         scheduler
@@ -93,6 +94,7 @@ impl Scheduler {
             "audit_checkpoint" => ("task_audit_checkpoint_last_run_seconds", "task_audit_checkpoint_duration_seconds", "task_audit_checkpoint_failed"),
             "reconcile" => ("task_reconcile_last_run_seconds", "task_reconcile_duration_seconds", "task_reconcile_failed"),
             "compare_token" => ("task_compare_token_last_run_seconds", "task_compare_token_duration_seconds", "task_compare_token_failed"),
+            "expire_imports" => ("task_expire_imports_last_run_seconds", "task_expire_imports_duration_seconds", "task_expire_imports_failed"),
             "record_refusals" => ("task_record_refusals_last_run_seconds", "task_record_refusals_duration_seconds", "task_record_refusals_failed"),
             _ => ("task_forget_tokens_last_run_seconds", "task_forget_tokens_duration_seconds", "task_forget_tokens_failed"),
         };
@@ -173,6 +175,13 @@ fn forget_tokens(service: Service) -> Work {
     Arc::new(move || {
         let service = service.clone();
         Box::pin(async move { service.forget_expired_tokens().await.map(drop) })
+    })
+}
+
+fn expire_imports(service: Service) -> Work {
+    Arc::new(move || {
+        let service = service.clone();
+        Box::pin(async move { service.expire_imports().await.map(drop) })
     })
 }
 
