@@ -41,7 +41,7 @@ use crate::store::{Change, Store};
 use crate::telemetry::Metrics;
 
 pub use crate::hsm::RsaPadding as Padding;
-pub use administration::{LIST_PAGE, NewAccessKey, Operator, check_password};
+pub use administration::{LIST_PAGE, NewAccessKey, NewAppkey, Operator, check_password};
 pub use audit_log::CheckpointOutcome;
 pub use bootstrap::ServerIdentity;
 pub use change_secret::ChangedSecret;
