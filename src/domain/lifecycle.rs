@@ -1,9 +1,12 @@
-//! The life of keys, versions and client rules: one `match` holds every legal transition.
+//! The life of keys, versions and client rules: one `match` holds every legal transition, another says what may be asked of a key
+//! with its versions.
 
 use std::time::Duration;
 
 use super::clock::Timestamp;
-use super::key::State;
+use super::ids::KeyVersion;
+use super::key::{Key, KeyKind, Origin, State, Version};
+use super::result_code::ResultCode;
 
 /// How long a deletion stays pending, before rounding up to the hour.
 pub const DELETION_DELAY: Duration = Duration::from_secs(7 * 86_400);
@@ -21,13 +24,15 @@ pub enum Event {
     Restored,
     /// Its deletion is due, or somebody wants it at once.
     Destroy,
+    /// What it is a part of is destroyed: a version goes with its key, a client rule with its key store.
+    OwnerDestroyed,
     /// Its object is no longer in the token.
     Gone,
 }
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 6] = [Self::Provisioned, Self::Abandoned, Self::DeletionRequested, Self::Restored, Self::Destroy, Self::Gone];
+    pub const ALL: [Self; 7] = [Self::Provisioned, Self::Abandoned, Self::DeletionRequested, Self::Restored, Self::Destroy, Self::OwnerDestroyed, Self::Gone];
 }
 
 /// The event can't happen in this state.
@@ -44,11 +49,76 @@ pub struct IllegalTransition {
 pub const fn next(state: State, event: Event) -> Result<State, IllegalTransition> {
     match (state, event) {
         (State::Provisioning, Event::Provisioned) | (State::PendingDeletion, Event::Restored) => Ok(State::Active),
-        (State::Provisioning, Event::Abandoned) | (State::PendingDeletion, Event::Destroy) => Ok(State::Destroying),
+        (State::Provisioning, Event::Abandoned)
+        | (State::PendingDeletion, Event::Destroy)
+        | (State::Provisioning | State::Active | State::PendingDeletion, Event::OwnerDestroyed) => Ok(State::Destroying),
         (State::Active, Event::DeletionRequested) => Ok(State::PendingDeletion),
         (State::Destroying, Event::Gone) => Ok(State::Destroyed),
         _ => Err(IllegalTransition { state, event }),
     }
+}
+
+/// What may be asked of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// A new current version.
+    Rotate,
+    /// Scheduled to be deleted.
+    RequestDeletion,
+    /// Back in service.
+    Restore,
+    /// Destroyed, now.
+    Destroy,
+    /// A version scheduled to be deleted.
+    RequestVersionDeletion(KeyVersion),
+    /// A version back in service.
+    RestoreVersion(KeyVersion),
+    /// A version destroyed, now.
+    DestroyVersion(KeyVersion),
+}
+
+/// Whether `command` may be carried out on a key with these versions (all that aren't destroyed), and if not, what is said.
+/// Nothing is decided by anything else: who may ask is another question.
+pub fn permit(key: &Key, versions: &[Version], command: Command) -> Result<(), ResultCode> {
+    if !key.state.is_visible() {
+        return Err(ResultCode::InvalidKeyId);
+    }
+    let of_key = |event| next(key.state, event).map(drop).map_err(|_| ResultCode::InvalidKeyStatus);
+    match command {
+        Command::Rotate => may_rotate(key, versions),
+        Command::RequestDeletion => of_key(Event::DeletionRequested),
+        Command::Restore => of_key(Event::Restored),
+        Command::Destroy => of_key(Event::Destroy),
+        Command::RequestVersionDeletion(version) => of_version(key, versions, version, Event::DeletionRequested),
+        Command::RestoreVersion(version) => of_version(key, versions, version, Event::Restored),
+        Command::DestroyVersion(version) => of_version(key, versions, version, Event::Destroy),
+    }
+}
+
+fn may_rotate(key: &Key, versions: &[Version]) -> Result<(), ResultCode> {
+    if key.kind == KeyKind::Secret || versions.iter().any(|version| version.origin == Origin::Imported) {
+        return Err(ResultCode::KeyNotRotatable);
+    }
+    if key.state != State::Active {
+        return Err(ResultCode::InvalidKeyStatus);
+    }
+    // Somebody else is making the next one.
+    if versions.iter().any(|version| version.state == State::Provisioning) { Err(ResultCode::Conflict) } else { Ok(()) }
+}
+
+/// The current version stays; the others live and die while their key is in service.
+fn of_version(key: &Key, versions: &[Version], number: KeyVersion, event: Event) -> Result<(), ResultCode> {
+    if key.kind == KeyKind::Secret {
+        return Err(ResultCode::InvalidKeyId);
+    }
+    if key.state != State::Active {
+        return Err(ResultCode::InvalidKeyStatus);
+    }
+    let version = versions.iter().find(|version| version.version == number && version.state.is_visible()).ok_or(ResultCode::InvalidKeyVersion)?;
+    if number == key.current_version {
+        return Err(ResultCode::CurrentKeyVersion);
+    }
+    next(version.state, event).map(drop).map_err(|_| ResultCode::InvalidKeyVersionStatus)
 }
 
 /// When a deletion that is asked for at `now` is due: seven days on, rounded up to the hour.
@@ -71,10 +141,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_in_service_is_never_destroyed_without_a_pending_deletion(events in proptest::collection::vec(0_usize..6, 0..20)) {
+        fn what_was_in_service_is_never_destroyed_by_itself_without_a_pending_deletion(events in proptest::collection::vec(0_usize..7, 0..20)) {
             let mut state = State::Active;
             let mut was_pending = false;
-            for event in events.into_iter().filter_map(|index| Event::ALL.get(index)) {
+            for event in events.into_iter().filter_map(|index| Event::ALL.get(index)).filter(|event| **event != Event::OwnerDestroyed) {
                 if let Ok(following) = next(state, *event) {
                     state = following;
                 }

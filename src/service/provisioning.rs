@@ -11,13 +11,13 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::Service;
 use super::refusal::Refusal;
-use crate::domain::audit::{AuditEvent, Uses};
+use crate::domain::audit::AuditEvent;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyId, KeyVersion, ObjectId};
 use crate::domain::key::State;
 use crate::domain::secret::SecretBytes;
 use crate::hsm::{HsmError, NewObject, ObjectKind};
-use crate::store::{Change, ExpiredObject, PlannedObject};
+use crate::store::{ExpiredObject, PlannedObject};
 
 /// What an object is made from.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl Service {
     /// An object to be made: its random ID, and until when its maker is trusted to be at work.
     pub(super) fn plan_object(&self, key: KeyId, version: KeyVersion) -> Result<PlannedObject, Refusal> {
         let object = ObjectId::from_bytes(random_id()?);
-        Ok(PlannedObject { object, key, version, lease_until: self.now().plus(self.0.settings.lease) })
+        Ok(PlannedObject { object, key, version, lease_until: self.lease() })
     }
 
     /// Makes a planned object in the token and answers the public key of a pair. What fails is undone as far as it can be now.
@@ -74,23 +74,12 @@ impl Service {
     /// else took it over before. `record`, where no request keeps one, comes with the last step.
     pub(super) async fn destroy_object(&self, expired: ExpiredObject, now: Timestamp, record: Option<AuditEvent>) -> Result<bool, Refusal> {
         let object = expired.object;
-        let lease_until = self.now().plus(self.0.settings.lease);
+        let lease_until = self.lease();
         let mine = self.store().change::<_, Refusal, _>(move |tx| Ok(tx.take_over_object(&expired, now, lease_until)?)).await?;
         if !mine {
             return Ok(false);
         }
-        self.token().destroy(object).await?;
-        let at = self.now();
-        self.store()
-            .change::<_, Refusal, _>(move |tx| {
-                tx.object_destroyed(object, at)?;
-                if let Some(event) = record {
-                    tx.audit(event, Uses::default())?;
-                }
-                Ok(tx.changed(Change::ObjectGone(object))?)
-            })
-            .await?;
-        self.apply(&[Change::ObjectGone(object)]);
+        self.destroy_doomed(object, record).await?;
         Ok(true)
     }
 }

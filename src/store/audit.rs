@@ -96,6 +96,11 @@ impl Chain {
         Ok(Self { id: chain, node: node.to_owned(), number, head })
     }
 
+    /// Whether what `acknowledged` ended with is still there, as far as the heads tell: a commit whose outcome was unknown may have come after it.
+    pub(super) fn continues(&self, acknowledged: &Self) -> bool {
+        self.head.sequence > acknowledged.head.sequence || self.head.sequence == acknowledged.head.sequence && self.head.hash == acknowledged.head.hash
+    }
+
     /// Appends `events`, adds `uses`, and notes the new head; answers the chain as it will be once that is committed.
     pub(super) fn append(&self, db: &mut Db, events: Vec<AuditEvent>, uses: UseRows, now: Timestamp) -> Result<Self, StoreError> {
         let Some(newest) = events.iter().map(|event| event.at.micros()).max() else {

@@ -24,8 +24,10 @@ mod error;
 mod follower;
 mod gate;
 mod internal_keys;
+mod inventory;
 mod key_stores;
 mod keys;
+mod life;
 mod migrations;
 mod model;
 mod objects;
@@ -55,6 +57,7 @@ use tokio::time::{timeout, timeout_at};
 
 pub use access_keys::TOO_MANY_ACCESS_KEYS;
 pub use error::{StoreError, Unique};
+pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
 pub use model::{Change, Checkpoint, ExpiredObject, InternalKey, KeyRow, NewKey, PlannedObject, Purpose, StoredChain, StoredRecord};
 pub use projects::LAST_APPKEY;
 pub use settings::{DatabaseSettings, StoreSettings};
@@ -153,6 +156,7 @@ impl Store {
             chain,
             clock,
             connection: Some((db, chain_now)),
+            acknowledged: None,
             files: connector.files(),
             pause: writer::Pause::default(),
         };

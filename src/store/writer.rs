@@ -84,6 +84,8 @@ pub(super) struct Writer {
     pub(super) clock: SharedClock,
     /// The connection with the chain as the database has it; none after a failure.
     pub(super) connection: Option<(Db, Chain)>,
+    /// The chain as the last commit that was answered left it.
+    pub(super) acknowledged: Option<Chain>,
     /// What the connection has open.
     pub(super) files: Files,
     pub(super) pause: Pause,
@@ -168,10 +170,11 @@ impl Writer {
         self.begin()?;
         let (db, chain) = self.connected()?;
         *chain = batch.commit(db, &node, chain, now).map_err(as_unavailable)?;
-        let records = chain.records();
+        let (records, acknowledged) = (chain.records(), chain.clone());
         // Gone meanwhile: then this is in a file that nobody will read.
         self.require_files()?;
         self.health.records.store(records, Ordering::Relaxed);
+        self.acknowledged = Some(acknowledged);
         Ok(())
     }
 
@@ -199,6 +202,10 @@ impl Writer {
         if self.connection.is_none() {
             let mut db = self.connector.connect(Access::Write)?;
             let chain = Chain::read(&mut db, self.chain, &self.node).map_err(as_unavailable)?;
+            // An older copy in the database's place, or a replica that was promoted too early: to go on would hide the loss.
+            if self.acknowledged.as_ref().is_some_and(|acknowledged| !chain.continues(acknowledged)) {
+                return Err(StoreError::unavailable("the database has lost audit records that were acknowledged"));
+            }
             self.connection = Some((db, chain));
             self.files = self.connector.files();
         }

@@ -3,12 +3,15 @@
 mod bodies;
 mod checks;
 mod ciphertexts;
+mod contract;
 mod credentials;
 mod data;
 mod database;
 mod http;
 mod inventory;
+mod key_stores;
 mod limits;
+mod listing;
 mod routes;
 mod rsa;
 mod sample;

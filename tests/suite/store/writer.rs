@@ -16,6 +16,7 @@ on_both!(
     a_failing_and_a_panicking_change_leave_their_neighbours_alone,
     a_full_queue_is_busy,
     a_lost_database_is_found_again,
+    acknowledged_records_that_are_gone_are_noticed,
     a_swallowed_error_can_not_be_kept,
     an_abandoned_change_is_not_begun,
     many_records_share_commits_without_gaps,
@@ -240,6 +241,24 @@ async fn a_commit_that_fails_undoes_everything(place: &mut Place) {
         ),
     };
     fails_and_recovers(place, break_it, mend).await;
+}
+
+/// The database comes back without what was acknowledged, as an older copy in its place would: nothing is written after that.
+async fn acknowledged_records_that_are_gone_are_noticed(place: &mut Place) {
+    let store = place.open("node-1");
+    audit(&store, "kept").await.expect("a record");
+    audit(&store, "lost").await.expect("a record");
+    place.execute(
+        "UPDATE audit_chains SET head_sequence = 0, head_hash = (SELECT hash FROM audit_records ORDER BY position LIMIT 1);
+         DELETE FROM audit_records WHERE detail = 'lost';",
+    );
+    // The first batch finds the head elsewhere, the next ones a head that lies behind.
+    for _ in 0..3 {
+        assert!(matches!(audit(&store, "after").await, Err(StoreError::Unavailable { .. })));
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    until("the loss noticed", || store.health().is_err_and(|problem| problem.contains("lost audit records"))).await;
+    assert_eq!(verified_details(&store, store.chain()).await, ["kept"]);
 }
 
 async fn what_is_locked_fails_within_the_deadline(place: &mut Place) {
