@@ -62,6 +62,13 @@ fn what_is_taken_away_stops_working_at_once() {
     assert_eq!(person.change(&running, "two").refusal(), "Forbidden");
     done(&installation, &["admin", "role", "grant", "alice", "API.ADMIN", "--project", "shop"]);
     assert_eq!(person.change(&running, "two").status, 200);
+    // What an appkey alone may do.
+    let inventory = || running.ask("GET", &format!("/keymanager/v1.0/appkey/{}/keystores", person.appkey), &[], None);
+    assert_eq!(inventory().status, 200);
+    done(&installation, &["admin", "project", "set", "shop", "--appkey-reads", "off"]);
+    assert_eq!(inventory().refusal(), "Forbidden");
+    done(&installation, &["admin", "project", "set", "shop", "--appkey-reads", "on"]);
+    assert_eq!(inventory().status, 200);
     // An account: its tokens don't come back with it, though they were in use.
     let token = person.token(&running).expect("a token");
     assert_eq!(person.by_token(&running, &token), 200);
