@@ -13,6 +13,7 @@ mod error;
 mod inventory;
 mod key_stores;
 mod keys;
+mod life;
 mod oauth;
 pub mod operations;
 mod progress;
