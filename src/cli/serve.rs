@@ -184,6 +184,7 @@ async fn start(config: &Config, file: &Path, assembly: &Assembly, stops: &Stops)
     let scheduler_settings = SchedulerSettings {
         checkpoint_interval: config.audit.checkpoint_interval,
         checkpoint_records: i64::try_from(config.audit.checkpoint_records).unwrap_or(i64::MAX),
+        refusals_interval: config.limits.record_interval,
     };
     let scheduler = Scheduler::start(&assembly.service, scheduler_settings, assembly.metrics.clone(), stops.background.clone());
     let admin = admin::socket::listen(&config.server.data_dir, commands, stops.background.clone())?;

@@ -7,6 +7,7 @@ mod administration;
 mod audit_log;
 pub mod audit_verify;
 pub mod bootstrap;
+mod change_key_store;
 mod change_secret;
 mod client_rule_life;
 mod client_rules;
@@ -18,8 +19,11 @@ mod destruction;
 mod encrypt;
 pub mod health;
 mod internal_keys;
+mod inventory;
 mod key_access;
 mod key_life;
+mod limits;
+mod names;
 pub mod pki;
 mod provisioning;
 mod public_key;
@@ -45,20 +49,22 @@ use crate::store::{Change, Store};
 use crate::telemetry::Metrics;
 
 pub use crate::hsm::RsaPadding as Padding;
-pub use administration::{NewAccessKey, Operator, check_password};
+pub use administration::{LIST_PAGE, NewAccessKey, Operator, check_password};
 pub use audit_log::CheckpointOutcome;
 pub use bootstrap::ServerIdentity;
 pub use change_secret::ChangedSecret;
-pub use client_rules::{NewClientRule, NewRuleValue, RegisteredClientRule, RuleSelector};
+pub use client_rules::{NewClientRule, NewRuleValue, RegisteredClientRule, RuleSelector, shown_value};
 pub use confirm::Confirmed;
 pub use create_key::{CreatedKey, NewContent, NewKeyRequest};
 pub use create_key_store::NewKeyStore;
 pub use decrypt::Decrypted;
 pub use encrypt::{Encrypted, LocalKey};
 pub use health::Health;
+pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
 pub use key_life::{ChangedKey, KeyChange, KeyDeletion, KeyVersions, ListedVersion, RestoredKey, RestoredVersion, VersionDeletion};
+pub use limits::{LimitSettings, TRACKED_MAX};
 pub use public_key::PublicKey;
-pub use reconcile::{Comparison, Reconciled};
+pub use reconcile::{Comparison, MissingObject, Orphan, Reconciled};
 pub use refusal::Refusal;
 pub use request::{Credentials, Request, Right};
 pub use rotate_key::RotatedKey;
@@ -77,6 +83,8 @@ pub struct ServiceSettings {
     pub freshness_interval: Duration,
     /// How long the maker of a token object is trusted to be at work; longer than the token's slow deadline.
     pub lease: Duration,
+    /// How much one caller may ask.
+    pub limits: LimitSettings,
 }
 
 /// The service, shared by everything in the process. Cloning is cheap.
@@ -90,6 +98,7 @@ struct Inner {
     store: Store,
     clock: SharedClock,
     views: views::Views,
+    limits: limits::Limits,
     tasks: TaskTracker,
     pki: arc_swap::ArcSwapOption<bootstrap::Authority>,
     audit: audit_log::AuditKeys,
@@ -101,12 +110,14 @@ struct Inner {
 impl Service {
     /// Puts the service together and begins to follow the change log. [`Service::begin`] must succeed before it is used.
     pub fn new(settings: ServiceSettings, token: Token, store: Store, clock: SharedClock, metrics: Metrics) -> Self {
+        let limits = limits::Limits::new(settings.limits);
         let service = Self(Arc::new(Inner {
             settings,
             token,
             store,
             clock,
-            views: views::Views::default(),
+            views: views::Views::new(metrics.clone()),
+            limits,
             tasks: TaskTracker::new(),
             pki: arc_swap::ArcSwapOption::empty(),
             audit: audit_log::AuditKeys::default(),
@@ -137,6 +148,10 @@ impl Service {
 
     fn views(&self) -> &views::Views {
         &self.0.views
+    }
+
+    fn limits(&self) -> &limits::Limits {
+        &self.0.limits
     }
 
     fn metrics(&self) -> &Metrics {

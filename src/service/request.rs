@@ -9,10 +9,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::Service;
+use super::limits::Limit;
 use super::refusal::Refusal;
 use super::to_the_end::ToTheEnd;
 use crate::domain::account::{AccessKey, AccessKeyId};
-use crate::domain::appkey::Appkey;
 use crate::domain::audit::{Actor, AuditEvent, DETAIL_MAX_CHARS, KeyUse, Operation, Uses};
 use crate::domain::caller::{Caller, MacHeader};
 use crate::domain::client_checks::{self, Admitted};
@@ -78,6 +78,7 @@ pub struct Scope {
     pub actor: Actor,
     event: AuditEvent,
     uses: Uses,
+    /// Its record is durable already, or it is counted with others in one.
     recorded: bool,
 }
 
@@ -140,6 +141,27 @@ impl Scope {
         (event, self.uses.clone())
     }
 
+    /// Where looking up what the caller named is refused because of too many failures: counts it, and has it not recorded.
+    pub(super) fn over_failures(&mut self, service: &Service, refusal: Refusal) -> Refusal {
+        if let Refusal::TooMany(wait) = refusal {
+            self.recorded = true;
+            service.give_back_to_project(self.project.id);
+            return service.over_limit(Limit::Failures, Some(self.project.id), &self.caller, wait);
+        }
+        refusal
+    }
+
+    /// Charges a failure to whoever is to blame. `Err`: there have been too many, which is the answer instead and is counted, not
+    /// recorded; a token that was used, or a change that was made, keeps its record.
+    fn charge(&mut self, service: &Service, code: ResultCode) -> Result<(), Refusal> {
+        if self.recorded || !self.uses.keys.is_empty() {
+            return Ok(());
+        }
+        let charged = service.charge(code, &self.actor, &self.caller, Some(self.project.id));
+        self.recorded = charged.is_err();
+        charged
+    }
+
     /// The transaction that holds the record is durable.
     pub fn committed(&mut self) {
         self.recorded = true;
@@ -193,20 +215,21 @@ impl Service {
         F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>> + Send,
     {
         self.require_freshness()?;
-        let project = self.project(&request.appkey).await.inspect_err(|refusal| {
-            if refusal.code() == ResultCode::InvalidAppkey {
-                self.metrics().unknown_project();
-            }
-        })?;
+        let project = self.admit(request).await?;
         let mut scope = Scope::new(self, request, project, operation);
         let authorized = self.authorize(&request.credentials, right, &mut scope).await;
+        let authorized = authorized.map_err(|refusal| scope.over_failures(self, refusal));
+        let unproved = authorized.as_ref().err().map(Refusal::code);
         let outcome = match authorized {
-            Err(refusal) if right != Right::Nothing || matches!(refusal, Refusal::Unavailable { .. }) => Err(refusal),
+            Err(refusal) if right != Right::Nothing || matches!(refusal, Refusal::Unavailable { .. } | Refusal::TooMany(_)) => Err(refusal),
             Err(_) | Ok(()) => {
                 AssertUnwindSafe(act(self, &mut scope)).catch_unwind().await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case panicked")))
             }
         };
         let code = outcome.as_ref().err().map(Refusal::code);
+        if let Some(failed) = unproved.or(code) {
+            scope.charge(self, failed)?;
+        }
         self.record(scope, code).await?;
         outcome
     }
@@ -233,12 +256,6 @@ impl Service {
         if self.token().is_behind() { self.tasks().len() / 2 } else { 0 }
     }
 
-    /// The project that an appkey names.
-    pub(super) async fn project(&self, appkey: &str) -> Result<Arc<Project>, Refusal> {
-        let appkey = Appkey::parse(appkey).ok_or(ResultCode::InvalidAppkey)?;
-        self.views().project(self.store(), appkey).await?.ok_or(ResultCode::InvalidAppkey.into())
-    }
-
     /// Who asks, and whether a role in the project gives the right. Sets the scope's actor.
     async fn authorize(&self, credentials: &Credentials, right: Right, scope: &mut Scope) -> Result<(), Refusal> {
         let access_key = match credentials {
@@ -252,8 +269,8 @@ impl Service {
                 };
                 return if allowed { Ok(()) } else { Err(ResultCode::Forbidden.into()) };
             }
-            Credentials::AccessKey { id, secret } => self.access_key_by_secret(id, secret).await?,
-            Credentials::Bearer(token) => self.access_key_by_token(token).await?,
+            Credentials::AccessKey { id, secret } => self.access_key_by_secret(id, secret, &scope.caller).await?,
+            Credentials::Bearer(token) => self.access_key_by_token(token, &scope.caller).await?,
         };
         scope.actor = Actor::AccessKey { id: access_key.id.clone(), login: access_key.login.clone() };
         scope.uses.access_key = Some(access_key.id.clone());
@@ -268,10 +285,10 @@ impl Service {
     }
 
     /// The enabled access key with that ID and secret; the secret is compared in constant time, whether or not the ID exists.
-    pub(super) async fn access_key_by_secret(&self, id: &str, secret: &SecretText) -> Result<Arc<AccessKey>, Refusal> {
+    pub(super) async fn access_key_by_secret(&self, id: &str, secret: &SecretText, caller: &Caller) -> Result<Arc<AccessKey>, Refusal> {
         let shown = crate::domain::account::SecretHash::of(secret.expose());
         let found = match AccessKeyId::parse(id) {
-            Some(id) => self.views().access_key(self.store(), id).await?,
+            Some(id) => self.views().access_key(self.store(), id, Some(self.guesser(&Actor::Unknown, caller))).await?,
             None => None,
         };
         let kept = found.as_ref().map_or(crate::domain::account::SecretHash([0; 32]), |access_key| access_key.secret);
@@ -280,14 +297,14 @@ impl Service {
     }
 
     /// The enabled access key that a bearer token was issued for, while the token lives.
-    async fn access_key_by_token(&self, token: &SecretText) -> Result<Arc<AccessKey>, Refusal> {
+    async fn access_key_by_token(&self, token: &SecretText, caller: &Caller) -> Result<Arc<AccessKey>, Refusal> {
         let unauthorized = || Refusal::Code(ResultCode::Unauthorized);
         let hash = crate::domain::account::SecretHash::of(token.expose());
-        let token = self.views().bearer_token(self.store(), hash).await?.ok_or_else(unauthorized)?;
+        let token = self.views().bearer_token(self.store(), hash, self.guesser(&Actor::Unknown, caller)).await?.ok_or_else(unauthorized)?;
         if self.now() >= token.expires {
             return Err(unauthorized());
         }
-        let access_key = self.views().access_key(self.store(), token.access_key.clone()).await?.ok_or_else(unauthorized)?;
+        let access_key = self.views().access_key(self.store(), token.access_key.clone(), None).await?.ok_or_else(unauthorized)?;
         if access_key.enabled { Ok(access_key) } else { Err(unauthorized()) }
     }
 

@@ -10,6 +10,7 @@
 //!       ──► follow: follower (one thread) ──► change log
 //! ```
 
+mod access_keys;
 mod accounts;
 mod audit;
 mod backup;
@@ -23,6 +24,7 @@ mod error;
 mod follower;
 mod gate;
 mod internal_keys;
+mod inventory;
 mod key_stores;
 mod keys;
 mod life;
@@ -53,10 +55,13 @@ use ring::rand::SecureRandom as _;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{timeout, timeout_at};
 
+pub use access_keys::TOO_MANY_ACCESS_KEYS;
 pub use error::{StoreError, Unique};
+pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
 pub use model::{Change, Checkpoint, ExpiredObject, InternalKey, KeyRow, NewKey, PlannedObject, Purpose, StoredChain, StoredRecord};
+pub use projects::LAST_APPKEY;
 pub use settings::{DatabaseSettings, StoreSettings};
-pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS};
+pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY};
 pub use unit::{Reader, Tx};
 
 use crate::domain::audit::{AuditEvent, Uses};
