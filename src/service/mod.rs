@@ -16,6 +16,7 @@ mod create_key;
 mod create_key_store;
 mod decrypt;
 mod destruction;
+mod due;
 mod encrypt;
 pub mod health;
 mod internal_keys;
@@ -35,6 +36,7 @@ mod rotate_key;
 mod sign;
 mod to_the_end;
 mod tokens;
+mod use_limits;
 mod verify;
 mod views;
 
@@ -58,6 +60,7 @@ pub use confirm::Confirmed;
 pub use create_key::{CreatedKey, NewContent, NewKeyRequest};
 pub use create_key_store::NewKeyStore;
 pub use decrypt::Decrypted;
+pub use due::Swept;
 pub use encrypt::{Encrypted, LocalKey};
 pub use health::Health;
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
@@ -104,6 +107,8 @@ struct Inner {
     audit: audit_log::AuditKeys,
     /// Token and database as last compared: objects missing from the token are an alarm.
     comparison: arc_swap::ArcSwapOption<Comparison>,
+    /// Key versions near the limit of their use, as last looked at: a warning.
+    near_use_limit: arc_swap::ArcSwap<use_limits::NearLimit>,
     metrics: Metrics,
 }
 
@@ -122,6 +127,7 @@ impl Service {
             pki: arc_swap::ArcSwapOption::empty(),
             audit: audit_log::AuditKeys::default(),
             comparison: arc_swap::ArcSwapOption::empty(),
+            near_use_limit: arc_swap::ArcSwap::default(),
             metrics,
         }));
         let follower = Arc::downgrade(&service.0);

@@ -20,6 +20,7 @@ mod checkpoints;
 mod client_rules;
 mod connection;
 mod dialect;
+mod due;
 mod error;
 mod follower;
 mod gate;
@@ -58,7 +59,9 @@ use tokio::time::{timeout, timeout_at};
 pub use access_keys::TOO_MANY_ACCESS_KEYS;
 pub use error::{StoreError, Unique};
 pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
-pub use model::{Change, Checkpoint, ExpiredObject, InternalKey, KeyRow, NewKey, PlannedObject, Purpose, StoredChain, StoredRecord};
+pub use model::{
+    Change, Checkpoint, Due, DueKind, DueSubject, ExpiredObject, InternalKey, KeyRow, NewKey, OftenUsed, PlannedObject, Purpose, StoredChain, StoredRecord,
+};
 pub use projects::LAST_APPKEY;
 pub use settings::{DatabaseSettings, StoreSettings};
 pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY};
