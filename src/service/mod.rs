@@ -47,7 +47,7 @@ use crate::store::{Change, Store};
 use crate::telemetry::Metrics;
 
 pub use crate::hsm::{OaepHash, RsaPadding as Padding};
-pub use administration::{NewAccessKey, Operator, check_password};
+pub use administration::{LIST_PAGE, NewAccessKey, Operator, check_password};
 pub use audit_log::CheckpointOutcome;
 pub use bootstrap::ServerIdentity;
 pub use change_secret::ChangedSecret;
@@ -62,7 +62,7 @@ pub use import_key::{ImportParameters, WRAPPED_KEY_BYTES, WrappedKey};
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
 pub use limits::{LimitSettings, TRACKED_MAX};
 pub use public_key::PublicKey;
-pub use reconcile::{Comparison, Reconciled};
+pub use reconcile::{Comparison, MissingObject, Orphan, Reconciled};
 pub use refusal::Refusal;
 pub use request::{Credentials, Request, Right};
 pub use rotate_key::RotatedKey;

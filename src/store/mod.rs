@@ -10,6 +10,7 @@
 //!       ──► follow: follower (one thread) ──► change log
 //! ```
 
+mod access_keys;
 mod accounts;
 mod audit;
 mod backup;
@@ -55,13 +56,15 @@ use ring::rand::SecureRandom as _;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{timeout, timeout_at};
 
+pub use access_keys::TOO_MANY_ACCESS_KEYS;
 pub use error::{StoreError, Unique};
 pub use import_pairs::{IMPORT_PAIRS_MAX, TOO_MANY_IMPORT_PAIRS};
 pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
 pub use model::{Change, Checkpoint, DoomedImportPair, ExpiredObject, InternalKey, KeyRow, NewImportPair, NewKey, PlannedObject, Purpose};
 pub use model::{StoredChain, StoredRecord};
+pub use projects::LAST_APPKEY;
 pub use settings::{DatabaseSettings, StoreSettings};
-pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS};
+pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY};
 pub use unit::{Reader, Tx};
 
 use crate::domain::audit::{AuditEvent, Uses};

@@ -32,6 +32,13 @@ impl Reader<'_> {
         row.map(|in_state| state(&in_state)).transpose()
     }
 
+    /// The key version, a client's or the service's own, that an object is of.
+    pub fn object_owner(&mut self, object: ObjectId) -> Result<Option<(KeyId, KeyVersion)>, StoreError> {
+        let row: Option<(String, i64)> =
+            token_objects::table.find(hex(object.as_bytes())).select((token_objects::key_id, token_objects::version)).first(self.db).optional()?;
+        row.map(|(key, number)| Ok((id(&key, WHAT)?, version(number)?))).transpose()
+    }
+
     /// Objects in `PROVISIONING` or `DESTROYING` whose lease ended before `now`, those that wait longest first.
     pub fn expired_objects(&mut self, now: Timestamp, limit: i64) -> Result<Vec<ExpiredObject>, StoreError> {
         let rows: Vec<(String, String, i64, String)> = token_objects::table

@@ -119,6 +119,7 @@ pub(super) const INVALID_KEY_STATUS: Refusal = Refusal(409, 3003, "Invalid Key S
 pub(super) const INVALID_KEY_VERSION_STATUS: Refusal = Refusal(409, 3004, "Invalid Key Version Status");
 pub(super) const KEY_NOT_EXPORTABLE: Refusal = Refusal(403, 3005, "Key Not Exportable");
 pub(super) const INVALID_KEY_STORE: Refusal = Refusal(404, 3007, "Invalid Key Store");
+pub(super) const KEY_STORE_NOT_EMPTY: Refusal = Refusal(409, 3010, "Key Store Not Empty");
 pub(super) const INVALID_USER_DATA: Refusal = Refusal(400, 4001, "Invalid User Data");
 pub(super) const UNSUPPORTED_MEDIA_TYPE: Refusal = Refusal(415, 4006, "Unsupported Media Type");
 pub(super) const BODY_TOO_LARGE: Refusal = Refusal(413, 4004, "Body Too Large: at most 262144 bytes");

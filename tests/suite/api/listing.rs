@@ -52,7 +52,8 @@ fn key_stores_are_listed(stage: &Stage) {
 }
 
 fn other_key_stores_are_none(stage: &Stage) {
-    for wrong in ["0", "3", "-1", "+1", "01", "1.0", "1e0", "x", "1%20", "%31x", "%00", "9223372036854775807", "9223372036854775808", "99999999999999999999999"] {
+    for wrong in ["0", "3", "-1", "+1", "01", "1.0", "1e0", "x", "1%20", "%31x", "%00", "9223372036854775807", "9223372036854775808", "99999999999999999999999"]
+    {
         for rest in ["", "/keys", "/keys?detail=true", "/ips", "/macs", "/certificates", &format!("/keys/{}", stage.id("SYMMETRIC_ID"))] {
             get(stage, &format!("/keystores/{wrong}{rest}")).refused(INVALID_KEY_STORE, wrong);
         }
@@ -224,7 +225,10 @@ fn pages_make_up_the_list(stage: &Stage) {
     for beyond in ["pageSize=100&pageNumber=31", "pageNumber=301", "pageNumber=2147483647&pageSize=100"] {
         assert_eq!(page(beyond), Vec::<String>::new(), "{beyond}");
     }
-    assert_eq!(page("name=99&pageNumber=2"), expected.iter().filter(|id| id.trim_start_matches('0').contains("99")).skip(10).take(10).cloned().collect::<Vec<_>>());
+    assert_eq!(
+        page("name=99&pageNumber=2"),
+        expected.iter().filter(|id| id.trim_start_matches('0').contains("99")).skip(10).take(10).cloned().collect::<Vec<_>>()
+    );
     const NUMBER: &str = "pageNumber must be 1 to 2147483647";
     const SIZE: &str = "pageSize must be 10 to 100";
     for detail in ["", "&detail=true"] {
@@ -260,7 +264,9 @@ fn clients_are_shown(stage: &Stage) {
     for (kind, name) in [("ips", "ipv4List"), ("macs", "macList"), ("certificates", "certificateList")] {
         assert_eq!(list(kind).body(), json!({name: []}));
     }
-    for (kind, value) in [("ipv4s", "10.1.0.0/16"), ("ipv4s", "10.0.0.1"), ("ipv4s", "9.0.0.2/32"), ("macs", "BA-00-00-00-00-01"), ("macs", "aa:00:00:00:00:02")] {
+    for (kind, value) in
+        [("ipv4s", "10.1.0.0/16"), ("ipv4s", "10.0.0.1"), ("ipv4s", "9.0.0.2/32"), ("macs", "BA-00-00-00-00-01"), ("macs", "aa:00:00:00:00:02")]
+    {
         stage.make(&format!("/auths/{kind}"), &json!({"keyStoreName": "clients", "value": value, "description": value})).body();
     }
     let certificate = json!({"keyStoreName": "clients", "name": "caf\u{e9}", "password": "p", "lifeTime": 1, "description": "d"});
@@ -292,7 +298,14 @@ fn clients_are_shown(stage: &Stage) {
     assert_eq!(shown["expirationDate"].as_str().map(str::len), Some(19));
     assert_eq!(list("certificates?value=+cafe%CC%81").body(), expected);
 
-    for (unknown, kind) in [("10.0.0.2", "ips"), ("10.1.0.1", "ips"), ("10.1.0.0/17", "ips"), ("aa:00:00:00:00:01", "macs"), ("Caf%C3%A9", "certificates"), ("%25", "certificates")] {
+    for (unknown, kind) in [
+        ("10.0.0.2", "ips"),
+        ("10.1.0.1", "ips"),
+        ("10.1.0.0/17", "ips"),
+        ("aa:00:00:00:00:01", "macs"),
+        ("Caf%C3%A9", "certificates"),
+        ("%25", "certificates"),
+    ] {
         list(&format!("{kind}?value={unknown}")).refused(INVALID_ENTRY, unknown);
     }
     for (wrong, kind, message) in [

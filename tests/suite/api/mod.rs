@@ -3,12 +3,14 @@
 mod bodies;
 mod checks;
 mod ciphertexts;
+mod contract;
 mod credentials;
 mod data;
 mod database;
 mod http;
 mod import;
 mod inventory;
+mod key_stores;
 mod limits;
 mod listing;
 mod routes;

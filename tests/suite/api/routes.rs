@@ -35,7 +35,7 @@ const ROUTES: [(&str, &str, &str); 25] = [
 ];
 
 /// Credentials for a version, of the demo's administrator.
-fn credentials<'a>(stage: &'a Stage, version: &str, bearer: &'a str) -> Vec<(&'a str, &'a str)> {
+pub(super) fn credentials<'a>(stage: &'a Stage, version: &str, bearer: &'a str) -> Vec<(&'a str, &'a str)> {
     match version {
         "v1.2" => stage.admin().to_vec(),
         "v1.3" => vec![("X-NHN-Authorization", bearer)],

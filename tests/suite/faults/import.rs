@@ -18,7 +18,7 @@ use crate::support::wrapping::{open, wrap};
 
 /// Clients that import at the same time.
 const CLIENTS: usize = 3;
-/// A key store's lease and the sweep's period of 10 s, and what a busy machine adds.
+/// The sweep's period of 10 s, and what a busy machine adds.
 const SWEPT_WITHIN: Duration = Duration::from_secs(60);
 
 /// The key that is imported under a name.
