@@ -14,6 +14,7 @@ mod import;
 mod inventory;
 mod key_stores;
 mod keys;
+mod life;
 mod oauth;
 pub mod operations;
 mod progress;

@@ -68,11 +68,12 @@ impl Service {
             let id = object.object;
             let (key, version) = (object.key, object.version);
             let mut event = self.own_event(Operation::Reconcile)?;
-            (event.key, event.version, event.detail) = (Some(key), Some(version), Some(format!("object {id} undone")));
+            let done = if object.state == State::Destroying { "destroyed" } else { "undone" };
+            (event.key, event.version, event.detail) = (Some(key), Some(version), Some(format!("object {id} {done}")));
             match self.destroy_object(object, now, Some(event)).await {
                 Ok(true) => {
                     outcome.settled += 1;
-                    tracing::info!(object = %id, %key, "a token object that a crash left half done was undone");
+                    tracing::info!(object = %id, %key, "a token object that was left half made or half destroyed is {done}");
                 }
                 Ok(false) => {}
                 Err(refusal) => {

@@ -11,7 +11,8 @@ use super::schema::{client_rules, internal_keys, key_versions, keys, token_objec
 use super::unit::{Reader, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion, ObjectId, ProjectId};
-use crate::domain::key::{Origin, Stamp, State};
+use crate::domain::key::{Origin, RotationPeriod, Stamp, State};
+use crate::domain::text::{Description, Name};
 
 /// The keys whose own objects a destruction is about, as the tables name them.
 type KeyIds = Vec<String>;
@@ -90,6 +91,28 @@ impl Tx<'_> {
         let rows = diesel::update(as_expected)
             .set((
                 keys::current_version.eq(i64::from(version.number())),
+                keys::next_rotation_at.eq(next_rotation.map(Timestamp::micros)),
+                keys::changed_by.eq(&changed.user),
+                keys::changed_at.eq(changed.at.micros()),
+            ))
+            .execute(self.db)?;
+        changed_one(rows, "key")
+    }
+
+    /// Gives a key in service another name, description and rotation; `Stale` if it isn't in service, `Exists` if the name is another's.
+    pub fn change_key(
+        &mut self,
+        key: KeyId,
+        (name, description): (&Name, &Description),
+        rotation: RotationPeriod,
+        next_rotation: Option<Timestamp>,
+        changed: &Stamp,
+    ) -> Result<(), StoreError> {
+        let rows = diesel::update(keys::table.find(hex(key.as_bytes())).filter(keys::state.eq(State::Active.as_str())))
+            .set((
+                keys::name.eq(name.as_str()),
+                keys::description.eq(description.as_str()),
+                keys::rotation_days.eq(i64::from(rotation.days())),
                 keys::next_rotation_at.eq(next_rotation.map(Timestamp::micros)),
                 keys::changed_by.eq(&changed.user),
                 keys::changed_at.eq(changed.at.micros()),

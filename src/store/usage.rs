@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 
 use super::error::StoreError;
-use super::rows::{hex, known};
+use super::rows::{hex, known, version};
 use super::schema::usage;
 use super::unit::Reader;
 use crate::domain::account::AccessKeyId;
@@ -108,6 +108,18 @@ impl Reader<'_> {
             .select(usage::encryptions)
             .load(self.db)?;
         known(u64::try_from(counted.into_iter().fold(0, i64::saturating_add)).ok(), "usage counter")
+    }
+
+    /// When each version of a key was last used, on whatever node; versions that never were are missing.
+    pub fn last_uses(&mut self, key: KeyId) -> Result<BTreeMap<KeyVersion, Timestamp>, StoreError> {
+        let rows: Vec<(i64, i64)> = usage::table.filter(usage::key_id.eq(hex(key.as_bytes()))).select((usage::version, usage::last_access)).load(self.db)?;
+        let mut last_uses = BTreeMap::new();
+        for (number, micros) in rows {
+            let at = Timestamp::from_micros(micros);
+            let last = last_uses.entry(version(number)?).or_insert(at);
+            *last = at.max(*last);
+        }
+        Ok(last_uses)
     }
 }
 

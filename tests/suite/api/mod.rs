@@ -13,6 +13,7 @@ mod inventory;
 mod key_stores;
 mod limits;
 mod listing;
+mod rates;
 mod routes;
 mod rsa;
 mod sample;
