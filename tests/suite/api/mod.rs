@@ -11,6 +11,7 @@ mod http;
 mod inventory;
 mod key_stores;
 mod life;
+mod life_changes;
 mod life_entries;
 mod life_races;
 mod limits;
