@@ -8,6 +8,7 @@ mod credentials;
 mod data;
 mod database;
 mod http;
+mod import;
 mod inventory;
 mod key_stores;
 mod life;

@@ -6,7 +6,7 @@ use super::http::{INVALID_APPKEY, METHOD_NOT_ALLOWED, URL_NOT_FOUND};
 use super::stage::{Ask, Stage, VERSIONS, access_key};
 
 /// Method, path, and the first version that has it.
-const ROUTES: [(&str, &str, &str); 38] = [
+const ROUTES: [(&str, &str, &str); 40] = [
     ("GET", "/confirm", "v1.0"),
     ("GET", "/secrets/{keyid}", "v1.0"),
     ("PUT", "/secrets/{keyid}", "v1.2"),
@@ -30,6 +30,8 @@ const ROUTES: [(&str, &str, &str); 38] = [
     ("PUT", "/auths/ipv4s/delete", "v1.2"),
     ("PUT", "/auths/macs/delete", "v1.2"),
     ("PUT", "/auths/certificates/delete", "v1.2"),
+    ("GET", "/keys/symmetric-keys/import-parameters", "v1.3"),
+    ("POST", "/keys/symmetric-keys/import", "v1.3"),
     ("POST", "/auths/ipv4s/delete", "v1.2"),
     ("POST", "/auths/macs/delete", "v1.2"),
     ("POST", "/auths/certificates/delete", "v1.2"),

@@ -5,6 +5,7 @@ mod backup;
 mod crash;
 mod database_gone;
 mod hang_up;
+mod import;
 mod leaks;
 pub(crate) mod load;
 pub(crate) mod settled;

@@ -16,7 +16,7 @@ pub(crate) fn short_leases(mut installation: Installation) -> Installation {
     installation
 }
 
-const TABLES: [&str; 5] = ["keys", "key_versions", "token_objects", "internal_keys", "key_stores"];
+const TABLES: [&str; 6] = ["keys", "key_versions", "token_objects", "internal_keys", "import_pairs", "key_stores"];
 
 /// Waits until nothing is being made or destroyed any more.
 pub(crate) fn wait_until_settled(installation: &Installation) {
