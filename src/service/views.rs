@@ -223,12 +223,10 @@ impl Views {
     pub(super) async fn key(&self, store: &Store, id: KeyId, guesser: Guesser<'_>) -> Result<Option<Arc<KeyView>>, Refusal> {
         self.load(&self.keys, id, Sought(Kind::Key, Some(guesser)), store, |reader, id| {
             let Some((project, row)) = reader.key(*id)? else { return Ok(None) };
-            let mut versions = Vec::with_capacity(row.versions.len());
-            for version in row.versions {
-                let encryptions = AtomicU64::new(reader.encryptions(*id, version.version)?);
-                versions.push(VersionView { version, encryptions });
-            }
-            Ok(Some(KeyView { project, key: row.key, versions }))
+            // All in one read: a key that was rotated often would keep everybody who waits for it.
+            let counted = reader.encryptions_of_versions(*id)?;
+            let view = |version: Version| VersionView { encryptions: AtomicU64::new(counted.get(&version.version).copied().unwrap_or(0)), version };
+            Ok(Some(KeyView { project, key: row.key, versions: row.versions.into_iter().map(view).collect() }))
         })
         .await
     }
