@@ -6,6 +6,7 @@ mod crash;
 mod database_gone;
 mod hang_up;
 mod leaks;
+mod lives;
 pub(crate) mod load;
 pub(crate) mod settled;
 mod signals;
