@@ -19,6 +19,8 @@ mod api;
 mod audit;
 #[path = "suite/client.rs"]
 mod client;
+#[path = "suite/clockwork/mod.rs"]
+mod clockwork;
 #[path = "suite/config.rs"]
 mod config;
 #[path = "suite/faults/mod.rs"]

@@ -221,14 +221,13 @@ impl Views {
 
     /// A key that isn't destroyed, of any project.
     pub(super) async fn key(&self, store: &Store, id: KeyId, guesser: Guesser<'_>) -> Result<Option<Arc<KeyView>>, Refusal> {
-        self.load(&self.keys, id, Sought(Kind::Key, Some(guesser)), store, |reader, id| {
-            let Some((project, row)) = reader.key(*id)? else { return Ok(None) };
-            // All in one read: a key that was rotated often would keep everybody who waits for it.
-            let counted = reader.encryptions_of_versions(*id)?;
-            let view = |version: Version| VersionView { encryptions: AtomicU64::new(counted.get(&version.version).copied().unwrap_or(0)), version };
-            Ok(Some(KeyView { project, key: row.key, versions: row.versions.into_iter().map(view).collect() }))
-        })
-        .await
+        self.load(&self.keys, id, Sought(Kind::Key, Some(guesser)), store, |reader, id| read_key(reader, *id)).await
+    }
+
+    /// A key that was found before, as it is now, whatever was kept of it.
+    pub(super) async fn key_again(&self, store: &Store, id: KeyId) -> Result<Option<Arc<KeyView>>, Refusal> {
+        self.keys.remove(&id);
+        self.load(&self.keys, id, Sought(Kind::Key, None), store, |reader, id| read_key(reader, *id)).await
     }
 
     /// A key store with its rules. Callers don't name it by its ID, so nobody guesses.
@@ -243,6 +242,14 @@ impl Views {
         })
         .await
     }
+}
+
+fn read_key(reader: &mut crate::store::Reader<'_>, id: KeyId) -> Result<Option<KeyView>, StoreError> {
+    let Some((project, row)) = reader.key(id)? else { return Ok(None) };
+    // All in one read: a key that was rotated often would keep everybody who waits for it.
+    let counted = reader.encryptions_of_versions(id)?;
+    let view = |version: Version| VersionView { encryptions: AtomicU64::new(counted.get(&version.version).copied().unwrap_or(0)), version };
+    Ok(Some(KeyView { project, key: row.key, versions: row.versions.into_iter().map(view).collect() }))
 }
 
 /// The most encryptions of one key version: 2^32 − 2^24 (NIST SP 800-38D, 8.3, less what may be counted late).
