@@ -26,7 +26,7 @@ const RANDOM_NAME_CHARS: usize = 20;
 /// The least characters of a password (NIST SP 800-63B, 5.1.1.2 asks for 8; administrators get more).
 const PASSWORD_MIN_CHARS: usize = 12;
 /// The most bytes of a password.
-const PASSWORD_MAX_BYTES: usize = 256;
+pub(super) const PASSWORD_MAX_BYTES: usize = 256;
 /// The most characters of a login name.
 const LOGIN_MAX_CHARS: usize = 64;
 
@@ -59,7 +59,7 @@ fn random_name() -> Result<String, Refusal> {
 }
 
 /// A login name: 1 to 64 of letters, digits, `.`, `-`, `_` and `@`.
-fn parse_login(login: &str) -> Result<String, Invalid> {
+pub(super) fn parse_login(login: &str) -> Result<String, Invalid> {
     let fits = (1..=LOGIN_MAX_CHARS).contains(&login.len()) && login.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_@".contains(&byte));
     if fits { Ok(login.to_owned()) } else { Err(Invalid::new("login", "must have 1 to 64 letters, digits, '.', '-', '_' or '@'")) }
 }

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use quick_cache::sync::Cache;
 
 use super::refusal::Refusal;
-use crate::domain::account::{AccessKey, AccessKeyId, BearerToken, SecretHash};
+use crate::domain::account::{AccessKey, AccessKeyId, BearerToken, SecretHash, Session};
 use crate::domain::appkey::Appkey;
 use crate::domain::client_checks::RuleIndex;
 use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion, ProjectId};
@@ -26,6 +26,9 @@ pub(super) const PROJECT_VIEWS_MAX: usize = 4_096;
 pub(super) const ACCESS_KEY_VIEWS_MAX: usize = 16_384;
 /// The most bearer tokens that are kept ready.
 pub(super) const TOKEN_VIEWS_MAX: usize = 65_536;
+
+/// The most sessions that are kept ready.
+pub(super) const SESSION_VIEWS_MAX: usize = 4_096;
 
 /// A key as requests see it.
 #[derive(Debug)]
@@ -81,6 +84,7 @@ pub(super) struct Views {
     projects: Cache<Appkey, Arc<Project>>,
     access_keys: Cache<AccessKeyId, Arc<AccessKey>>,
     tokens: Cache<[u8; 32], Arc<BearerToken>>,
+    sessions: Cache<[u8; 32], Arc<Session>>,
 }
 
 impl std::fmt::Debug for Views {
@@ -98,6 +102,7 @@ impl Default for Views {
             projects: Cache::new(PROJECT_VIEWS_MAX),
             access_keys: Cache::new(ACCESS_KEY_VIEWS_MAX),
             tokens: Cache::new(TOKEN_VIEWS_MAX),
+            sessions: Cache::new(SESSION_VIEWS_MAX),
         }
     }
 }
@@ -118,10 +123,12 @@ impl Views {
                 Change::Identity => {
                     self.access_keys.clear();
                     self.tokens.clear();
+                    self.sessions.clear();
                 }
                 // Its tokens name it: whoever shows one asks for the access key as well.
                 Change::AccessKey(id) => drop(self.access_keys.remove(id)),
                 Change::Token(hash) => drop(self.tokens.remove(hash)),
+                Change::Session(hash) => drop(self.sessions.remove(hash)),
                 Change::ObjectGone(_) => {}
                 Change::Everything => self.forget_all(),
             }
@@ -134,6 +141,7 @@ impl Views {
         self.projects.clear();
         self.access_keys.clear();
         self.tokens.clear();
+        self.sessions.clear();
     }
 
     /// How many keys are kept ready.
@@ -173,6 +181,11 @@ impl Views {
     /// A bearer token that was issued and not revoked.
     pub(super) async fn bearer_token(&self, store: &Store, hash: SecretHash) -> Result<Option<Arc<BearerToken>>, Refusal> {
         self.load(&self.tokens, hash.0, store, |reader, hash| reader.bearer_token(SecretHash(*hash))).await
+    }
+
+    /// A session that was begun and not ended.
+    pub(super) async fn session(&self, store: &Store, hash: SecretHash) -> Result<Option<Arc<Session>>, Refusal> {
+        self.load(&self.sessions, hash.0, store, |reader, hash| reader.session(SecretHash(*hash))).await
     }
 
     /// A key that isn't destroyed, of any project.

@@ -53,7 +53,7 @@ impl Reader<'_> {
         }))
     }
 
-    fn roles(&mut self, account: AccountId) -> Result<Vec<(ProjectId, Role)>, StoreError> {
+    pub(super) fn roles(&mut self, account: AccountId) -> Result<Vec<(ProjectId, Role)>, StoreError> {
         let rows: Vec<(i64, String)> = account_roles::table
             .filter(account_roles::account_id.eq(account.0))
             .order((account_roles::project_id, account_roles::role))

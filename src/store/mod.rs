@@ -34,6 +34,7 @@ mod queue;
 mod rows;
 mod schema;
 mod service_settings;
+mod sessions;
 mod settings;
 mod tokens;
 mod unit;
@@ -55,6 +56,7 @@ use tokio::time::{timeout, timeout_at};
 
 pub use error::{StoreError, Unique};
 pub use model::{Change, Checkpoint, ExpiredObject, InternalKey, KeyRow, NewKey, PlannedObject, Purpose, StoredChain, StoredRecord};
+pub use sessions::SignIn;
 pub use settings::{DatabaseSettings, StoreSettings};
 pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS};
 pub use unit::{Reader, Tx};
