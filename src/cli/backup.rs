@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::admin::{Admin, Command, reach};
 use super::exit::{Exit, Failure};
-use super::lock::{DataDirectoryLock, LockError};
 use super::server_certificate::write_whole;
-use super::{admin, assembly, configuration, output};
+use super::{configuration, output};
 use crate::config::Config;
-use crate::domain::clock::SystemClock;
 use crate::hsm::token_files_directory;
-use crate::store::Store;
+use crate::service::Operator;
+use crate::store::{Store, StoreError};
 
 /// `skm backup`
 #[derive(Debug, clap::Args)]
@@ -134,7 +134,12 @@ pub(super) async fn make(store: &Store, tokens: Option<&Path>, target: &Path) ->
 
 async fn fill(store: &Store, tokens: Option<&Path>, target: &Path) -> Result<(), Failure> {
     let token_copy = tokens.map(|from| (from.to_owned(), target.join(TOKENS)));
-    store.backup(target.join(DATABASE), move || token_copy.map_or(Ok(()), |(from, to)| copy_directory(&from, &to))).await?;
+    let copied = store.backup(target.join(DATABASE), move || token_copy.map_or(Ok(()), |(from, to)| copy_directory(&from, &to))).await;
+    copied.map_err(|error| match error {
+        // The copy itself: trying again later won't help.
+        StoreError::Failed { .. } => Failure::new(Exit::Failed, error.to_string()),
+        other => other.into(),
+    })?;
     let manifest = Manifest { product: "skm".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), has_token: tokens.is_some() };
     let json = serde_json::to_vec_pretty(&manifest).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     Ok(write_whole(&target.join(MANIFEST), &json, 0o600)?)
@@ -153,25 +158,33 @@ fn clean_up(target: &Path, is_new: bool) {
     }
 }
 
+/// `skm backup` as it crosses the admin socket.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BackUp {
+    /// An empty or missing directory, absolute.
+    target: PathBuf,
+}
+
+impl Command for BackUp {
+    const PATH: &'static str = "/backup";
+    /// What to tell.
+    type Answer = String;
+
+    /// Makes a backup, recorded before and after.
+    async fn run(self, admin: Admin, operator: Operator) -> Result<String, Failure> {
+        let unrecorded = |refusal| Failure::new(Exit::Failed, format!("the backup could not be recorded in the audit log: {refusal}"));
+        admin.service.record_backup(operator, "began").await.map_err(unrecorded)?;
+        let made = make(&admin.store, admin.token_directory.as_deref(), &self.target).await;
+        let stage = if made.is_ok() { "done" } else { "failed" };
+        admin.service.record_backup(operator, stage).await.map_err(unrecorded)?;
+        made
+    }
+}
+
 pub(super) fn back_up(named: Option<&Path>, arguments: &BackupArguments) -> Result<(), Failure> {
-    let file = configuration::file(named)?;
-    let config = configuration::load(Some(&file), true)?;
     let target = std::path::absolute(&arguments.target)?;
-    let data_dir = &config.server.data_dir;
-    let message = match DataDirectoryLock::take(data_dir) {
-        Ok(lock) => {
-            let tokens = token_directory(&config, &file)?;
-            let runtime = assembly::runtime()?;
-            let store = Store::open(&configuration::store_settings(&config)?, std::sync::Arc::new(SystemClock))?;
-            let made = runtime.block_on(make(&store, tokens.as_deref(), &target));
-            store.shut_down(std::time::Duration::from_secs(10));
-            drop(lock);
-            made?
-        }
-        Err(LockError::Held { .. }) => assembly::runtime()?.block_on(admin::command(data_dir, "/backup", &admin::BackupRequest { target }))?,
-        Err(error) => return Err(Failure::new(Exit::Failed, error.to_string())),
-    };
-    Ok(output::line(&message)?)
+    reach::with(named, |reach| Ok(output::line(&reach.ask(BackUp { target })?)?))
 }
 
 #[cfg(test)]

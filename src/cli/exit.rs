@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use serde::{Deserialize, Serialize};
+
 /// The exit codes, for `skm --help`. Those from 64 up are BSD's `sysexits.h`.
 pub const HELP: &str = "Exit codes:
   0   done
@@ -16,7 +18,8 @@ pub const HELP: &str = "Exit codes:
   78  the configuration is wrong; everything that is wrong is on standard error";
 
 /// How a command ends when it isn't done. See [`HELP`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Exit {
     /// It failed.
     Failed = 1,
@@ -43,7 +46,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Why a command isn't done, in words for whoever typed it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     exit: Exit,
     lines: Vec<String>,

@@ -18,7 +18,7 @@ use super::exit::{Exit, Failure};
 use super::gauges::{show_gauges, show_listener};
 use super::lock::DataDirectoryLock;
 use super::server_certificate::{self, ServerCertificates};
-use super::{admin, configuration, output, process, welcome};
+use super::{admin, backup, configuration, output, process, welcome};
 use crate::config::Config;
 use crate::scheduler::{Scheduler, SchedulerSettings};
 use crate::tls::{DrainReport, ListenerCounters, ListenerSettings, ProxyProtocol, Transport};
@@ -177,7 +177,7 @@ async fn serve(config: &Config, file: &Path, arguments: &Arguments, assembly: &A
 async fn start(config: &Config, file: &Path, assembly: &Assembly, stops: &Stops) -> Result<Up, Failure> {
     let sockets = Sockets::bind(config).await?;
     let addresses = sockets.addresses()?;
-    let commands = admin::Admin::new(assembly, config, file)?;
+    let commands = admin::Admin::new(assembly, backup::token_directory(config, file)?);
     assembly.service.begin().await?;
     let certificates = server_certificate::open(config, assembly).await?;
     show_gauges(assembly, &certificates);
@@ -186,7 +186,7 @@ async fn start(config: &Config, file: &Path, assembly: &Assembly, stops: &Stops)
         checkpoint_records: i64::try_from(config.audit.checkpoint_records).unwrap_or(i64::MAX),
     };
     let scheduler = Scheduler::start(&assembly.service, scheduler_settings, assembly.metrics.clone(), stops.background.clone());
-    let admin = admin::listen(&config.server.data_dir, commands, stops.background.clone())?;
+    let admin = admin::socket::listen(&config.server.data_dir, commands, stops.background.clone())?;
     for reloader in [&certificates.api, &certificates.console] {
         tokio::spawn(Arc::clone(reloader).watch(CERTIFICATE_WATCH, stops.background.clone()));
     }

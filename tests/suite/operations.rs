@@ -76,9 +76,13 @@ fn a_backup_has_the_token_wherever_it_is_configured() {
 #[test]
 fn a_backup_is_recorded_before_and_after_and_a_failed_one_leaves_nothing() {
     let installation = Installation::new();
+    // With nothing running the command opens token and database itself, and records all the same.
+    backed_up(&installation, "offline");
+    assert_eq!(recorded(&installation), ["began", "done"]);
+    installation.database().run("UPDATE audit_records SET detail = 'offline' WHERE operation = 'BACKUP'");
     let running = installation.start();
     backed_up(&installation, "one");
-    assert_eq!(recorded(&installation), ["began", "done"]);
+    assert_eq!(recorded(&installation), ["offline", "offline", "began", "done"]);
     // Neither file nor directory: nothing that a token would have.
     let odd = token(&installation).join("odd");
     std::os::unix::fs::symlink("/dev/null", &odd).expect("a link");
@@ -89,16 +93,16 @@ fn a_backup_is_recorded_before_and_after_and_a_failed_one_leaves_nothing() {
     std::fs::create_dir(&target).expect("a directory");
     assert_eq!(installation.run(&["backup", text(&target)]).0, 1);
     assert_eq!(std::fs::read_dir(&target).expect("the operator's directory").count(), 0);
-    assert_eq!(recorded(&installation), ["began", "done", "began", "failed", "began", "failed"]);
+    assert_eq!(recorded(&installation), ["offline", "offline", "began", "done", "began", "failed", "began", "failed"]);
     std::fs::remove_file(odd).expect("removed");
     // Whoever asks for a backup and goes away gets it all the same.
     let body = serde_json::json!({ "target": installation.path().join("three") }).to_string();
     let asked = format!("POST /backup HTTP/1.1\r\nhost: skm\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let mut socket = UnixStream::connect(installation.path().join("data/admin.sock")).expect("the admin socket");
     socket.write_all(asked.as_bytes()).expect("asked");
-    wait_until("a beginning", || recorded(&installation).len() > 6);
+    wait_until("a beginning", || recorded(&installation).len() > 8);
     drop(socket);
-    wait_until("an end", || recorded(&installation).len() == 8);
+    wait_until("an end", || recorded(&installation).len() == 10);
     assert_eq!(recorded(&installation).last().map(String::as_str), Some("done"));
     assert!(installation.path().join("three/manifest.json").exists());
     drop(running);
