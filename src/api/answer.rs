@@ -5,10 +5,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures_util::stream::try_unfold;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::domain::clock::Timestamp;
+use crate::service::{Pieces, Refusal};
 
 /// The header part of the envelope.
 #[derive(Debug, Serialize)]
@@ -47,16 +49,67 @@ fn respond<T: Serialize>(status: StatusCode, header: Header<'_>, body: Option<T>
 
 /// A JSON answer from bytes that are wiped after sending.
 pub(super) fn json_response(status: StatusCode, json: Zeroizing<Vec<u8>>) -> Response {
-    let mut response = Response::new(Body::from(Bytes::from_owner(Wiped(json))));
+    self::json(status, Body::from(Bytes::from_owner(Wiped(json))))
+}
+
+fn json(status: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
+/// The body of a success that has nothing to say: `null`.
+pub(super) const NOTHING: fn(()) = |()| ();
+
 /// Success with a body.
 pub(super) fn success<T: Serialize>(body: T) -> Response {
     respond(StatusCode::OK, Header { result_code: 0, result_message: "success", is_successful: true }, Some(body))
+}
+
+const LIST_BEGIN: &[u8] = br#"{"header":{"resultCode":0,"resultMessage":"success","isSuccessful":true},"body":{""#;
+const LIST_END: &[u8] = b"]}}";
+
+/// Success with a list in its body that may be longer than should be held: a piece at a time, and measured if there is only one. What
+/// fails after the first piece breaks the answer off, which a client sees: the connection ends before the answer does.
+pub(super) async fn list_in_pieces<T, B>(name: &'static str, mut pieces: Pieces<T>, shape: impl Fn(T) -> B + Send + 'static) -> Response
+where
+    T: Clone + Send + 'static,
+    B: Serialize,
+{
+    let mut begin = Zeroizing::new([LIST_BEGIN, name.as_bytes(), b"\":["].concat());
+    if pieces.is_complete() {
+        while let Ok(Some(piece)) = pieces.next().await {
+            append(&mut begin, piece, &shape);
+        }
+        begin.extend_from_slice(LIST_END);
+        return json_response(StatusCode::OK, begin);
+    }
+    let rest = try_unfold((Some(begin), pieces, shape), async |(begin, mut pieces, shape)| {
+        let Some(mut text) = begin else { return Ok(None) };
+        if let Some(piece) = pieces.next().await.inspect_err(|refusal| tracing::warn!(?refusal, "a list was broken off"))? {
+            append(&mut text, piece, &shape);
+            let more = Zeroizing::new(Vec::new());
+            Ok::<_, Refusal>(Some((Bytes::from_owner(Wiped(text)), (Some(more), pieces, shape))))
+        } else {
+            text.extend_from_slice(LIST_END);
+            Ok(Some((Bytes::from_owner(Wiped(text)), (None, pieces, shape))))
+        }
+    });
+    json(StatusCode::OK, Body::from_stream(rest))
+}
+
+/// Appends entries, a comma between each two of the whole list: one is wanted wherever the list has begun.
+fn append<T, B: Serialize>(text: &mut Zeroizing<Vec<u8>>, entries: Vec<T>, shape: impl Fn(T) -> B) {
+    for entry in entries {
+        if text.last() != Some(&b'[') {
+            text.push(b',');
+        }
+        // Strings, numbers and booleans always have a JSON form.
+        let written = serde_json::to_writer(&mut **text, &shape(entry));
+        debug_assert!(written.is_ok());
+    }
 }
 
 /// A failure.

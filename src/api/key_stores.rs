@@ -3,7 +3,7 @@
 use axum::response::Response;
 use serde::Serialize;
 
-use super::answer::local_time;
+use super::answer::{NOTHING, local_time};
 use super::body::Fields;
 use super::call::Call;
 use crate::domain::client_checks::{AuthMode, ChecksPolicy, Method};
@@ -13,7 +13,7 @@ use crate::service::NewKeyStore;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct KeyStoreBody {
+pub(super) struct KeyStoreBody {
     key_store_id: i64,
     name: String,
     description: String,
@@ -32,7 +32,7 @@ const fn yes_no(yes: bool) -> &'static str {
 }
 
 impl KeyStoreBody {
-    fn new(key_store: KeyStore, zone: chrono_tz::Tz) -> Self {
+    pub(super) fn new(key_store: KeyStore, zone: chrono_tz::Tz) -> Self {
         let checks = key_store.checks;
         Self {
             key_store_id: key_store.number.0,
@@ -65,4 +65,18 @@ pub(super) async fn create(mut call: Call) -> Response {
     let zone = call.zone();
     let outcome = call.service().create_key_store(call.request(), input).await;
     call.answer(outcome, |key_store| KeyStoreBody::new(key_store, zone))
+}
+
+/// `PUT /keystores/{id}`. What is missing is at its default, not as it was.
+pub(super) async fn replace(mut call: Call) -> Response {
+    let input = call.input(new_key_store).await;
+    let outcome = call.service().replace_key_store(call.request(), call.param("id"), input).await;
+    call.answer(outcome, NOTHING)
+}
+
+/// `DELETE /keystores/{id}`.
+pub(super) async fn delete(mut call: Call) -> Response {
+    call.pass_over_body().await;
+    let outcome = call.service().delete_key_store(call.request(), call.param("id")).await;
+    call.answer(outcome, NOTHING)
 }

@@ -11,7 +11,7 @@ use axum::routing::{get, post, put};
 use super::context::{self, Version, new_request_id};
 use super::error::refused;
 use super::progress::watch_body;
-use super::{Api, clients, data, key_stores, keys, oauth};
+use super::{Api, clients, data, inventory, key_stores, keys, oauth};
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 use crate::telemetry::redaction;
@@ -41,6 +41,7 @@ fn change_routes() -> Router<Api> {
     Router::new()
         .route("/secrets/{keyid}", put(data::change_secret))
         .route("/keystores", post(key_stores::create))
+        .route("/keystores/{id}", put(key_stores::replace).delete(key_stores::delete))
         .route("/keys/secrets/create", post(keys::create_secret))
         .route("/keys/symmetric-keys/create", post(keys::create_symmetric))
         .route("/keys/asymmetric-keys/create", post(keys::create_asymmetric))
@@ -60,6 +61,13 @@ fn client_routes() -> Router<Api> {
 /// Reading the inventory (v1.0, v1.2 and v1.3).
 fn inventory_routes() -> Router<Api> {
     Router::new()
+        .route("/keystores", get(inventory::key_stores))
+        .route("/keystores/{id}", get(inventory::key_store))
+        .route("/keystores/{id}/keys", get(inventory::keys))
+        .route("/keystores/{id}/keys/{keyid}", get(inventory::key))
+        .route("/keystores/{id}/ips", get(inventory::ips))
+        .route("/keystores/{id}/macs", get(inventory::macs))
+        .route("/keystores/{id}/certificates", get(inventory::certificates))
 }
 
 /// Our own (v1.3): the life of keys, versions and clients.

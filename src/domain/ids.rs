@@ -38,6 +38,14 @@ row_id!(
     ClientRuleId
 );
 
+impl KeyStoreNumber {
+    /// The number that a part of a path names: from 1, in decimal, without sign or leading zeroes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+        text.parse().ok().filter(|_| digits).map(Self)
+    }
+}
+
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $error:ident) => {
         $(#[$doc])*
@@ -154,6 +162,15 @@ mod tests {
         assert_eq!(text.parse::<KeyId>().map(|id| id.to_string()), Ok(text.to_owned()));
         for wrong in ["", "0011", "00112233445566778899AABBCCDDEEFF", "00112233-4455-6677-8899-aabbccddeeff", "zz112233445566778899aabbccddeeff"] {
             assert_eq!(wrong.parse::<KeyId>(), Err(InvalidKeyId), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn key_store_numbers_are_written_in_one_way() {
+        assert_eq!(KeyStoreNumber::parse("10"), Some(KeyStoreNumber(10)));
+        assert_eq!(KeyStoreNumber::parse("9223372036854775807"), Some(KeyStoreNumber(i64::MAX)));
+        for wrong in ["", "0", "-1", "+1", "01", "1.0", "1e3", " 1", "x", "9223372036854775808", "\u{661}"] {
+            assert_eq!(KeyStoreNumber::parse(wrong), None, "{wrong}");
         }
     }
 

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod digest_info;
 pub mod envelope;
 pub mod ids;
+pub mod inventory;
 pub mod key;
 pub mod key_store;
 pub mod lifecycle;

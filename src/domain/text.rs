@@ -60,6 +60,29 @@ impl fmt::Display for Name {
     }
 }
 
+/// A part of a name, 1 to 100 characters in NFC: what names are searched for. White space at the ends counts, as it does inside a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamePart(String);
+
+impl NamePart {
+    /// A part of a name from what somebody typed.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        let part = bounded_nfc(field, text, NAME_MAX_CHARS)?;
+        if part.is_empty() {
+            return Err(Invalid::new(field, "must have 1 to 100 characters"));
+        }
+        if part.chars().any(char::is_control) {
+            return Err(Invalid::new(field, "must not contain control characters"));
+        }
+        Ok(Self(part))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A description of 0 to 1,000 characters, in NFC; line breaks and tabs are welcome, other control characters aren't.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Description(String);

@@ -97,16 +97,33 @@ fn shown_net(net: Ipv4Net) -> String {
     if net.prefix_len() == 32 { net.addr().to_string() } else { net.to_string() }
 }
 
+/// A value as the store keeps it, as it is shown.
+pub(super) fn shown_kept(method: Method, kept: String) -> String {
+    match method {
+        Method::Ipv4 => kept.strip_suffix("/32").map(str::to_owned).unwrap_or(kept),
+        Method::Mac | Method::Certificate => kept,
+    }
+}
+
+/// A value as it is shown; of a certificate its name.
+pub fn shown_value(value: &RuleValue) -> String {
+    match value {
+        RuleValue::Ipv4(net) => shown_net(*net),
+        RuleValue::Mac(mac) => mac.to_string(),
+        RuleValue::Certificate { name, .. } => name.clone(),
+    }
+}
+
 /// The entry that is meant, parsed as a new one's value is, so that the same text means the same entry.
 #[derive(Debug)]
-enum Wanted {
+pub(super) enum Wanted {
     Ipv4(Ipv4Net),
     Mac(MacAddr),
     Certificate(Name),
 }
 
 impl Wanted {
-    fn parse(selector: &RuleSelector) -> Result<Self, Invalid> {
+    pub(super) fn parse(selector: &RuleSelector) -> Result<Self, Invalid> {
         Ok(match selector.method {
             Method::Ipv4 => Self::Ipv4(parse_ipv4_rule("value", &selector.value)?),
             Method::Mac => Self::Mac(parse_mac(&selector.value)?),
@@ -123,7 +140,7 @@ impl Wanted {
     }
 
     /// The value as the store keeps it.
-    fn kept(&self) -> String {
+    pub(super) fn kept(&self) -> String {
         match self {
             Self::Ipv4(net) => net.to_string(),
             Self::Mac(mac) => mac.to_string(),

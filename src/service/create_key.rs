@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use super::views::{KeyStoreView, take_encryption};
 use crate::domain::audit::{KeyUse, Operation};
-use crate::domain::ids::{KeyId, KeyVersion};
+use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion};
 use crate::domain::key::{KeyKind, Origin, RotationPeriod, State};
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::{SecretBytes, SecretText};
@@ -151,7 +151,10 @@ impl Service {
         if take_encryption(&key_store.sealings)? {
             self.views().apply(&[Change::KeyStore(key_store.key_store.id)]);
         }
-        let sealed = self.seal(&key_store.sealing_key, &secret_context(key.id, KeyVersion::FIRST), value).await?;
+        let sealed = match self.seal(&key_store.sealing_key, &secret_context(key.id, KeyVersion::FIRST), value).await {
+            Ok(sealed) => sealed,
+            Err(refusal) => return Err(self.unless_deleted(key.key_store, refusal).await),
+        };
         scope.uses_key(KeyUse { key: key_store.sealing_key.id, version: key_store.sealing_key.version, encryptions: 1 });
         let (event, uses) = scope.record_of_success(self);
         self.store()
@@ -163,6 +166,13 @@ impl Service {
                 Ok(tx.audit(event, uses)?)
             })
             .await
+    }
+
+    /// Where something in a key store could not be done: because the key store was deleted meanwhile, and its own key with it?
+    async fn unless_deleted(&self, key_store: KeyStoreId, refusal: Refusal) -> Refusal {
+        let found = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.key_store(key_store)?)).await;
+        let deleted = found.is_ok_and(|found| found.is_none_or(|key_store| key_store.state != State::Active));
+        if deleted { ResultCode::InvalidKeyStore.into() } else { refusal }
     }
 
     async fn make_token_key(&self, scope: &Scope, key: NewKey, material: NewMaterial) -> Result<(), Refusal> {

@@ -16,7 +16,7 @@ use crate::domain::text::Description;
 /// All columns but the sealed `.p12`, which is for few and large.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = client_rules)]
-struct Row {
+pub(super) struct Row {
     id: i64,
     method: String,
     value: String,

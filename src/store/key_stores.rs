@@ -13,7 +13,7 @@ use crate::domain::key_store::KeyStore;
 use crate::domain::text::{Description, Name};
 
 #[derive(Queryable)]
-struct Row {
+pub(super) struct Row {
     id: i64,
     project_id: i64,
     number: i64,
@@ -125,6 +125,30 @@ impl Tx<'_> {
         let there = key_stores::table.find(id.0).filter(key_stores::state.eq(State::Active.as_str()));
         let held = diesel::update(there).set(key_stores::state.eq(key_stores::state)).execute(self.db)?;
         changed_one(held, "key store")
+    }
+
+    /// Replaces all that people say about an `ACTIVE` key store; `Stale` if it isn't `ACTIVE`.
+    pub fn replace_key_store(
+        &mut self,
+        id: KeyStoreId,
+        name: &Name,
+        description: &Description,
+        checks: ChecksPolicy,
+        changed: &Stamp,
+    ) -> Result<(), StoreError> {
+        let rows = diesel::update(key_stores::table.find(id.0).filter(key_stores::state.eq(State::Active.as_str())))
+            .set((
+                key_stores::name.eq(name.as_str()),
+                key_stores::description.eq(description.as_str()),
+                key_stores::ipv4_check.eq(checks.uses(Method::Ipv4)),
+                key_stores::mac_check.eq(checks.uses(Method::Mac)),
+                key_stores::certificate_check.eq(checks.uses(Method::Certificate)),
+                key_stores::check_mode.eq(checks.mode().as_str()),
+                key_stores::changed_by.eq(&changed.user),
+                key_stores::changed_at.eq(changed.at.micros()),
+            ))
+            .execute(self.db)?;
+        changed_one(rows, "key store")
     }
 
     /// Moves a key store from one state to another; `Stale` if it isn't in `from`.

@@ -13,8 +13,8 @@ use crate::domain::key::{Key, KeyKind, Material, Origin, RotationPeriod, Stamp, 
 use crate::domain::text::{Description, Name};
 
 #[derive(Queryable)]
-struct Row {
-    id: String,
+pub(super) struct Row {
+    pub(super) id: String,
     key_store_id: i64,
     kind: String,
     name: String,

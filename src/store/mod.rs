@@ -23,6 +23,7 @@ mod error;
 mod follower;
 mod gate;
 mod internal_keys;
+mod inventory;
 mod key_stores;
 mod keys;
 mod life;
@@ -55,6 +56,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{timeout, timeout_at};
 
 pub use error::{StoreError, Unique};
+pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
 pub use model::{Change, Checkpoint, ExpiredObject, InternalKey, KeyRow, NewKey, PlannedObject, Purpose, StoredChain, StoredRecord};
 pub use sessions::SignIn;
 pub use settings::{DatabaseSettings, StoreSettings};

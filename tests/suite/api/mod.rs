@@ -9,6 +9,7 @@ mod database;
 mod http;
 mod inventory;
 mod limits;
+mod listing;
 mod routes;
 mod rsa;
 mod sample;

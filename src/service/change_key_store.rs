@@ -1,0 +1,81 @@
+//! Replacing what people say about a key store, and deleting one.
+//!
+//! What a crash of the process leaves: a replacement is one transaction, with its record. A deletion begins with one that says
+//! `DESTROYING` (its record with it: from here on it is deleted, and nobody can use it); the key store's own key then leaves the token, and the
+//! last transaction says `DESTROYED`, which frees the name. If that is never reached, the reconciler does it after the lease.
+
+use super::Service;
+use super::create_key_store::NewKeyStore;
+use super::refusal::Refusal;
+use super::request::{Request, Right, Scope};
+use crate::domain::audit::Operation;
+use crate::domain::ids::{KeyStoreId, ObjectId};
+use crate::domain::result_code::ResultCode;
+use crate::store::Change;
+
+impl Service {
+    /// Replaces name, description and client checks of the key store that the path names.
+    pub async fn replace_key_store(&self, request: Request, number: String, input: Result<NewKeyStore, Refusal>) -> Result<(), Refusal> {
+        self.run(request, Operation::ChangeKeyStore, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let id = service.key_store_numbered(scope, &number).await?.id;
+                let input = input?;
+                scope.details(input.name.as_str());
+                service.put_key_store(scope, id, input).await
+            })
+        })
+        .await
+    }
+
+    async fn put_key_store(&self, scope: &mut Scope, id: KeyStoreId, input: NewKeyStore) -> Result<(), Refusal> {
+        let stamp = scope.stamp(self);
+        let (event, uses) = scope.record_of_success(self);
+        self.store()
+            .change::<_, Refusal, _>(move |tx| {
+                tx.replace_key_store(id, &input.name, &input.description, input.checks, &stamp)?;
+                tx.changed(Change::KeyStore(id))?;
+                Ok(tx.audit(event, uses)?)
+            })
+            .await?;
+        scope.committed();
+        self.apply(&[Change::KeyStore(id)]);
+        Ok(())
+    }
+
+    /// Deletes the key store that the path names, if it holds no keys. Its number never comes back, its name may.
+    pub async fn delete_key_store(&self, request: Request, number: String) -> Result<(), Refusal> {
+        self.run(request, Operation::DeleteKeyStore, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let key_store = service.key_store_numbered(scope, &number).await?;
+                scope.details(key_store.name.as_str());
+                let doomed = service.begin_deleting_key_store(scope, key_store.id).await?;
+                // It is deleted, whether or not the token can be asked now: what fails is logged there, and left to the reconciler.
+                drop(service.finish_destruction(doomed).await);
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn begin_deleting_key_store(&self, scope: &mut Scope, id: KeyStoreId) -> Result<Vec<ObjectId>, Refusal> {
+        let (stamp, lease) = (scope.stamp(self), self.lease());
+        let (event, uses) = scope.record_of_success(self);
+        let doomed = self
+            .store()
+            .change::<_, Refusal, _>(move |tx| {
+                // Held first: a key that comes in at this moment is counted, or finds no key store.
+                tx.hold_active_key_store(id)?;
+                if tx.count_keys(id)? > 0 {
+                    return Err(ResultCode::KeyStoreNotEmpty.into());
+                }
+                let doomed = tx.begin_destroying_key_store(id, lease, &stamp)?;
+                tx.changed(Change::KeyStore(id))?;
+                tx.audit(event, uses)?;
+                Ok(doomed)
+            })
+            .await?;
+        scope.committed();
+        self.apply(&[Change::KeyStore(id)]);
+        Ok(doomed)
+    }
+}
