@@ -62,6 +62,10 @@ impl Installation {
         for listener in ["API", "CONSOLE", "OPERATIONS"] {
             command.env(format!("SKM_{listener}__LISTEN"), "127.0.0.1:0");
         }
+        // All load comes from one address, for one project: counted, as in production, and never over the limit.
+        for limit in ["ADDRESS", "PROJECT"] {
+            command.env(format!("SKM_LIMITS__{limit}_PER_SECOND"), "1000000");
+        }
         command
     }
 

@@ -1,5 +1,7 @@
 //! From a refusal to an answer: the one place where a status is written. The codes are the table in `domain::result_code`.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
@@ -42,6 +44,11 @@ pub(super) const fn status_of(code: ResultCode) -> StatusCode {
     }
 }
 
+/// `Retry-After` knows whole seconds (RFC 9110, 10.2.3): rounded up, so that whoever waits that long has waited long enough.
+pub(super) fn retry_after(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1))
+}
+
 /// The answer to a request that was refused.
 pub(super) fn refused(refusal: &Refusal, always_http_200: bool) -> Response {
     let code = refusal.code();
@@ -50,7 +57,7 @@ pub(super) fn refused(refusal: &Refusal, always_http_200: bool) -> Response {
     let headers = response.headers_mut();
     match refusal {
         Refusal::Unavailable { .. } => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()))),
-        Refusal::TooMany(wait) => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))),
+        Refusal::TooMany(wait) => drop(headers.insert(header::RETRY_AFTER, retry_after(*wait))),
         Refusal::Code(ResultCode::Unauthorized) => drop(headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"skm\""))),
         Refusal::Code(_) | Refusal::Field(_) | Refusal::Malformed(_) | Refusal::TooLarge(_) | Refusal::Exists { .. } => {}
     }

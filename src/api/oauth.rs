@@ -10,7 +10,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::answer::json_response;
-use super::error::status_of;
+use super::error::{retry_after, status_of};
 use super::{Api, body, context};
 use crate::domain::ids::RequestId;
 use crate::domain::result_code::ResultCode;
@@ -40,7 +40,11 @@ fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
 
 /// What is wrong, in OAuth 2's words (RFC 6749, 5.2).
 fn failure(refusal: &Refusal, error: &'static str) -> Response {
-    let error = if refusal.code() == ResultCode::Unauthorized { "invalid_client" } else { error };
+    let error = match refusal.code() {
+        ResultCode::Unauthorized => "invalid_client",
+        ResultCode::TooManyRequests => "temporarily_unavailable",
+        _ => error,
+    };
     let mut response = json(status_of(refusal.code()), &ErrorBody { error, error_description: &refusal.to_string() });
     match refusal {
         Refusal::Code(ResultCode::Unauthorized) => {
@@ -50,7 +54,8 @@ fn failure(refusal: &Refusal, error: &'static str) -> Response {
             tracing::warn!(%reason, "a token request was answered that the service is unavailable");
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
         }
-        Refusal::Code(_) | Refusal::Field(_) | Refusal::Malformed(_) | Refusal::TooLarge(_) | Refusal::Exists { .. } | Refusal::TooMany(_) => {}
+        Refusal::TooMany(wait) => drop(response.headers_mut().insert(header::RETRY_AFTER, retry_after(*wait))),
+        Refusal::Code(_) | Refusal::Field(_) | Refusal::Malformed(_) | Refusal::TooLarge(_) | Refusal::Exists { .. } => {}
     }
     response
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::configuration;
 use super::exit::{Exit, Failure};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::domain::clock::{SharedClock, SystemClock};
+use crate::domain::rate::Rate;
 use crate::hsm::{HsmError, Token};
-use crate::service::{Refusal, Service, ServiceSettings};
+use crate::service::{LimitSettings, Refusal, Service, ServiceSettings};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -57,10 +58,23 @@ pub(super) fn assemble(config: &Config, file: &Path) -> Result<Assembly, Failure
     let metrics = Metrics::new();
     // Three times what making an object may take: whoever is slower than that is taken for dead.
     let lease = token_settings.slow_deadline.saturating_mul(3);
-    let settings =
-        ServiceSettings { node: config.server.node_name(), freshness_limit: config.freshness.limit, freshness_interval: config.freshness.interval, lease };
+    let settings = ServiceSettings {
+        node: config.server.node_name(),
+        freshness_limit: config.freshness.limit,
+        freshness_interval: config.freshness.interval,
+        lease,
+        limits: limits(&config.limits),
+    };
     let service = Service::new(settings, token.clone(), store.clone(), Arc::clone(&clock), metrics.clone());
     Ok(Assembly { service, token, store, metrics, clock })
+}
+
+fn limits(configured: &config::Limits) -> LimitSettings {
+    LimitSettings {
+        address: Rate::new(configured.address_per_second, configured.address_burst),
+        project: Rate::new(configured.project_per_second, configured.project_burst),
+        failures: Rate::new(configured.failures_per_second, configured.failures_burst),
+    }
 }
 
 /// A runtime for everything that isn't the token's or the database's own threads.

@@ -31,6 +31,8 @@ pub(super) fn show_gauges(assembly: &Assembly, certificates: &ServerCertificates
     metrics.gauge("freshness_seconds", "How long ago the change log was read", health(|h| h.staleness.map(|age| age.as_secs_f64())));
     metrics.gauge("writer_queue", "Audit records and changes waiting for the database", health(|h| whole(h.writer_queue as u64)));
     metrics.gauge("keys_kept", "Keys kept ready", health(|h| whole(h.keys_kept as u64)));
+    let service = assembly.service.clone();
+    metrics.gauge("limited_addresses", "Addresses whose requests are counted against their limit now", move || whole(service.addresses_tracked() as u64));
     let certificate = Arc::clone(&certificates.api);
     metrics.gauge("server_certificate_expires_seconds", "When the server's certificate expires, in seconds since the Unix epoch", move || {
         // Whole seconds below 2^53 are exact in a gauge.

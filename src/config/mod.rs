@@ -9,6 +9,7 @@ mod console;
 mod database;
 mod document;
 mod freshness;
+mod limits;
 mod log;
 mod operations;
 mod pin;
@@ -28,6 +29,7 @@ pub use console::Console;
 pub use database::{Database, DatabaseUrl};
 pub use document::{Place, Problem, Variables};
 pub use freshness::Freshness;
+pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use operations::Operations;
 pub use pin::{PinError, PinSource};
@@ -60,6 +62,8 @@ pub struct Config {
     pub log: Log,
     /// `[freshness]`
     pub freshness: Freshness,
+    /// `[limits]`
+    pub limits: Limits,
 }
 
 /// The largest configuration file that is read, in bytes.
@@ -76,6 +80,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     (Audit::NAME, Audit::KEYS),
     (Log::NAME, Log::KEYS),
     (Freshness::NAME, Freshness::KEYS),
+    (Limits::NAME, Limits::KEYS),
 ];
 
 impl Config {
@@ -103,6 +108,7 @@ impl Config {
             audit: document.section(),
             log: document.section(),
             freshness: document.section(),
+            limits: document.section(),
         };
         document.refuse_unknown_sections();
         config.find_contradictions(&mut document);

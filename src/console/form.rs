@@ -63,6 +63,11 @@ impl Form {
         self.errors.get(field).map(String::as_str)
     }
 
+    /// Whether nothing is wrong with it, as far as was looked.
+    pub(super) fn is_right(&self) -> bool {
+        self.errors.is_empty() && self.problem.is_none()
+    }
+
     /// A name that must be there.
     pub(super) fn name(&self, field: &'static str) -> Result<Name, Invalid> {
         Name::parse(field, self.value(field))

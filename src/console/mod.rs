@@ -7,6 +7,7 @@
 mod assets;
 mod form;
 mod key_stores;
+mod list;
 mod page;
 mod sign_in;
 mod text;

@@ -80,8 +80,14 @@ impl Frame {
         self.project.as_ref().map(|project| format!("/projects/{}", project.id)).unwrap_or_default()
     }
 
-    pub(super) fn is_at(&self, tab: &Tab) -> bool {
-        self.tab == *tab
+    /// The project's name.
+    pub(super) fn project_name(&self) -> &str {
+        self.project.as_ref().map_or("", |project| project.name.as_str())
+    }
+
+    /// Whether that tab is the page's.
+    pub(super) fn is_at(&self, tab: Tab) -> bool {
+        self.tab == tab
     }
 }
 
@@ -102,6 +108,27 @@ pub(super) fn show(status: StatusCode, template: &impl Template) -> Response {
         Ok(html) => (status, Html(html)).into_response(),
         Err(error) => {
             tracing::error!(%error, "a page could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// A fragment on a page of its own.
+#[derive(Template)]
+#[template(path = "alone.html")]
+struct Alone {
+    t: &'static Texts,
+    assets: &'static Assets,
+    frame: Frame,
+    fragment: String,
+}
+
+/// A fragment on a page of its own, for those without the script.
+pub(super) fn alone(status: StatusCode, frame: Frame, fragment: &impl Template) -> Response {
+    match fragment.render() {
+        Ok(fragment) => show(status, &Alone { t: &ENGLISH, assets: &ASSETS, frame, fragment }),
+        Err(error) => {
+            tracing::error!(%error, "a form could not be rendered");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

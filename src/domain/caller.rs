@@ -97,6 +97,28 @@ pub struct Caller {
     pub user_agent: Option<String>,
 }
 
+/// The addresses that limits count as one caller: an IPv4 address, or the 64 bits that a site gets of IPv6 (RFC 6177): within them
+/// anybody can have as many addresses as he likes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Network {
+    /// One address.
+    V4([u8; 4]),
+    /// The first half of an address.
+    V6([u8; 8]),
+}
+
+impl From<IpAddr> for Network {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::V4(address.octets()),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                Self::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
 /// The most of a User-Agent header that is kept.
 pub const USER_AGENT_MAX_BYTES: usize = 256;
 
@@ -120,6 +142,14 @@ mod tests {
         {
             assert_eq!(MacAddr::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_ipv6_site_is_one_caller() {
+        let network = |address: &str| Network::from(address.parse::<IpAddr>().unwrap());
+        assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff:ffff:ffff:ffff"));
+        assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub mod inventory;
 pub mod key;
 pub mod key_store;
 pub mod lifecycle;
+pub mod rate;
+pub mod listing;
 pub mod result_code;
 pub mod secret;
 pub mod text;

@@ -18,17 +18,19 @@ use tokio_util::task::TaskTracker;
 use crate::service::{CheckpointOutcome, Refusal, Service};
 use crate::telemetry::Metrics;
 
-/// When checkpoints of the audit log are made.
+/// When checkpoints of the audit log are made, and what was only counted is recorded.
 #[derive(Debug, Clone, Copy)]
 pub struct SchedulerSettings {
     /// After this long …
     pub checkpoint_interval: Duration,
     /// … or after this many records, whichever is first.
     pub checkpoint_records: i64,
+    /// How often requests that were refused over a limit are recorded.
+    pub refusals_interval: Duration,
 }
 
-/// The longest pause after checkpoints that failed: a token or a database that is in trouble isn't asked each second.
-const CHECKPOINT_RETRY_MAX: Duration = Duration::from_secs(30);
+/// The longest pause after checkpoints or records that failed: a token or a database that is in trouble isn't asked each second.
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// What a task did at its last run.
 #[derive(Debug, Default)]
@@ -52,10 +54,11 @@ impl Scheduler {
     /// Starts all tasks.
     pub fn start(service: &Service, settings: SchedulerSettings, metrics: Metrics, stop: CancellationToken) -> Self {
         let scheduler = Self { tasks: TaskTracker::new(), stop, metrics };
-        scheduler.spawn("audit_checkpoint", every(1).second().in_timezone(&Utc), CHECKPOINT_RETRY_MAX, checkpoints(service.clone(), settings));
+        scheduler.spawn("audit_checkpoint", every(1).second().in_timezone(&Utc), RETRY_MAX, checkpoints(service.clone(), settings));
         scheduler.spawn("reconcile", every(10).seconds().in_timezone(&Utc), Duration::ZERO, reconcile(service.clone()));
         scheduler.spawn("compare_token", every(10).minutes().in_timezone(&Utc), Duration::ZERO, compare(service.clone()));
         scheduler.spawn("forget_tokens", every(1).minute().in_timezone(&Utc), Duration::ZERO, forget_tokens(service.clone()));
+        scheduler.spawn("record_refusals", every(1).second().in_timezone(&Utc), RETRY_MAX, record_refusals(service.clone(), settings.refusals_interval));
         scheduler.tasks.close();
         scheduler
     }
@@ -90,6 +93,7 @@ impl Scheduler {
             "audit_checkpoint" => ("task_audit_checkpoint_last_run_seconds", "task_audit_checkpoint_duration_seconds", "task_audit_checkpoint_failed"),
             "reconcile" => ("task_reconcile_last_run_seconds", "task_reconcile_duration_seconds", "task_reconcile_failed"),
             "compare_token" => ("task_compare_token_last_run_seconds", "task_compare_token_duration_seconds", "task_compare_token_failed"),
+            "record_refusals" => ("task_record_refusals_last_run_seconds", "task_record_refusals_duration_seconds", "task_record_refusals_failed"),
             _ => ("task_forget_tokens_last_run_seconds", "task_forget_tokens_duration_seconds", "task_forget_tokens_failed"),
         };
         let (a, b, c) = (Arc::clone(state), Arc::clone(state), Arc::clone(state));
@@ -172,13 +176,28 @@ fn forget_tokens(service: Service) -> Work {
     })
 }
 
+fn record_refusals(service: Service, interval: Duration) -> Work {
+    let last = Arc::new(Mutex::new(Instant::now()));
+    Arc::new(move || {
+        let (service, last) = (service.clone(), Arc::clone(&last));
+        Box::pin(async move {
+            let mut last = last.lock().await;
+            if last.elapsed() >= interval {
+                service.record_refusals().await?;
+                *last = Instant::now();
+            }
+            Ok(())
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn failures_in_a_row_are_tried_again_less_and_less_often() {
-        let pauses = [0, 1, 2, 3, 5, 6, 64, u32::MAX].map(|failures| pause_after(failures, CHECKPOINT_RETRY_MAX).as_secs());
+        let pauses = [0, 1, 2, 3, 5, 6, 64, u32::MAX].map(|failures| pause_after(failures, RETRY_MAX).as_secs());
         assert_eq!(pauses, [0, 1, 2, 4, 16, 30, 30, 30]);
         assert_eq!(pause_after(9, Duration::ZERO), Duration::ZERO);
     }

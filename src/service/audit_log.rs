@@ -115,8 +115,9 @@ impl Service {
         Ok(CheckpointOutcome::Made(Box::new(checkpoint)))
     }
 
-    /// Ends this process's chain in good order: a last record and a checkpoint over it.
+    /// Ends this process's chain in good order: what was only counted so far, a last record, and a checkpoint over it.
     pub async fn end_chain(&self) -> Result<(), Refusal> {
+        self.record_refusals().await?;
         self.record_own(Operation::EndChain, |_| {}).await?;
         self.checkpoint_of_ours(Listed::ThisProcess).await
     }

@@ -47,7 +47,8 @@ impl Service {
     async fn find_key(&self, scope: &mut Scope, id: &str) -> Result<KeyAccess, Refusal> {
         let id: KeyId = id.parse().map_err(|_| ResultCode::InvalidKeyId)?;
         scope.names_key(id);
-        let found = self.views().key(self.store(), id).await?;
+        let found = self.views().key(self.store(), id, self.guesser(&scope.actor, &scope.caller)).await;
+        let found = found.map_err(|refusal| scope.over_failures(self, refusal))?;
         let view = found.filter(|view| view.project == scope.project.id && view.key.state.is_visible()).ok_or(ResultCode::InvalidKeyId)?;
         let key_store = self.views().key_store(self.store(), view.key.key_store).await?.ok_or(ResultCode::InvalidKeyId)?;
         scope.names_key_store(key_store.key_store.number);

@@ -20,6 +20,8 @@ pub mod health;
 mod internal_keys;
 mod inventory;
 mod key_access;
+mod limits;
+mod lists;
 pub mod pki;
 mod provisioning;
 mod public_key;
@@ -58,6 +60,7 @@ pub use decrypt::Decrypted;
 pub use encrypt::{Encrypted, LocalKey};
 pub use health::Health;
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
+pub use limits::{LimitSettings, TRACKED_MAX};
 pub use public_key::PublicKey;
 pub use reconcile::{Comparison, Reconciled};
 pub use refusal::Refusal;
@@ -79,6 +82,8 @@ pub struct ServiceSettings {
     pub freshness_interval: Duration,
     /// How long the maker of a token object is trusted to be at work; longer than the token's slow deadline.
     pub lease: Duration,
+    /// How much one caller may ask.
+    pub limits: LimitSettings,
 }
 
 /// The service, shared by everything in the process. Cloning is cheap.
@@ -92,6 +97,7 @@ struct Inner {
     store: Store,
     clock: SharedClock,
     views: views::Views,
+    limits: limits::Limits,
     tasks: TaskTracker,
     pki: arc_swap::ArcSwapOption<bootstrap::Authority>,
     audit: audit_log::AuditKeys,
@@ -103,12 +109,14 @@ struct Inner {
 impl Service {
     /// Puts the service together and begins to follow the change log. [`Service::begin`] must succeed before it is used.
     pub fn new(settings: ServiceSettings, token: Token, store: Store, clock: SharedClock, metrics: Metrics) -> Self {
+        let limits = limits::Limits::new(settings.limits);
         let service = Self(Arc::new(Inner {
             settings,
             token,
             store,
             clock,
-            views: views::Views::default(),
+            views: views::Views::new(metrics.clone()),
+            limits,
             tasks: TaskTracker::new(),
             pki: arc_swap::ArcSwapOption::empty(),
             audit: audit_log::AuditKeys::default(),
@@ -139,6 +147,10 @@ impl Service {
 
     fn views(&self) -> &views::Views {
         &self.0.views
+    }
+
+    fn limits(&self) -> &limits::Limits {
+        &self.0.limits
     }
 
     fn metrics(&self) -> &Metrics {

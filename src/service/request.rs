@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::Service;
+use super::limits::Limit;
 use super::refusal::Refusal;
 use super::to_the_end::ToTheEnd;
 use crate::domain::account::{AccessKey, AccessKeyId, Role};
@@ -91,6 +92,7 @@ pub struct Scope {
     at_console: bool,
     event: AuditEvent,
     uses: Uses,
+    /// Its record is durable already, or it is counted with others in one.
     recorded: bool,
 }
 
@@ -156,6 +158,27 @@ impl Scope {
         (event, self.uses.clone())
     }
 
+    /// Where looking up what the caller named is refused because of too many failures: counts it, and has it not recorded.
+    pub(super) fn over_failures(&mut self, service: &Service, refusal: Refusal) -> Refusal {
+        if let Refusal::TooMany(wait) = refusal {
+            self.recorded = true;
+            service.give_back_to_project(self.project.id);
+            return service.over_limit(Limit::Failures, Some(self.project.id), &self.caller, wait);
+        }
+        refusal
+    }
+
+    /// Charges a failure to whoever is to blame. `Err`: there have been too many, which is the answer instead and is counted, not
+    /// recorded; a token that was used, or a change that was made, keeps its record.
+    fn charge(&mut self, service: &Service, code: ResultCode) -> Result<(), Refusal> {
+        if self.recorded || !self.uses.keys.is_empty() {
+            return Ok(());
+        }
+        let charged = service.charge(code, &self.actor, &self.caller, Some(self.project.id));
+        self.recorded = charged.is_err();
+        charged
+    }
+
     /// The transaction that holds the record is durable.
     pub fn committed(&mut self) {
         self.recorded = true;
@@ -209,20 +232,21 @@ impl Service {
         F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>> + Send,
     {
         self.require_freshness()?;
-        let project = self.project(&request.project).await.inspect_err(|refusal| {
-            if refusal.code() == ResultCode::InvalidAppkey {
-                self.metrics().unknown_project();
-            }
-        })?;
+        let project = self.admit(request).await?;
         let mut scope = Scope::new(self, request, project, operation);
         let authorized = self.authorize(&request.credentials, right, &mut scope).await;
+        let authorized = authorized.map_err(|refusal| scope.over_failures(self, refusal));
+        let unproved = authorized.as_ref().err().map(Refusal::code);
         let outcome = match authorized {
-            Err(refusal) if right != Right::Nothing || matches!(refusal, Refusal::Unavailable { .. }) => Err(refusal),
+            Err(refusal) if right != Right::Nothing || matches!(refusal, Refusal::Unavailable { .. } | Refusal::TooMany(_)) => Err(refusal),
             Err(_) | Ok(()) => {
                 AssertUnwindSafe(act(self, &mut scope)).catch_unwind().await.unwrap_or_else(|_| Err(Refusal::unavailable("a use case panicked")))
             }
         };
         let code = outcome.as_ref().err().map(Refusal::code);
+        if let Some(failed) = unproved.or(code) {
+            scope.charge(self, failed)?;
+        }
         self.record(scope, code).await?;
         outcome
     }
@@ -249,18 +273,44 @@ impl Service {
         if self.token().is_behind() { self.tasks().len() / 2 } else { 0 }
     }
 
-    /// The project that a request names.
-    async fn project(&self, named: &Named) -> Result<Arc<Project>, Refusal> {
-        let appkey = match named {
-            Named::Appkey(appkey) => appkey,
-            Named::Project(id) => {
-                let id = *id;
-                let found = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.project(id)?)).await?;
-                return found.map(Arc::new).ok_or(ResultCode::InvalidAppkey.into());
-            }
+    /// The project that is asked for, if its limit and the address's let the request in. What is over the address's limit, or names
+    /// no project too often, is refused before anything is read.
+    async fn admit(&self, request: &Request) -> Result<Arc<Project>, Refusal> {
+        let caller = &request.caller;
+        let appkey = match &request.project {
+            Named::Appkey(appkey) => Appkey::parse(appkey),
+            Named::Project(id) => return self.admit_visitor(caller, *id).await,
         };
-        let appkey = Appkey::parse(appkey).ok_or(ResultCode::InvalidAppkey)?;
-        self.views().project(self.store(), appkey).await?.ok_or(ResultCode::InvalidAppkey.into())
+        self.admit_address(caller, || Some(self.views().project_kept(appkey.as_ref()?)?.id))?;
+        let found = match &appkey {
+            Some(appkey) => self.views().project(self.store(), appkey.clone(), self.guesser(&Actor::Unknown, caller)).await,
+            None => Ok(None),
+        };
+        match found {
+            Ok(Some(project)) => {
+                self.admit_to_project(caller, project.id)?;
+                Ok(project)
+            }
+            Ok(None) => {
+                self.metrics().unknown_project();
+                self.charge(ResultCode::InvalidAppkey, &Actor::Unknown, caller, None)?;
+                Err(ResultCode::InvalidAppkey.into())
+            }
+            Err(Refusal::TooMany(wait)) => {
+                self.metrics().unknown_project();
+                Err(self.over_limit(Limit::Failures, None, caller, wait))
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// The project that a person at the console names.
+    async fn admit_visitor(&self, caller: &Caller, id: ProjectId) -> Result<Arc<Project>, Refusal> {
+        self.admit_address(caller, || Some(id))?;
+        let found = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.project(id)?)).await?;
+        let project = found.ok_or(ResultCode::InvalidAppkey)?;
+        self.admit_to_project(caller, id)?;
+        Ok(Arc::new(project))
     }
 
     /// Who asks, and whether a role in the project gives the right. Sets the scope's actor.
@@ -277,8 +327,8 @@ impl Service {
                 return if allowed { Ok(()) } else { Err(ResultCode::Forbidden.into()) };
             }
             Credentials::Session(token) => return self.authorize_session(token, right, scope).await,
-            Credentials::AccessKey { id, secret } => self.access_key_by_secret(id, secret).await?,
-            Credentials::Bearer(token) => self.access_key_by_token(token).await?,
+            Credentials::AccessKey { id, secret } => self.access_key_by_secret(id, secret, &scope.caller).await?,
+            Credentials::Bearer(token) => self.access_key_by_token(token, &scope.caller).await?,
         };
         scope.actor = Actor::AccessKey { id: access_key.id.clone(), login: access_key.login.clone() };
         scope.uses.access_key = Some(access_key.id.clone());
@@ -294,7 +344,7 @@ impl Service {
 
     /// Whether the person who is signed in may do this in the project. Sets the scope's actor.
     async fn authorize_session(&self, token: &SecretText, right: Right, scope: &mut Scope) -> Result<(), Refusal> {
-        let session = self.session(token).await?.ok_or(ResultCode::Unauthorized)?;
+        let session = self.session(token, &scope.caller).await?.ok_or(ResultCode::Unauthorized)?;
         scope.actor = Actor::Account(session.login.clone());
         scope.at_console = true;
         let mut roles = session.roles_in(scope.project.id);
@@ -307,10 +357,10 @@ impl Service {
     }
 
     /// The enabled access key with that ID and secret; the secret is compared in constant time, whether or not the ID exists.
-    pub(super) async fn access_key_by_secret(&self, id: &str, secret: &SecretText) -> Result<Arc<AccessKey>, Refusal> {
+    pub(super) async fn access_key_by_secret(&self, id: &str, secret: &SecretText, caller: &Caller) -> Result<Arc<AccessKey>, Refusal> {
         let shown = crate::domain::account::SecretHash::of(secret.expose());
         let found = match AccessKeyId::parse(id) {
-            Some(id) => self.views().access_key(self.store(), id).await?,
+            Some(id) => self.views().access_key(self.store(), id, Some(self.guesser(&Actor::Unknown, caller))).await?,
             None => None,
         };
         let kept = found.as_ref().map_or(crate::domain::account::SecretHash([0; 32]), |access_key| access_key.secret);
@@ -319,14 +369,14 @@ impl Service {
     }
 
     /// The enabled access key that a bearer token was issued for, while the token lives.
-    async fn access_key_by_token(&self, token: &SecretText) -> Result<Arc<AccessKey>, Refusal> {
+    async fn access_key_by_token(&self, token: &SecretText, caller: &Caller) -> Result<Arc<AccessKey>, Refusal> {
         let unauthorized = || Refusal::Code(ResultCode::Unauthorized);
         let hash = crate::domain::account::SecretHash::of(token.expose());
-        let token = self.views().bearer_token(self.store(), hash).await?.ok_or_else(unauthorized)?;
+        let token = self.views().bearer_token(self.store(), hash, self.guesser(&Actor::Unknown, caller)).await?.ok_or_else(unauthorized)?;
         if self.now() >= token.expires {
             return Err(unauthorized());
         }
-        let access_key = self.views().access_key(self.store(), token.access_key.clone()).await?.ok_or_else(unauthorized)?;
+        let access_key = self.views().access_key(self.store(), token.access_key.clone(), None).await?.ok_or_else(unauthorized)?;
         if access_key.enabled { Ok(access_key) } else { Err(unauthorized()) }
     }
 

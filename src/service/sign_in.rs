@@ -96,20 +96,21 @@ impl Service {
             })
             .await?;
         self.apply(&ended.into_iter().map(|session| Change::Session(session.0)).collect::<Vec<_>>());
-        let session = self.session(&token).await?.ok_or(ResultCode::Unauthorized)?;
+        self.views().session_begun(hash);
+        let session = self.session(&token, &request.caller).await?.ok_or(ResultCode::Unauthorized)?;
         Ok(SignedIn { token, must_change_password: session.must_change_password })
     }
 
     /// The session of a token, if it is good now; notes that it was used.
-    pub async fn session(&self, token: &SecretText) -> Result<Option<Arc<Session>>, Refusal> {
+    pub async fn session(&self, token: &SecretText, caller: &Caller) -> Result<Option<Arc<Session>>, Refusal> {
         self.require_freshness()?;
         let hash = SecretHash::of(token.expose());
         let now = self.now();
-        let Some(mut session) = self.views().session(self.store(), hash).await? else { return Ok(None) };
+        let Some(mut session) = self.views().session(self.store(), hash, self.guesser(&Actor::Unknown, caller)).await? else { return Ok(None) };
         if !session.is_live(now) {
             // Another node may have noted a later use.
             self.views().apply(&[Change::Session(hash.0)]);
-            match self.views().session(self.store(), hash).await? {
+            match self.views().session(self.store(), hash, self.guesser(&Actor::Unknown, caller)).await? {
                 Some(again) if again.is_live(now) => session = again,
                 Some(_) | None => return Ok(None),
             }

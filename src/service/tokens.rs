@@ -1,5 +1,6 @@
 //! Bearer tokens (OAuth 2 client credentials, RFC 6749, 4.4; revocation, RFC 7009).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -8,9 +9,10 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::Service;
+use super::limits::Limit;
 use super::refusal::Refusal;
 use super::request::event_without_project;
-use crate::domain::account::{AccessKeyId, SecretHash};
+use crate::domain::account::{AccessKey, AccessKeyId, SecretHash};
 use crate::domain::audit::{Actor, Operation, Uses};
 use crate::domain::caller::Caller;
 use crate::domain::ids::RequestId;
@@ -97,7 +99,10 @@ impl Service {
             })
             .await;
         match issued {
-            Ok(()) => Ok(IssuedToken { token, expires_in }),
+            Ok(()) => {
+                self.views().token_issued(hash);
+                Ok(IssuedToken { token, expires_in })
+            }
             Err(StoreError::Stale { what: TOO_MANY_TOKENS }) => {
                 refused.result_code = ResultCode::TooManyRequests.number();
                 self.store().audit(refused, Uses::default()).await?;
@@ -126,39 +131,44 @@ impl Service {
 
     /// The access key that asks. A refusal is recorded where the access key exists: whoever guesses its secret leaves traces.
     /// What names none is counted only, like requests for unknown projects: else anybody could fill the log.
-    async fn authenticate(&self, request: &TokenRequest, operation: Operation) -> Result<std::sync::Arc<crate::domain::account::AccessKey>, Refusal> {
+    async fn authenticate(&self, request: &TokenRequest, operation: Operation) -> Result<Arc<AccessKey>, Refusal> {
         self.require_freshness()?;
+        self.admit_address(&request.caller, || None)?;
         let found = match &request.credentials {
-            Some((id, secret)) => self.access_key_by_secret(id, secret).await,
+            Some((id, secret)) => self.access_key_by_secret(id, secret, &request.caller).await,
             None => Err(ResultCode::Unauthorized.into()),
         };
-        if let Err(refusal) = &found {
-            if !self.is_access_key(request).await? {
-                self.metrics().unknown_project();
-                return found;
-            }
-            let mut event = event_without_project(self, request.id, &request.caller, Actor::Unknown, operation);
-            event.result_code = refusal.code().number();
-            self.store().audit(event, Uses::default()).await?;
+        match found {
+            Err(Refusal::TooMany(wait)) => Err(self.over_limit(Limit::Failures, None, &request.caller, wait)),
+            Err(refusal @ Refusal::Code(code)) => Err(self.refuse_credentials(request, operation, code).await.err().unwrap_or(refusal)),
+            outcome => outcome,
         }
-        found
+    }
+
+    /// Charges the failure, and keeps the record of it if there is to be one. `Err`: what to answer instead.
+    async fn refuse_credentials(&self, request: &TokenRequest, operation: Operation, code: ResultCode) -> Result<(), Refusal> {
+        let charged = self.charge(code, &Actor::Unknown, &request.caller, None);
+        if !self.names_access_key(request) {
+            self.metrics().unknown_project();
+            return charged;
+        }
+        if charged.is_err() {
+            self.over_limit_at_token_endpoint(&request.caller);
+            return charged;
+        }
+        let mut event = event_without_project(self, request.id, &request.caller, Actor::Unknown, operation);
+        event.result_code = code.number();
+        Ok(self.store().audit(event, Uses::default()).await?)
     }
 
     /// Whether the credentials name an access key, whatever their secret.
-    async fn is_access_key(&self, request: &TokenRequest) -> Result<bool, Refusal> {
-        match request.credentials.as_ref().and_then(|(id, _)| AccessKeyId::parse(id)) {
-            Some(id) => Ok(self.views().access_key(self.store(), id).await?.is_some()),
-            None => Ok(false),
-        }
+    fn names_access_key(&self, request: &TokenRequest) -> bool {
+        let id = request.credentials.as_ref().and_then(|(id, _)| AccessKeyId::parse(id));
+        id.is_some_and(|id| self.views().knows_access_key(&id))
     }
 }
 
-fn record(
-    service: &Service,
-    request: &TokenRequest,
-    access_key: &crate::domain::account::AccessKey,
-    operation: Operation,
-) -> (crate::domain::audit::AuditEvent, Uses) {
+fn record(service: &Service, request: &TokenRequest, access_key: &AccessKey, operation: Operation) -> (crate::domain::audit::AuditEvent, Uses) {
     let actor = Actor::AccessKey { id: access_key.id.clone(), login: access_key.login.clone() };
     let uses = Uses { access_key: Some(access_key.id.clone()), ..Uses::default() };
     (event_without_project(service, request.id, &request.caller, actor, operation), uses)

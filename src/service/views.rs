@@ -1,12 +1,14 @@
 //! Cached views of what every request needs. A view is dropped when the change log names it, before the change is
 //! acknowledged here and within the follower's interval elsewhere.
 
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
 
+use super::limits::Guesser;
 use super::refusal::Refusal;
 use crate::domain::account::{AccessKey, AccessKeyId, BearerToken, SecretHash, Session};
 use crate::domain::appkey::Appkey;
@@ -15,6 +17,7 @@ use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion, ProjectId};
 use crate::domain::key::{Key, Version};
 use crate::domain::key_store::{KeyStore, Project};
 use crate::store::{Change, InternalKey, Purpose, Store, StoreError};
+use crate::telemetry::Metrics;
 
 /// The most keys that are kept ready.
 pub(super) const KEY_VIEWS_MAX: usize = 100_000;
@@ -29,6 +32,56 @@ pub(super) const TOKEN_VIEWS_MAX: usize = 65_536;
 
 /// The most sessions that are kept ready.
 pub(super) const SESSION_VIEWS_MAX: usize = 4_096;
+/// The most names that are remembered to have been right.
+const NAMES_MAX: usize = 131_072;
+
+/// What a name names.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Key,
+    KeyStore,
+    Project,
+    AccessKey,
+    Token,
+    Session,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::KeyStore => "key_store",
+            Self::Project => "project",
+            Self::AccessKey => "access_key",
+            Self::Token => "token",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// A view that is sought, and by whom if the name may be wrong.
+struct Sought<'a>(Kind, Option<Guesser<'a>>);
+
+/// Names that were right, or that the change log told, by a hash under a secret of the process. Only what exists gets in, so no caller
+/// can push out what others need; what is wrongly taken for known costs one read.
+struct Names {
+    known: Cache<u64, ()>,
+    hasher: RandomState,
+}
+
+impl Names {
+    fn add<K: Hash>(&self, kind: Kind, name: &K) {
+        self.known.insert(self.hasher.hash_one((kind, name)), ());
+    }
+
+    fn remove<K: Hash>(&self, kind: Kind, name: &K) {
+        self.known.remove(&self.hasher.hash_one((kind, name)));
+    }
+
+    fn contain<K: Hash>(&self, kind: Kind, name: &K) -> bool {
+        self.known.get(&self.hasher.hash_one((kind, name))).is_some()
+    }
+}
 
 /// A key as requests see it.
 #[derive(Debug)]
@@ -85,6 +138,8 @@ pub(super) struct Views {
     access_keys: Cache<AccessKeyId, Arc<AccessKey>>,
     tokens: Cache<[u8; 32], Arc<BearerToken>>,
     sessions: Cache<[u8; 32], Arc<Session>>,
+    names: Names,
+    metrics: Metrics,
 }
 
 impl std::fmt::Debug for Views {
@@ -93,8 +148,9 @@ impl std::fmt::Debug for Views {
     }
 }
 
-impl Default for Views {
-    fn default() -> Self {
+impl Views {
+    /// Nothing is kept yet.
+    pub(super) fn new(metrics: Metrics) -> Self {
         Self {
             epoch: RwLock::new(0),
             keys: Cache::new(KEY_VIEWS_MAX),
@@ -103,11 +159,11 @@ impl Default for Views {
             access_keys: Cache::new(ACCESS_KEY_VIEWS_MAX),
             tokens: Cache::new(TOKEN_VIEWS_MAX),
             sessions: Cache::new(SESSION_VIEWS_MAX),
+            names: Names { known: Cache::new(NAMES_MAX), hasher: RandomState::new() },
+            metrics,
         }
     }
-}
 
-impl Views {
     /// Drops what `changes` touched.
     pub(super) fn apply(&self, changes: &[Change]) {
         if changes.is_empty() {
@@ -117,7 +173,10 @@ impl Views {
         *epoch = epoch.wrapping_add(1);
         for change in changes {
             match change {
-                Change::Key(id) => drop(self.keys.remove(id)),
+                Change::Key(id) => {
+                    self.keys.remove(id);
+                    self.names.add(Kind::Key, id);
+                }
                 Change::KeyStore(id) => drop(self.key_stores.remove(id)),
                 Change::Project(_) => self.projects.clear(),
                 Change::Identity => {
@@ -126,7 +185,10 @@ impl Views {
                     self.sessions.clear();
                 }
                 // Its tokens name it: whoever shows one asks for the access key as well.
-                Change::AccessKey(id) => drop(self.access_keys.remove(id)),
+                Change::AccessKey(id) => {
+                    self.access_keys.remove(id);
+                    self.names.add(Kind::AccessKey, id);
+                }
                 Change::Token(hash) => drop(self.tokens.remove(hash)),
                 Change::Session(hash) => drop(self.sessions.remove(hash)),
                 Change::ObjectGone(_) => {}
@@ -149,18 +211,30 @@ impl Views {
         self.keys.len()
     }
 
-    async fn load<K, V, F>(&self, cache: &Cache<K, Arc<V>>, key: K, store: &Store, read: F) -> Result<Option<Arc<V>>, Refusal>
+    /// A view, from the cache or, where whoever seeks it may, from the database.
+    async fn load<K, V, F>(&self, cache: &Cache<K, Arc<V>>, key: K, sought: Sought<'_>, store: &Store, read: F) -> Result<Option<Arc<V>>, Refusal>
     where
-        K: std::hash::Hash + Eq + Clone + Send + Sync + 'static,
+        K: Hash + Eq + Clone + Send + Sync + 'static,
         V: Send + Sync + 'static,
         F: FnOnce(&mut crate::store::Reader<'_>, &K) -> Result<Option<V>, StoreError> + Send + 'static,
     {
         if let Some(view) = cache.get(&key) {
             return Ok(Some(view));
         }
+        let Sought(kind, guesser) = sought;
+        // Held until it is known whether the name is right.
+        let _held = match guesser {
+            Some(guesser) if !self.names.contain(kind, &key) => Some(guesser.look()?),
+            Some(_) | None => None,
+        };
+        self.metrics.view_read(kind.as_str());
         let before = *self.epoch.read();
         let wanted = key.clone();
-        let Some(view) = store.read(move |reader| read(reader, &wanted)).await?.map(Arc::new) else { return Ok(None) };
+        let Some(view) = store.read(move |reader| read(reader, &wanted)).await?.map(Arc::new) else {
+            self.names.remove(kind, &key);
+            return Ok(None);
+        };
+        self.names.add(kind, &key);
         let epoch = self.epoch.read();
         if *epoch == before {
             cache.insert(key, Arc::clone(&view));
@@ -169,28 +243,49 @@ impl Views {
     }
 
     /// The project that an appkey names.
-    pub(super) async fn project(&self, store: &Store, appkey: Appkey) -> Result<Option<Arc<Project>>, Refusal> {
-        self.load(&self.projects, appkey, store, |reader, appkey| reader.project_by_appkey(appkey)).await
+    pub(super) async fn project(&self, store: &Store, appkey: Appkey, guesser: Guesser<'_>) -> Result<Option<Arc<Project>>, Refusal> {
+        self.load(&self.projects, appkey, Sought(Kind::Project, Some(guesser)), store, |reader, appkey| reader.project_by_appkey(appkey)).await
+    }
+
+    /// The project that an appkey names, if it is kept ready.
+    pub(super) fn project_kept(&self, appkey: &Appkey) -> Option<Arc<Project>> {
+        self.projects.get(appkey)
     }
 
     /// An access key with its account's roles.
-    pub(super) async fn access_key(&self, store: &Store, id: AccessKeyId) -> Result<Option<Arc<AccessKey>>, Refusal> {
-        self.load(&self.access_keys, id, store, |reader, id| reader.access_key(id)).await
+    pub(super) async fn access_key(&self, store: &Store, id: AccessKeyId, guesser: Option<Guesser<'_>>) -> Result<Option<Arc<AccessKey>>, Refusal> {
+        self.load(&self.access_keys, id, Sought(Kind::AccessKey, guesser), store, |reader, id| reader.access_key(id)).await
+    }
+
+    /// Whether there is an access key of that ID, as far as is known from having looked for it just now.
+    pub(super) fn knows_access_key(&self, id: &AccessKeyId) -> bool {
+        self.names.contain(Kind::AccessKey, id) || self.access_keys.contains_key(id)
     }
 
     /// A bearer token that was issued and not revoked.
-    pub(super) async fn bearer_token(&self, store: &Store, hash: SecretHash) -> Result<Option<Arc<BearerToken>>, Refusal> {
-        self.load(&self.tokens, hash.0, store, |reader, hash| reader.bearer_token(SecretHash(*hash))).await
+    pub(super) async fn bearer_token(&self, store: &Store, hash: SecretHash, guesser: Guesser<'_>) -> Result<Option<Arc<BearerToken>>, Refusal> {
+        let sought = Sought(Kind::Token, Some(guesser));
+        self.load(&self.tokens, hash.0, sought, store, |reader, hash| reader.bearer_token(SecretHash(*hash))).await
+    }
+
+    /// A bearer token was issued here: whoever shows it first doesn't guess.
+    pub(super) fn token_issued(&self, hash: SecretHash) {
+        self.names.add(Kind::Token, &hash.0);
+    }
+
+    /// A session was begun here: whoever shows it first doesn't guess.
+    pub(super) fn session_begun(&self, hash: SecretHash) {
+        self.names.add(Kind::Session, &hash.0);
     }
 
     /// A session that was begun and not ended.
-    pub(super) async fn session(&self, store: &Store, hash: SecretHash) -> Result<Option<Arc<Session>>, Refusal> {
-        self.load(&self.sessions, hash.0, store, |reader, hash| reader.session(SecretHash(*hash))).await
+    pub(super) async fn session(&self, store: &Store, hash: SecretHash, guesser: Guesser<'_>) -> Result<Option<Arc<Session>>, Refusal> {
+        self.load(&self.sessions, hash.0, Sought(Kind::Session, Some(guesser)), store, |reader, hash| reader.session(SecretHash(*hash))).await
     }
 
     /// A key that isn't destroyed, of any project.
-    pub(super) async fn key(&self, store: &Store, id: KeyId) -> Result<Option<Arc<KeyView>>, Refusal> {
-        self.load(&self.keys, id, store, |reader, id| {
+    pub(super) async fn key(&self, store: &Store, id: KeyId, guesser: Guesser<'_>) -> Result<Option<Arc<KeyView>>, Refusal> {
+        self.load(&self.keys, id, Sought(Kind::Key, Some(guesser)), store, |reader, id| {
             let Some((project, row)) = reader.key(*id)? else { return Ok(None) };
             let mut versions = Vec::with_capacity(row.versions.len());
             for version in row.versions {
@@ -202,9 +297,9 @@ impl Views {
         .await
     }
 
-    /// A key store with its rules.
+    /// A key store with its rules. Callers don't name it by its ID, so nobody guesses.
     pub(super) async fn key_store(&self, store: &Store, id: KeyStoreId) -> Result<Option<Arc<KeyStoreView>>, Refusal> {
-        self.load(&self.key_stores, id, store, |reader, id| {
+        self.load(&self.key_stores, id, Sought(Kind::KeyStore, None), store, |reader, id| {
             let (Some(key_store), Some(sealing_key)) = (reader.key_store(*id)?, reader.internal_key(Purpose::ConfidentialData(*id))?) else {
                 return Ok(None);
             };

@@ -27,6 +27,7 @@ mod inventory;
 mod key_stores;
 mod keys;
 mod life;
+mod lists;
 mod migrations;
 mod model;
 mod objects;

@@ -61,6 +61,16 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ViewLabels {
+    view: &'static str,
+}
+
 type Latencies = Family<OperationLabels, Histogram, fn() -> Histogram>;
 
 fn latency_histogram() -> Histogram {
@@ -74,6 +84,8 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Latencies,
     unknown_projects: Counter,
+    over_limit: Family<LimitLabels, Counter>,
+    view_reads: Family<ViewLabels, Counter>,
     audit_commit_seconds: Histogram,
     audit_commit_failures: Counter,
     background_failures: Family<ReasonLabels, Counter>,
@@ -99,6 +111,8 @@ impl Metrics {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(latency_histogram),
             unknown_projects: Counter::default(),
+            over_limit: Family::default(),
+            view_reads: Family::default(),
             audit_commit_seconds: latency_histogram(),
             audit_commit_failures: Counter::default(),
             background_failures: Family::default(),
@@ -116,6 +130,8 @@ impl Metrics {
             "Requests for an appkey or access key that doesn't exist; they are not in the audit log",
             self.unknown_projects.clone(),
         );
+        registry.register("requests_over_limit", "Requests refused because their caller asks too often, by limit", self.over_limit.clone());
+        registry.register("view_reads", "Reads of the database for what requests name, where no cached view had it", self.view_reads.clone());
         registry.register_with_unit(
             "audit_commit_duration",
             "Time from hand-over of an audit record until it is durable",
@@ -135,6 +151,16 @@ impl Metrics {
     /// A request named an appkey of no project.
     pub fn unknown_project(&self) {
         self.unknown_projects.inc();
+    }
+
+    /// A request was refused because its caller asks too often. `limit` is a constant of the program.
+    pub fn over_limit(&self, limit: &'static str) {
+        self.over_limit.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// The database was read for what a request names. `view` is a constant of the program.
+    pub fn view_read(&self, view: &'static str) {
+        self.view_reads.get_or_create(&ViewLabels { view }).inc();
     }
 
     /// An audit record became durable this long after it was handed over.
@@ -197,6 +223,8 @@ mod tests {
         metrics.clone().request("encrypt", Outcome::Success, Duration::from_micros(300));
         metrics.request("encrypt", Outcome::Refused, Duration::from_micros(100));
         metrics.unknown_project();
+        metrics.over_limit("address");
+        metrics.view_read("key");
         metrics.audit_committed(Duration::from_millis(1));
         let text = metrics.encode().unwrap();
         for line in [
@@ -204,6 +232,8 @@ mod tests {
             r#"skm_requests_total{operation="encrypt",outcome="refused"} 1"#,
             r#"skm_request_duration_seconds_count{operation="encrypt"} 2"#,
             "skm_unknown_project_requests_total 1",
+            r#"skm_requests_over_limit_total{limit="address"} 1"#,
+            r#"skm_view_reads_total{view="key"} 1"#,
             "skm_audit_commit_duration_seconds_count 1",
             "# EOF",
         ] {

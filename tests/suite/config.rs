@@ -153,7 +153,7 @@ fn check_config_names_everything_that_is_wrong() {
     let file = file.display();
     for line in [
         format!("{file}:2: [api] listen: must be an address and a port, such as \"0.0.0.0:8443\" or \"[::]:8443\""),
-        format!("{file}:3: [tokn]: unknown section; allowed: server, api, console, operations, token, database, audit, log, freshness"),
+        format!("{file}:3: [tokn]: unknown section; allowed: server, api, console, operations, token, database, audit, log, freshness, limits"),
         format!("{file}:5: [log] format: must be \"json\" or \"human\""),
         format!("{file}:8: [database] queue: must be from 1 to 65536"),
         "SKM_CONSOLE__LISTEN: [console] listen: must be an address".to_owned(),

@@ -14,6 +14,8 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConf
 
 /// The longest that a start or an end may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The limit on failures, which is off unless a test sets it.
+const FAILURES: &str = "SKM_LIMITS__FAILURES_PER_SECOND";
 /// How much of its log a failed test shows.
 const LAST_LINES: usize = 40;
 
@@ -41,6 +43,10 @@ impl Installation {
         };
         for listener in ["API", "CONSOLE", "OPERATIONS"] {
             installation.overrides.push((format!("SKM_{listener}__LISTEN"), "127.0.0.1:0".to_owned()));
+        }
+        // Tests ask for what doesn't exist all the time, from one address.
+        if !installation.overrides.iter().any(|(name, _)| name == FAILURES) {
+            installation.overrides.push((FAILURES.to_owned(), "0".to_owned()));
         }
         let output = installation.command(&["init", "--dev", "--directory"]).arg(installation.path()).output().expect("skm init");
         assert!(output.status.success(), "skm init: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
