@@ -6,12 +6,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Version as HttpVersion, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 
 use super::context::{self, Version, new_request_id};
 use super::error::refused;
 use super::progress::watch_body;
-use super::{Api, clients, data, inventory, key_stores, keys, oauth};
+use super::{Api, clients, data, import, inventory, key_stores, keys, life, oauth};
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 use crate::telemetry::redaction;
@@ -45,6 +45,8 @@ fn change_routes() -> Router<Api> {
         .route("/keys/secrets/create", post(keys::create_secret))
         .route("/keys/symmetric-keys/create", post(keys::create_symmetric))
         .route("/keys/asymmetric-keys/create", post(keys::create_asymmetric))
+        .route("/keys/{keyid}/delete", put(life::request_key_deletion))
+        .route("/keys/{keyid}", delete(life::delete_key))
 }
 
 /// Changes of a key store's clients (v1.2 and v1.3).
@@ -53,9 +55,9 @@ fn client_routes() -> Router<Api> {
         .route("/auths/ipv4s", post(clients::register_ipv4))
         .route("/auths/macs", post(clients::register_mac))
         .route("/auths/certificates", post(clients::register_certificate))
-        .route("/auths/ipv4s/delete", put(clients::request_ipv4_deletion))
-        .route("/auths/macs/delete", put(clients::request_mac_deletion))
-        .route("/auths/certificates/delete", put(clients::request_certificate_deletion))
+        .route("/auths/ipv4s/delete", put(clients::request_ipv4_deletion).post(clients::delete_ipv4))
+        .route("/auths/macs/delete", put(clients::request_mac_deletion).post(clients::delete_mac))
+        .route("/auths/certificates/delete", put(clients::request_certificate_deletion).post(clients::delete_certificate))
 }
 
 /// Reading the inventory (v1.0, v1.2 and v1.3).
@@ -73,11 +75,21 @@ fn inventory_routes() -> Router<Api> {
 /// Our own (v1.3): the life of keys, versions and clients.
 fn life_routes() -> Router<Api> {
     Router::new()
+        .route("/keys/{keyid}", put(life::change_key))
+        .route("/keys/{keyid}/rotate", post(life::rotate_key))
+        .route("/keys/{keyid}/restore", put(life::restore_key))
+        .route("/keys/{keyid}/versions", get(life::versions))
+        .route("/keys/{keyid}/versions/{version}/delete", put(life::request_version_deletion))
+        .route("/keys/{keyid}/versions/{version}/restore", put(life::restore_version))
+        .route("/keys/{keyid}/versions/{version}", delete(life::delete_version))
+        .route("/auths/ipv4s/restore", put(clients::restore_ipv4))
+        .route("/auths/macs/restore", put(clients::restore_mac))
+        .route("/auths/certificates/restore", put(clients::restore_certificate))
 }
 
 /// Our own (v1.3): import.
 fn import_routes() -> Router<Api> {
-    Router::new()
+    Router::new().route("/keys/symmetric-keys/import-parameters", get(import::parameters)).route("/keys/symmetric-keys/import", post(import::import))
 }
 
 /// Our own (v1.3): certificates.

@@ -96,7 +96,8 @@ async fn tail(store: &Store, count: u32, follow: bool, as_json: bool) -> Result<
     }
 }
 
-fn time(micros: i64) -> String {
+/// `2025-01-25T12:00:00.000000Z`
+pub(super) fn time(micros: i64) -> String {
     DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 

@@ -35,6 +35,7 @@ use crate::store::Store;
 const ADDRESS_STORE: &str = "demo-by-address";
 const CERTIFICATE_STORE: &str = "demo-by-certificate";
 const ADMIN: &str = "admin";
+const PROJECT: &str = "demo";
 /// The demo's confidential data.
 const SECRET_VALUE: &str = "postgres://demo:not-a-real-password@db.example/demo";
 
@@ -199,9 +200,9 @@ async fn make_demo(layout: &Layout, config: &Config, assembly: &Assembly) -> Res
     service.initialise(operator.uid, CA_NAME).await?;
     let password = random_text(15)?;
     service.create_account(operator, ADMIN, password.clone(), false).await?;
-    let (project, appkey) = service.create_project(operator, "demo").await?;
+    let appkey = service.create_project(operator, PROJECT).await?.appkey;
     for role in [Role::Admin, Role::ApiAdmin] {
-        service.grant_role(operator, ADMIN, project, role).await?;
+        service.grant_role(operator, ADMIN, PROJECT, role.as_str()).await?;
     }
     let access_key = service.create_access_key(operator, ADMIN, TokenLife::MAX).await?;
     let caller = DemoCaller { service, appkey: appkey.as_str().to_owned(), access_key: &access_key };

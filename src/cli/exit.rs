@@ -10,7 +10,7 @@ pub const HELP: &str = "Exit codes:
   0   done
   1   it failed; standard error says why
   2   the command line is wrong
-  3   the answer is no: the signature is not valid, the audit log was altered
+  3   the answer is no: the signature is not valid, the audit log was altered, token and database differ
   69  service, token or database can't be used now: try later
   70  the token hangs: the process left without cleaning up and wants to be started again
   75  another process has the data directory

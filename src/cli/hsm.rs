@@ -1,10 +1,10 @@
-//! `skm hsm`: the token, looked at without a running service.
+//! `skm hsm`: the token, looked at by itself; but for `orphans`, without a running service.
 
 use std::path::Path;
 use std::time::Duration;
 
 use super::exit::{Exit, Failure};
-use super::{assembly, configuration, output, probe};
+use super::{assembly, configuration, orphans, output, probe};
 use crate::hsm::{self, ObjectInfo, Token};
 
 /// `skm hsm`
@@ -14,12 +14,27 @@ pub(super) enum Arguments {
     Probe,
     /// List the token's objects with what tells whether they are protected
     Objects,
+    /// Compare the token with the database: list objects that no row names, and rows in service without their object; exit code 3 if
+    /// there are any. Goes through the running server, or without one
+    Orphans {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// The most time that the token gets to end what it is at.
 const SHUT_DOWN_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) fn run(named: Option<&Path>, arguments: &Arguments) -> Result<(), Failure> {
+    match arguments {
+        Arguments::Probe => with_token(named, async |token| probe::probe(token).await),
+        Arguments::Objects => with_token(named, async |token| list(token).await),
+        Arguments::Orphans { json } => orphans::run(named, *json),
+    }
+}
+
+fn with_token(named: Option<&Path>, look: impl AsyncFnOnce(&Token) -> Result<(), Failure>) -> Result<(), Failure> {
     let file = configuration::file(named)?;
     let config = configuration::load(Some(&file), true)?;
     let settings = configuration::token_settings(&config, &file)?;
@@ -27,12 +42,7 @@ pub(super) fn run(named: Option<&Path>, arguments: &Arguments) -> Result<(), Fai
     let pin = config.token.pin.read().map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
     let runtime = assembly::runtime()?;
     let token = Token::open(&settings, &pin)?;
-    let outcome = runtime.block_on(async {
-        match arguments {
-            Arguments::Probe => probe::probe(&token).await,
-            Arguments::Objects => list(&token).await,
-        }
-    });
+    let outcome = runtime.block_on(look(&token));
     if !token.shut_down(SHUT_DOWN_WITHIN) {
         let exit = outcome.err().map_or(Exit::HandOff, |failure| {
             failure.lines().iter().for_each(|line| output::problem(line));

@@ -83,18 +83,21 @@ fn typed(prompt: &str) -> Result<SecretText, Failure> {
         .map_err(|error| Failure::new(Exit::Usage, format!("{}can't ask at the terminal: {error}; there are options that name files", prompt)))
 }
 
-fn from_file(path: &Path) -> Result<SecretBytes, Failure> {
+pub(super) fn from_file(path: &Path) -> Result<SecretBytes, Failure> {
     read_secret_file(path).map_err(|error| Failure::new(Exit::Configuration, error.to_string()))
 }
 
 fn admin_password(arguments: &Arguments) -> Result<SecretText, Failure> {
     match &arguments.admin_password_file {
         Some(path) => from_file(path)?.into_text().map_err(|_| Failure::new(Exit::Configuration, format!("{}: is not UTF-8", path.display()))),
-        None => {
-            let (first, again) = (typed(&format!("First password of {}: ", arguments.admin))?, typed("Once more: ")?);
-            if first == again { Ok(first) } else { Err(Failure::new(Exit::Failed, "the two passwords differ")) }
-        }
+        None => new_password(&format!("First password of {}: ", arguments.admin)),
     }
+}
+
+/// A new password, typed twice.
+pub(super) fn new_password(prompt: &str) -> Result<SecretText, Failure> {
+    let (first, again) = (typed(prompt)?, typed("Once more: ")?);
+    if first == again { Ok(first) } else { Err(Failure::new(Exit::Failed, "the two passwords differ")) }
 }
 
 /// Only a token that isn't there is initialised, and only when asked to: initialising is not ours to decide on an HSM that
@@ -151,9 +154,9 @@ async fn initialise(assembly: &Assembly, config: &Config, arguments: &Arguments,
     // Before anything is printed once only: a certificate file that is missing ends it here.
     super::server_certificate::open(config, assembly).await?;
     if let Some(name) = &arguments.project {
-        let (project, appkey) = service.create_project_if_missing(operator, name).await?;
+        let appkey = service.create_project_if_missing(operator, name).await?.appkey;
         for role in [Role::Admin, Role::ApiAdmin] {
-            match service.grant_role(operator, &arguments.admin, project, role).await {
+            match service.grant_role(operator, &arguments.admin, name, role.as_str()).await {
                 // It has that role from an earlier run.
                 Ok(()) | Err(Refusal::Exists { .. }) => {}
                 Err(refusal) => return Err(refusal.into()),

@@ -14,6 +14,7 @@ mod hsm;
 mod init;
 pub mod lock;
 mod migrate;
+mod orphans;
 mod output;
 mod probe;
 pub mod process;
@@ -60,6 +61,8 @@ enum Command {
     /// Look at the token
     #[command(subcommand)]
     Hsm(hsm::Arguments),
+    /// Manage projects, appkeys, accounts, roles and access keys, through the running server or without one
+    Admin(admin::Arguments),
     /// Use a running service, as any of its clients would
     Client(Box<client::Arguments>),
     /// Print the version
@@ -91,6 +94,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::CheckConfig(arguments) => check_config::run(config, &arguments),
         Command::Audit(arguments) => audit::run(config, &arguments),
         Command::Hsm(arguments) => hsm::run(config, &arguments),
+        Command::Admin(arguments) => admin::run(config, arguments),
         Command::Client(arguments) => client::run(&arguments),
         Command::Version => Ok(output::line(concat!("skm ", env!("CARGO_PKG_VERSION")))?),
     }

@@ -19,6 +19,13 @@ pub(super) fn data(bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
+/// Asks something on standard error, where the answer is typed behind it.
+pub(super) fn question(text: &str) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    write!(out, "{text}")?;
+    out.flush()
+}
+
 /// Says what went wrong. Where even that fails there is nobody to tell.
 pub(super) fn problem(text: &str) {
     let _ = writeln!(io::stderr().lock(), "skm: {text}");

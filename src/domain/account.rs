@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::clock::Timestamp;
 use super::ids::{AccountId, ProjectId};
-use super::text::Invalid;
+use super::text::{Invalid, Name};
 
 /// What an account may do in a project.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -221,4 +221,57 @@ pub struct BearerToken {
     pub access_key: AccessKeyId,
     /// When it stops working.
     pub expires: Timestamp,
+}
+
+/// An account as lists show it.
+#[derive(Clone, Debug)]
+pub struct AccountSummary {
+    /// Its row.
+    pub id: AccountId,
+    /// Its login name.
+    pub login: String,
+    /// Whether it may do anything.
+    pub enabled: bool,
+    /// Whether its password must be changed at the next sign-in.
+    pub must_change_password: bool,
+    /// How many access keys it has.
+    pub access_keys: i64,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// A role of an account in a project.
+#[derive(Clone, Debug)]
+pub struct RoleGrant {
+    /// The account.
+    pub account: AccountId,
+    /// Its login name.
+    pub login: String,
+    /// The project.
+    pub project: ProjectId,
+    /// Its name.
+    pub project_name: Name,
+    /// The role.
+    pub role: Role,
+    /// When it was granted.
+    pub created: Timestamp,
+}
+
+/// An access key as lists show it.
+#[derive(Clone, Debug)]
+pub struct AccessKeySummary {
+    /// Its User Access Key ID.
+    pub id: AccessKeyId,
+    /// The login name of the account that owns it.
+    pub login: String,
+    /// Whether it is enabled itself.
+    pub enabled: bool,
+    /// Whether its account is.
+    pub account_enabled: bool,
+    /// How long its tokens live.
+    pub token_life: TokenLife,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last shown.
+    pub last_access: Option<Timestamp>,
 }

@@ -1,6 +1,8 @@
 //! Key stores: a project's set of keys with its client checks.
 
+use super::appkey::Appkey;
 use super::client_checks::ChecksPolicy;
+use super::clock::Timestamp;
 use super::ids::{KeyStoreId, KeyStoreNumber, ProjectId};
 use super::key::{Stamp, State};
 use super::text::{Description, Name};
@@ -37,4 +39,26 @@ pub struct Project {
     pub name: Name,
     /// Whether whoever knows an appkey may read the inventory by v1.0, as clients of the hosted service do.
     pub appkey_reads: bool,
+}
+
+/// A project as lists show it.
+#[derive(Clone, Debug)]
+pub struct ProjectSummary {
+    /// The project.
+    pub project: Project,
+    /// How many appkeys it has.
+    pub appkeys: i64,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// An appkey as lists show it.
+#[derive(Clone, Debug)]
+pub struct AppkeySummary {
+    /// The appkey.
+    pub appkey: Appkey,
+    /// The name of the project that it names.
+    pub project_name: Name,
+    /// When it was made.
+    pub created: Timestamp,
 }

@@ -10,6 +10,8 @@ use super::result_code::ResultCode;
 
 /// How long a deletion stays pending, before rounding up to the hour.
 pub const DELETION_DELAY: Duration = Duration::from_secs(7 * 86_400);
+/// A key with so many versions is rotated by the clock and the counters alone: each request reads all that a key has.
+pub const VERSIONS_MAX: usize = 1_000;
 
 /// What may happen to a thing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +63,8 @@ pub const fn next(state: State, event: Event) -> Result<State, IllegalTransition
 /// What may be asked of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Command {
+    /// Another name, description or rotation period.
+    Change,
     /// A new current version.
     Rotate,
     /// Scheduled to be deleted.
@@ -85,6 +89,7 @@ pub fn permit(key: &Key, versions: &[Version], command: Command) -> Result<(), R
     }
     let of_key = |event| next(key.state, event).map(drop).map_err(|_| ResultCode::InvalidKeyStatus);
     match command {
+        Command::Change => is_in_service(key),
         Command::Rotate => may_rotate(key, versions),
         Command::RequestDeletion => of_key(Event::DeletionRequested),
         Command::Restore => of_key(Event::Restored),
@@ -95,25 +100,37 @@ pub fn permit(key: &Key, versions: &[Version], command: Command) -> Result<(), R
     }
 }
 
+/// Whether new versions of a key may be made at all: not of confidential data, nor of what came from outside.
+pub fn is_rotatable(key: &Key, versions: &[Version]) -> bool {
+    key.kind != KeyKind::Secret && versions.iter().all(|version| version.origin == Origin::Generated)
+}
+
+/// Whether a key that somebody outside knows of may be used and changed.
+pub fn is_in_service(key: &Key) -> Result<(), ResultCode> {
+    if key.state == State::Active { Ok(()) } else { Err(ResultCode::InvalidKeyStatus) }
+}
+
+/// Whether a version in this state, if there is one, may be used: by a key that is in service.
+pub fn may_use_version(state: Option<State>) -> Result<(), ResultCode> {
+    match state {
+        Some(State::Active) => Ok(()),
+        Some(State::PendingDeletion) => Err(ResultCode::InvalidKeyVersionStatus),
+        Some(State::Provisioning | State::Destroying | State::Destroyed) | None => Err(ResultCode::InvalidKeyVersion),
+    }
+}
+
 fn may_rotate(key: &Key, versions: &[Version]) -> Result<(), ResultCode> {
-    if key.kind == KeyKind::Secret || versions.iter().any(|version| version.origin == Origin::Imported) {
+    if !is_rotatable(key, versions) {
         return Err(ResultCode::KeyNotRotatable);
     }
-    if key.state != State::Active {
-        return Err(ResultCode::InvalidKeyStatus);
-    }
+    is_in_service(key)?;
     // Somebody else is making the next one.
     if versions.iter().any(|version| version.state == State::Provisioning) { Err(ResultCode::Conflict) } else { Ok(()) }
 }
 
 /// The current version stays; the others live and die while their key is in service.
 fn of_version(key: &Key, versions: &[Version], number: KeyVersion, event: Event) -> Result<(), ResultCode> {
-    if key.kind == KeyKind::Secret {
-        return Err(ResultCode::InvalidKeyId);
-    }
-    if key.state != State::Active {
-        return Err(ResultCode::InvalidKeyStatus);
-    }
+    is_in_service(key)?;
     let version = versions.iter().find(|version| version.version == number && version.state.is_visible()).ok_or(ResultCode::InvalidKeyVersion)?;
     if number == key.current_version {
         return Err(ResultCode::CurrentKeyVersion);
@@ -125,6 +142,9 @@ fn of_version(key: &Key, versions: &[Version], number: KeyVersion, event: Event)
 pub fn deletion_due(now: Timestamp) -> Timestamp {
     now.plus(DELETION_DELAY).rounded_up_to_hour()
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {

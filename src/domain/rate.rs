@@ -46,6 +46,12 @@ impl Bucket {
         self.full_at = self.full_at.saturating_sub(rate.interval);
     }
 
+    /// Whether at least half of what it holds is there, one token at least.
+    pub fn is_half_full(&self, rate: Rate, now: Duration) -> bool {
+        let missing = self.full_at.saturating_sub(now);
+        missing <= rate.capacity / 2 && missing <= rate.capacity.saturating_sub(rate.interval)
+    }
+
     /// Whether it is as good as a new one.
     pub fn is_full(&self, now: Duration) -> bool {
         self.full_at <= now
@@ -96,6 +102,19 @@ mod tests {
         (0..5).for_each(|_| bucket.give_back(rate));
         assert_eq!(bucket.take(rate, Duration::ZERO), Ok(()));
         assert!(bucket.take(rate, Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn half_full_is_half_of_the_burst_and_one_at_least() {
+        for (burst, taken, expected) in
+            [(1, 0, true), (1, 1, false), (2, 1, true), (2, 2, false), (5, 2, true), (5, 3, false), (100, 50, true), (100, 51, false)]
+        {
+            let rate = Rate::new(1, burst).unwrap();
+            let mut bucket = Bucket::default();
+            (0..taken).for_each(|_| assert_eq!(bucket.take(rate, Duration::ZERO), Ok(())));
+            assert_eq!(bucket.is_half_full(rate, Duration::ZERO), expected, "{taken} of {burst}");
+            assert!(bucket.is_half_full(rate, Duration::from_secs(taken)), "{taken} of {burst}, later");
+        }
     }
 
     proptest! {

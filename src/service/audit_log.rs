@@ -117,9 +117,10 @@ impl Service {
 
     /// Ends this process's chain in good order: what was only counted so far, a last record, and a checkpoint over it.
     pub async fn end_chain(&self) -> Result<(), Refusal> {
-        self.record_refusals().await?;
+        let counted = self.record_refusals().await;
         self.record_own(Operation::EndChain, |_| {}).await?;
-        self.checkpoint_of_ours(Listed::ThisProcess).await
+        self.checkpoint_of_ours(Listed::ThisProcess).await?;
+        counted
     }
 
     /// How many audit records this process has written; never waits.

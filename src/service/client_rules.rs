@@ -12,9 +12,6 @@ use crate::domain::caller::{CertFingerprint, MacAddr};
 use crate::domain::client_checks::{Method, RuleValue, parse_ipv4_rule};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::KeyStoreId;
-use crate::domain::key::State;
-use crate::domain::lifecycle::deletion_due;
-use crate::domain::result_code::ResultCode;
 use crate::domain::secret::{SecretBytes, SecretText};
 use crate::domain::text::{Description, Invalid, Name};
 use crate::store::{Change, StoreError};
@@ -131,7 +128,7 @@ impl Wanted {
         })
     }
 
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match self {
             Self::Ipv4(net) => shown_net(*net),
             Self::Mac(mac) => mac.to_string(),
@@ -230,40 +227,6 @@ impl Service {
         scope.committed();
         self.apply(&[Change::KeyStore(id)]);
         Ok(())
-    }
-
-    /// Asks for the deletion of an entry: it admits nobody from this moment on, and is gone after seven days.
-    pub async fn request_client_deletion(&self, request: Request, input: Result<RuleSelector, Refusal>) -> Result<(String, Timestamp), Refusal> {
-        self.run(request, Operation::RevokeClientRule, Right::Change, move |service, scope| {
-            Box::pin(async move {
-                let input = input?;
-                let wanted = Wanted::parse(&input)?;
-                let shown = wanted.shown();
-                scope.details(format!("{} {shown}", input.method.as_str()));
-                let key_store = service.key_store_named(scope, &input.key_store).await?;
-                let due = service.revoke_rule(scope, key_store.key_store.id, input.method, wanted).await?;
-                Ok((shown, due))
-            })
-        })
-        .await
-    }
-
-    async fn revoke_rule(&self, scope: &mut Scope, key_store: KeyStoreId, method: Method, wanted: Wanted) -> Result<Timestamp, Refusal> {
-        let stamp = scope.stamp(self);
-        let due = deletion_due(stamp.at);
-        let (event, uses) = scope.record_of_success(self);
-        let wanted = wanted.kept();
-        self.store()
-            .change::<_, Refusal, _>(move |tx| {
-                let rule = tx.client_rule_by_value(key_store, method, &wanted)?.ok_or(ResultCode::InvalidClientRule)?;
-                tx.set_client_rule_state(rule.id, State::Active, State::PendingDeletion, Some(due), &stamp)?;
-                tx.changed(Change::KeyStore(key_store))?;
-                Ok(tx.audit(event, uses)?)
-            })
-            .await?;
-        scope.committed();
-        self.apply(&[Change::KeyStore(key_store)]);
-        Ok(due)
     }
 }
 

@@ -6,6 +6,7 @@ use super::refusal::Refusal;
 use crate::domain::audit::{AuditEvent, Uses};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ObjectId;
+use crate::domain::result_code::ResultCode;
 use crate::store::Change;
 
 impl Service {
@@ -19,10 +20,14 @@ impl Service {
     pub(super) async fn finish_destruction(&self, objects: Vec<ObjectId>) -> Result<(), Refusal> {
         let mut outcome = Ok(());
         for object in objects {
-            // The others don't wait for one that can't be destroyed now.
-            if let Err(refusal) = self.destroy_doomed(object, None).await {
-                tracing::warn!(%object, ?refusal, "a token object could not be destroyed yet; the reconciler will");
-                outcome = Err(refusal);
+            match self.destroy_doomed(object, None).await {
+                // No longer `DESTROYING`: our lease ended meanwhile, and whoever took it over has finished.
+                Ok(()) | Err(Refusal::Code(ResultCode::Conflict)) => {}
+                // The others don't wait for one that can't be destroyed now.
+                Err(refusal) => {
+                    tracing::warn!(%object, ?refusal, "a token object could not be destroyed yet; the reconciler will");
+                    outcome = Err(refusal);
+                }
             }
         }
         outcome

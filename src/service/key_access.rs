@@ -8,7 +8,8 @@ use super::request::Scope;
 use super::views::{KeyStoreView, KeyView, VersionView};
 use crate::domain::audit::KeyUse;
 use crate::domain::ids::{KeyId, KeyVersion, ObjectId};
-use crate::domain::key::{KeyKind, Material, State};
+use crate::domain::key::{KeyKind, Material};
+use crate::domain::lifecycle::{is_in_service, may_use_version};
 use crate::domain::result_code::ResultCode;
 
 /// Whether the key store's client checks are run.
@@ -38,13 +39,12 @@ impl Service {
         if access.view.key.kind != kind {
             return Err(ResultCode::InvalidKeyId.into());
         }
-        if access.view.key.state != State::Active {
-            return Err(ResultCode::InvalidKeyStatus.into());
-        }
+        is_in_service(&access.view.key)?;
         Ok(access)
     }
 
-    async fn find_key(&self, scope: &mut Scope, id: &str) -> Result<KeyAccess, Refusal> {
+    /// A key of the scope's project, of any kind, in service or scheduled to be deleted; no client checks.
+    pub(super) async fn find_key(&self, scope: &mut Scope, id: &str) -> Result<KeyAccess, Refusal> {
         let id: KeyId = id.parse().map_err(|_| ResultCode::InvalidKeyId)?;
         scope.names_key(id);
         let found = self.views().key(self.store(), id, self.guesser(&scope.actor, &scope.caller)).await;
@@ -73,8 +73,8 @@ impl KeyAccess {
 }
 
 fn usable(view: Option<&VersionView>) -> Result<&VersionView, Refusal> {
-    let view = view.filter(|view| view.version.state.is_visible()).ok_or(ResultCode::InvalidKeyVersion)?;
-    if view.version.state == State::Active { Ok(view) } else { Err(ResultCode::InvalidKeyVersionStatus.into()) }
+    may_use_version(view.map(|view| view.version.state))?;
+    view.ok_or(ResultCode::InvalidKeyVersion.into())
 }
 
 impl VersionView {

@@ -18,12 +18,15 @@
 //! guesses can tell a wrong guess (429) from a right one. He could before, and secrets are 256 random bits.
 //!
 //! What can't be told without reading the database is where this ends: a read costs more than an answer. A name that is in no cached
-//! view and that was never right here since the start takes a failure's token before it is looked up, and gives it back if it exists;
-//! without a token it is refused unread. Names that were right once are remembered when their view is dropped, those that the change
-//! log tells (a key made on another node) and tokens issued here are known before their first use: these are always looked up. What
-//! is left to suffer is a credential or appkey that this process has not seen yet, used for the first time from an address that
-//! is failing at that moment; it passes when the bucket has a token for it, or after its first use from anywhere else. Who shows a
-//! right access key is to blame for himself alone: the keys that he asks for don't depend on his address.
+//! view and that this process doesn't know to have been right takes a failure's token while it is looked up; without a token it is
+//! refused unread. (While the bucket is half full it is looked up without one, so that many first requests after a start don't wait
+//! for each other.) Names are known (`names.rs`) that were right once, though their view was dropped since, those that the change log
+//! tells (a key made on another node), and tokens issued here: these are always looked up. What is left to suffer is a credential,
+//! an appkey or, in v1.0 and v1.1, a key that this process has not seen yet, used for the first time from an address that is failing
+//! at that moment. It passes when there is a token for it, or after its first use from anywhere else. Who shows a right access key is
+//! to blame for himself alone: which keys he may ask for doesn't depend on his address.
+//!
+//! In v1.0 and v1.1 the appkey is the credential: whoever knows it counts as the project, as far as his address's limit lets him.
 //!
 //! # What is bounded
 //!
@@ -31,15 +34,15 @@
 //! addresses. All of it is this process's own: several processes each give as much. A crash loses what was counted since the last
 //! record, an interval at most; requests that were refused did nothing.
 
+mod admission;
 mod table;
 mod tally;
 
 use std::time::{Duration, Instant};
 
-use super::Service;
 use super::refusal::Refusal;
 use crate::domain::account::AccessKeyId;
-use crate::domain::audit::{Actor, AuditEvent, Operation, Uses};
+use crate::domain::audit::Actor;
 use crate::domain::caller::{Caller, Network};
 use crate::domain::ids::ProjectId;
 use crate::domain::rate::Rate;
@@ -131,6 +134,15 @@ impl Limits {
         }
     }
 
+    /// Whether there were few failures of late.
+    fn is_at_ease(&self, blame: &Blame) -> bool {
+        let now = self.start.elapsed();
+        match blame {
+            Blame::Network(network) => self.failing_networks.is_half_full(network, now),
+            Blame::AccessKey(id) => self.failing_access_keys.is_half_full(id, now),
+        }
+    }
+
     fn give_back_failure(&self, blame: &Blame) {
         match blame {
             Blame::Network(network) => self.failing_networks.give_back(network),
@@ -161,11 +173,14 @@ pub(super) struct Guesser<'a> {
 }
 
 impl<'a> Guesser<'a> {
-    /// A token for one look; none: ask again after that time.
-    pub(super) fn look(self) -> Result<Held<'a>, Refusal> {
+    /// Permission for one look, where it takes a token with that; none: ask again after that time.
+    pub(super) fn look(self) -> Result<Option<Held<'a>>, Refusal> {
         let blame = Blame::of(self.actor, self.caller);
+        if self.limits.is_at_ease(&blame) {
+            return Ok(None);
+        }
         self.limits.take_failure(&blame).map_err(Refusal::TooMany)?;
-        Ok(Held { limits: self.limits, blame })
+        Ok(Some(Held { limits: self.limits, blame }))
     }
 }
 
@@ -182,82 +197,32 @@ const fn is_failure(code: ResultCode) -> bool {
     )
 }
 
-impl Service {
-    /// Takes a token from the address's bucket; to be called before anything is looked up. `project` is told where it is known.
-    pub(super) fn admit_address(&self, caller: &Caller, project: impl FnOnce() -> Option<ProjectId>) -> Result<(), Refusal> {
-        let limits = self.limits();
-        let admitted = limits.addresses.take(caller.address.into(), limits.start.elapsed());
-        admitted.map_err(|wait| self.over_limit(Limit::Address, project(), caller, wait))
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::caller::MacHeader;
 
-    /// Takes a token from the project's bucket.
-    pub(super) fn admit_to_project(&self, caller: &Caller, project: ProjectId) -> Result<(), Refusal> {
-        let limits = self.limits();
-        let admitted = limits.projects.take(project, limits.start.elapsed());
-        admitted.map_err(|wait| self.over_limit(Limit::Project, Some(project), caller, wait))
-    }
-
-    /// Puts back the token of a request that turned out to be a failure.
-    pub(super) fn give_back_to_project(&self, project: ProjectId) {
-        self.limits().projects.give_back(&project);
-    }
-
-    /// Whoever is held to be `actor` looks something up.
-    pub(super) fn guesser<'a>(&'a self, actor: &'a Actor, caller: &'a Caller) -> Guesser<'a> {
-        Guesser { limits: self.limits(), actor, caller }
-    }
-
-    /// Charges a failure, where a refusal with that code is one. `Err`: there have been too many, and this is the answer instead.
-    pub(super) fn charge(&self, code: ResultCode, actor: &Actor, caller: &Caller, project: Option<ProjectId>) -> Result<(), Refusal> {
-        if !is_failure(code) {
-            return Ok(());
+    #[test]
+    fn many_may_look_at_once_until_somebody_fails() {
+        let limits = Limits::new(LimitSettings { failures: Rate::new(1, 4), ..LimitSettings::default() });
+        let caller = |address: [u8; 4]| Caller { address: address.into(), mac: MacHeader::Absent, certificate: None, user_agent: None };
+        let (failing, other) = (caller([192, 0, 2, 1]), caller([192, 0, 2, 2]));
+        let look = |caller| Guesser { limits: &limits, actor: &Actor::Appkey, caller }.look();
+        let looks: Vec<_> = (0..1_000).map(|_| look(&failing)).collect();
+        assert!(looks.iter().all(|look| matches!(look, Ok(None))));
+        let blame = Blame::of(&Actor::Appkey, &failing);
+        for _ in 0..3 {
+            limits.take_failure(&blame).unwrap();
         }
-        if let Some(project) = project {
-            self.give_back_to_project(project);
-        }
-        self.limits().take_failure(&Blame::of(actor, caller)).map_err(|wait| self.over_limit(Limit::Failures, project, caller, wait))
-    }
-
-    /// Counts a request that is over a limit, for the project's next record if it is known which.
-    pub(super) fn over_limit(&self, limit: Limit, project: Option<ProjectId>, caller: &Caller, wait: Duration) -> Refusal {
-        self.metrics().over_limit(limit.as_str());
-        if project.is_some() {
-            self.limits().tally.count(project, limit, caller.address, self.now());
-        }
-        Refusal::TooMany(wait)
-    }
-
-    /// Counts a token request that is over the limit of failures and names an access key that exists.
-    pub(super) fn over_limit_at_token_endpoint(&self, caller: &Caller) {
-        self.limits().tally.count(None, Limit::Failures, caller.address, self.now());
-    }
-
-    /// How many addresses have a bucket that isn't full, or was not when last looked at: at most [`TRACKED_MAX`].
-    pub fn addresses_tracked(&self) -> usize {
-        self.limits().addresses.tracked()
-    }
-
-    /// Writes one audit record for each project of which requests were refused since the last time. What can't be written waits for
-    /// the next time.
-    pub async fn record_refusals(&self) -> Result<(), Refusal> {
-        let mut refused = self.limits().tally.take();
-        while let Some((project, of_project)) = refused.pop() {
-            let recorded = async {
-                let event = AuditEvent {
-                    project,
-                    actor: Actor::Unknown,
-                    result_code: ResultCode::TooManyRequests.number(),
-                    ..self.own_event(Operation::RefuseTooMany)?
-                };
-                let event = of_project.describe(event);
-                Ok(self.store().audit(event, Uses::default()).await?)
-            };
-            if let Err(refusal) = recorded.await {
-                refused.push((project, of_project));
-                self.limits().tally.put_back(refused);
-                return Err(refusal);
-            }
-        }
-        Ok(())
+        let held = look(&failing);
+        assert!(matches!(held, Ok(Some(_))));
+        assert!(matches!(look(&failing), Err(Refusal::TooMany(_))));
+        assert!(matches!(look(&other), Ok(None)));
+        // An access key answers for itself.
+        let id = AccessKeyId::parse("abc").unwrap();
+        let proved = Actor::AccessKey { id, login: "alice".to_owned() };
+        assert!(matches!(Guesser { limits: &limits, actor: &proved, caller: &failing }.look(), Ok(None)));
+        drop(held);
+        assert!(matches!(look(&failing), Ok(Some(_))));
     }
 }

@@ -9,19 +9,24 @@ pub mod audit_verify;
 pub mod bootstrap;
 mod change_key_store;
 mod change_secret;
+mod client_rule_life;
 mod client_rules;
 mod confirm;
 mod create_key;
 mod create_key_store;
 mod decrypt;
 mod destruction;
+mod due;
 mod encrypt;
 pub mod health;
+mod import_key;
 mod internal_keys;
 mod inventory;
 mod key_access;
+mod key_life;
 mod limits;
 mod lists;
+mod names;
 pub mod pki;
 mod provisioning;
 mod public_key;
@@ -34,6 +39,7 @@ mod sign;
 mod sign_in;
 mod to_the_end;
 mod tokens;
+mod use_limits;
 mod verify;
 mod views;
 
@@ -47,8 +53,8 @@ use crate::hsm::Token;
 use crate::store::{Change, Store};
 use crate::telemetry::Metrics;
 
-pub use crate::hsm::RsaPadding as Padding;
-pub use administration::{NewAccessKey, Operator, check_password};
+pub use crate::hsm::{OaepHash, RsaPadding as Padding};
+pub use administration::{LIST_PAGE, NewAccessKey, NewAppkey, Operator, check_password};
 pub use audit_log::CheckpointOutcome;
 pub use bootstrap::ServerIdentity;
 pub use change_secret::ChangedSecret;
@@ -57,12 +63,15 @@ pub use confirm::Confirmed;
 pub use create_key::{CreatedKey, NewContent, NewKeyRequest};
 pub use create_key_store::NewKeyStore;
 pub use decrypt::Decrypted;
+pub use due::Swept;
 pub use encrypt::{Encrypted, LocalKey};
 pub use health::Health;
+pub use import_key::{ImportParameters, WRAPPED_KEY_BYTES, WrappedKey};
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
+pub use key_life::{ChangedKey, KeyChange, KeyDeletion, KeyVersions, ListedVersion, RestoredKey, RestoredVersion, VersionDeletion};
 pub use limits::{LimitSettings, TRACKED_MAX};
 pub use public_key::PublicKey;
-pub use reconcile::{Comparison, Reconciled};
+pub use reconcile::{Comparison, MissingObject, Orphan, Reconciled};
 pub use refusal::Refusal;
 pub use request::{Credentials, Named, Request, Right};
 pub use rotate_key::RotatedKey;
@@ -103,6 +112,8 @@ struct Inner {
     audit: audit_log::AuditKeys,
     /// Token and database as last compared: objects missing from the token are an alarm.
     comparison: arc_swap::ArcSwapOption<Comparison>,
+    /// Key versions near the limit of their use, as last looked at: a warning.
+    near_use_limit: arc_swap::ArcSwap<use_limits::NearLimit>,
     metrics: Metrics,
 }
 
@@ -121,6 +132,7 @@ impl Service {
             pki: arc_swap::ArcSwapOption::empty(),
             audit: audit_log::AuditKeys::default(),
             comparison: arc_swap::ArcSwapOption::empty(),
+            near_use_limit: arc_swap::ArcSwap::default(),
             metrics,
         }));
         let follower = Arc::downgrade(&service.0);

@@ -3,8 +3,9 @@
 use super::Service;
 use super::refusal::Refusal;
 use crate::domain::audit::{Actor, AuditEvent, Operation, Uses};
-use crate::domain::ids::{ObjectId, RequestId};
+use crate::domain::ids::{KeyId, KeyVersion, ObjectId, RequestId};
 use crate::domain::key::State;
+use crate::hsm::ObjectInfo;
 
 /// The most objects that one run takes over.
 const BATCH: i64 = 256;
@@ -23,12 +24,38 @@ pub struct Reconciled {
 /// How token and database compare.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
-    /// Objects in the token that no row names: reported, never destroyed on a guess.
-    pub orphans: Vec<String>,
+    /// Objects in the token that no row names: reported, never destroyed on a guess. A pair is two.
+    pub orphans: Vec<Orphan>,
     /// Objects that an `ACTIVE` row names and the token doesn't have: an alarm.
-    pub missing: Vec<ObjectId>,
+    pub missing: Vec<MissingObject>,
     /// Objects of `DESTROYED` rows that appeared late, and were destroyed.
-    pub late: usize,
+    pub late: Vec<ObjectId>,
+}
+
+/// An object in the token that no row names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// Its `CKA_ID`, if it could be one of ours.
+    pub id: Option<ObjectId>,
+    /// Its `CKA_LABEL`.
+    pub label: String,
+    /// Its `CKA_CLASS` in PKCS#11's words.
+    pub class: String,
+}
+
+/// An object that a key in service needs and the token doesn't have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MissingObject {
+    /// Its `CKA_ID`.
+    pub id: ObjectId,
+    /// The client's key, or the service's own, that it is of.
+    pub key: KeyId,
+    /// The version of that key.
+    pub version: KeyVersion,
+}
+
+fn orphan(object: ObjectInfo) -> Orphan {
+    Orphan { id: object.id, label: object.label, class: object.class }
 }
 
 impl Service {
@@ -41,11 +68,12 @@ impl Service {
             let id = object.object;
             let (key, version) = (object.key, object.version);
             let mut event = self.own_event(Operation::Reconcile)?;
-            (event.key, event.version, event.detail) = (Some(key), Some(version), Some(format!("object {id} undone")));
+            let done = if object.state == State::Destroying { "destroyed" } else { "undone" };
+            (event.key, event.version, event.detail) = (Some(key), Some(version), Some(format!("object {id} {done}")));
             match self.destroy_object(object, now, Some(event)).await {
                 Ok(true) => {
                     outcome.settled += 1;
-                    tracing::info!(object = %id, %key, "a token object that a crash left half done was undone");
+                    tracing::info!(object = %id, %key, "a token object that was left half made or half destroyed is {done}");
                 }
                 Ok(false) => {}
                 Err(refusal) => {
@@ -65,19 +93,21 @@ impl Service {
         let mut present = std::collections::HashSet::with_capacity(objects.len());
         for object in objects {
             match object.id {
-                None => comparison.orphans.push(format!("{} \"{}\"", object.class, object.label)),
                 Some(id) if known.contains_key(&id) => drop(present.insert(id)),
-                Some(id) if present.contains(&id) => {}
-                Some(id) => {
-                    present.insert(id);
-                    self.settle_stranger(id, &object.label, &mut comparison).await?;
+                // The other half of a pair.
+                Some(id) if !present.insert(id) => {
+                    if comparison.orphans.iter().any(|orphan| orphan.id == Some(id)) {
+                        comparison.orphans.push(orphan(object));
+                    }
                 }
+                _ => self.settle_stranger(object, &mut comparison).await?,
             }
         }
         for (id, state) in known {
             if state == State::Active && !present.contains(&id) && self.is_missing(id).await? {
                 tracing::error!(object = %id, "an object that a key in service needs is not in the token");
-                comparison.missing.push(id);
+                let owner = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.object_owner(id)?)).await?;
+                comparison.missing.extend(owner.map(|(key, version)| MissingObject { id, key, version }));
             }
         }
         self.0.comparison.store(Some(std::sync::Arc::new(comparison.clone())));
@@ -85,15 +115,21 @@ impl Service {
     }
 
     /// An object that the pages of known rows don't name: one row's state decides, read after the object was seen.
-    async fn settle_stranger(&self, id: ObjectId, label: &str, comparison: &mut Comparison) -> Result<(), Refusal> {
+    async fn settle_stranger(&self, object: ObjectInfo, comparison: &mut Comparison) -> Result<(), Refusal> {
+        let Some(id) = object.id else {
+            comparison.orphans.push(orphan(object));
+            return Ok(());
+        };
         match self.store().read::<_, Refusal, _>(move |reader| Ok(reader.object_state(id)?)).await? {
-            None => comparison.orphans.push(format!("{id} \"{label}\"")),
-            Some(State::Destroyed) => {
-                comparison.late += 1;
+            None => comparison.orphans.push(orphan(object)),
+            // Still there, that is: it may have been destroyed since it was seen.
+            Some(State::Destroyed) if self.token().exists(id).await? => {
                 tracing::warn!(object = %id, "an object of a destroyed key appeared late and is destroyed");
                 self.token().destroy(id).await?;
+                self.record_own(Operation::Reconcile, |event| event.detail = Some(format!("late object {id} destroyed"))).await?;
+                comparison.late.push(id);
             }
-            Some(State::Provisioning | State::Active | State::PendingDeletion | State::Destroying) => {}
+            Some(State::Provisioning | State::Active | State::PendingDeletion | State::Destroying | State::Destroyed) => {}
         }
         Ok(())
     }

@@ -129,6 +129,7 @@ const fn field_of(what: Unique) -> &'static str {
         Unique::ProjectName | Unique::KeyStoreName | Unique::KeyName | Unique::Other => "name",
         Unique::Appkey => "appkey",
         Unique::Login => "login",
+        Unique::Role => "role",
         Unique::ClientRule => "value",
     }
 }

@@ -13,7 +13,6 @@ use super::limits::Limit;
 use super::refusal::Refusal;
 use super::to_the_end::ToTheEnd;
 use crate::domain::account::{AccessKey, AccessKeyId, Role};
-use crate::domain::appkey::Appkey;
 use crate::domain::audit::{Actor, AuditEvent, DETAIL_MAX_CHARS, KeyUse, Operation, Uses};
 use crate::domain::caller::{Caller, MacHeader};
 use crate::domain::client_checks::{self, Admitted};
@@ -271,46 +270,6 @@ impl Service {
     /// token is what limits, it stays busy with the others, and a commit for each record would take its cores away.
     fn company(&self) -> usize {
         if self.token().is_behind() { self.tasks().len() / 2 } else { 0 }
-    }
-
-    /// The project that is asked for, if its limit and the address's let the request in. What is over the address's limit, or names
-    /// no project too often, is refused before anything is read.
-    async fn admit(&self, request: &Request) -> Result<Arc<Project>, Refusal> {
-        let caller = &request.caller;
-        let appkey = match &request.project {
-            Named::Appkey(appkey) => Appkey::parse(appkey),
-            Named::Project(id) => return self.admit_visitor(caller, *id).await,
-        };
-        self.admit_address(caller, || Some(self.views().project_kept(appkey.as_ref()?)?.id))?;
-        let found = match &appkey {
-            Some(appkey) => self.views().project(self.store(), appkey.clone(), self.guesser(&Actor::Unknown, caller)).await,
-            None => Ok(None),
-        };
-        match found {
-            Ok(Some(project)) => {
-                self.admit_to_project(caller, project.id)?;
-                Ok(project)
-            }
-            Ok(None) => {
-                self.metrics().unknown_project();
-                self.charge(ResultCode::InvalidAppkey, &Actor::Unknown, caller, None)?;
-                Err(ResultCode::InvalidAppkey.into())
-            }
-            Err(Refusal::TooMany(wait)) => {
-                self.metrics().unknown_project();
-                Err(self.over_limit(Limit::Failures, None, caller, wait))
-            }
-            Err(refusal) => Err(refusal),
-        }
-    }
-
-    /// The project that a person at the console names.
-    async fn admit_visitor(&self, caller: &Caller, id: ProjectId) -> Result<Arc<Project>, Refusal> {
-        self.admit_address(caller, || Some(id))?;
-        let found = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.project(id)?)).await?;
-        let project = found.ok_or(ResultCode::InvalidAppkey)?;
-        self.admit_to_project(caller, id)?;
-        Ok(Arc::new(project))
     }
 
     /// Who asks, and whether a role in the project gives the right. Sets the scope's actor.

@@ -7,14 +7,17 @@
 //!    while lease and current version are still as they were. Nothing to heal.
 
 use super::Service;
+use super::create_key::lost_lease;
 use super::provisioning::{NewMaterial, random_id};
 use super::refusal::Refusal;
-use crate::domain::audit::{AuditEvent, Uses};
+use super::request::{Request, Right};
+use crate::domain::audit::{AuditEvent, Operation, Uses};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyId, KeyVersion, ObjectId};
-use crate::domain::key::{KeyKind, Origin, RotationPeriod, Stamp};
-use crate::domain::lifecycle::{Command, permit};
+use crate::domain::key::{KeyKind, Origin, Stamp};
+use crate::domain::lifecycle::{Command, VERSIONS_MAX, is_in_service, permit};
 use crate::domain::result_code::ResultCode;
+use crate::domain::text::Invalid;
 use crate::hsm::ObjectKind;
 use crate::store::{Change, PlannedObject, Tx};
 
@@ -46,10 +49,23 @@ struct Plan {
     planned: PlannedObject,
     kind: ObjectKind,
     current: KeyVersion,
-    period: RotationPeriod,
 }
 
 impl Service {
+    /// Gives a key a new current version because somebody asks for it.
+    pub async fn rotate_key(&self, request: Request, key: String) -> Result<RotatedKey, Refusal> {
+        self.run(request, Operation::RotateKey, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let key = service.find_key(scope, &key).await?.id();
+                let (stamp, record) = (scope.stamp(service), scope.record_of_success(service));
+                let rotated = service.rotate(key, RotateWhen::Asked, stamp, record).await?.ok_or(ResultCode::Conflict)?;
+                scope.committed();
+                Ok(rotated)
+            })
+        })
+        .await
+    }
+
     /// Gives a key a new current version; `None` where that isn't wanted (any more). `record` becomes durable with it.
     pub(super) async fn rotate(&self, key: KeyId, when: RotateWhen, stamp: Stamp, record: (AuditEvent, Uses)) -> Result<Option<RotatedKey>, Refusal> {
         let object = ObjectId::from_bytes(random_id()?);
@@ -58,26 +74,18 @@ impl Service {
         let plan = self.store().change::<_, Refusal, _>(move |tx| plan_rotation(tx, key, when, object, lease_until, &created)).await?;
         let Some(plan) = plan else { return Ok(None) };
         let public_key = self.make_object(&plan.planned, NewMaterial::Generated(plan.kind)).await?;
-        let next_rotation = plan.period.next_after(stamp.at);
         let activated = plan.clone();
-        let outcome = self
-            .store()
-            .change::<_, Refusal, _>(move |tx| {
-                let Plan { planned, current, .. } = activated;
-                tx.hold_key(key)?;
-                tx.activate_object(&planned, public_key.as_deref(), Origin::Generated)?;
-                tx.make_current(key, current, planned.version, next_rotation, &stamp)?;
-                tx.changed(Change::Key(key))?;
-                let (event, uses) = record;
-                Ok(tx.audit(AuditEvent { version: Some(planned.version), ..event }, uses)?)
-            })
-            .await;
-        if let Err(refusal) = outcome {
-            self.undo_object(&plan.planned).await;
-            return Err(refusal);
+        let outcome = self.store().change::<_, Refusal, _>(move |tx| finish_rotation(tx, &activated, public_key.as_deref(), &stamp, record)).await;
+        match outcome {
+            Ok(rotated) => {
+                self.apply(&[Change::Key(key)]);
+                Ok(Some(rotated))
+            }
+            Err(refusal) => {
+                self.undo_object(&plan.planned).await;
+                Err(refusal)
+            }
         }
-        self.apply(&[Change::Key(key)]);
-        Ok(Some(RotatedKey { key, version: plan.planned.version, next_rotation }))
     }
 }
 
@@ -103,6 +111,24 @@ fn plan_rotation(tx: &mut Tx<'_>, id: KeyId, when: RotateWhen, object: ObjectId,
         KeyKind::Asymmetric => ObjectKind::Rsa2048,
         KeyKind::Secret => return Err(ResultCode::KeyNotRotatable.into()),
     };
+    if when == RotateWhen::Asked && row.versions.len() >= VERSIONS_MAX {
+        return Err(Invalid::new("keyid", format!("has {VERSIONS_MAX} versions already: delete old ones first")).into());
+    }
     let planned = tx.plan_version(id, object, lease_until, created)?;
-    Ok(Some(Plan { planned, kind, current: row.key.current_version, period: row.key.rotation }))
+    Ok(Some(Plan { planned, kind, current: row.key.current_version }))
+}
+
+/// Holds the key, looks at it once more, and makes the new version the current one. What was changed meanwhile stays changed: a period that
+/// was set while the version was made says when the next one is due.
+fn finish_rotation(tx: &mut Tx<'_>, plan: &Plan, public_key: Option<&[u8]>, stamp: &Stamp, record: (AuditEvent, Uses)) -> Result<RotatedKey, Refusal> {
+    let (key, version) = (plan.planned.key, plan.planned.version);
+    let (_, row) = tx.hold_key(key)?.filter(|(_, row)| row.key.state.is_visible()).ok_or(ResultCode::InvalidKeyId)?;
+    is_in_service(&row.key)?;
+    let next_rotation = row.key.rotation.next_after(stamp.at);
+    tx.activate_object(&plan.planned, public_key, Origin::Generated).map_err(|error| lost_lease(error.into()))?;
+    tx.make_current(key, plan.current, version, next_rotation, stamp)?;
+    tx.changed(Change::Key(key))?;
+    let (event, uses) = record;
+    tx.audit(AuditEvent { version: Some(version), ..event }, uses)?;
+    Ok(RotatedKey { key, version, next_rotation })
 }

@@ -18,7 +18,7 @@ use crate::domain::caller::Caller;
 use crate::domain::ids::RequestId;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
-use crate::store::{Change, FORGET_TOKENS_MAX, StoreError, TOO_MANY_TOKENS};
+use crate::store::{Change, FORGET_TOKENS_MAX, StoreError, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY};
 
 /// How long an expired token's row is kept.
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(3_600);
@@ -103,12 +103,17 @@ impl Service {
                 self.views().token_issued(hash);
                 Ok(IssuedToken { token, expires_in })
             }
-            Err(StoreError::Stale { what: TOO_MANY_TOKENS }) => {
-                refused.result_code = ResultCode::TooManyRequests.number();
+            Err(error) => {
+                let refusal = match error {
+                    StoreError::Stale { what: TOO_MANY_TOKENS } => Refusal::TooMany(TOO_MANY_TOKENS_RETRY),
+                    // Disabled or deleted since its view was read.
+                    StoreError::Stale { what: UNUSABLE_ACCESS_KEY } => ResultCode::Unauthorized.into(),
+                    other => return Err(other.into()),
+                };
+                refused.result_code = refusal.code().number();
                 self.store().audit(refused, Uses::default()).await?;
-                Err(Refusal::TooMany(TOO_MANY_TOKENS_RETRY))
+                Err(refusal)
             }
-            Err(error) => Err(error.into()),
         }
     }
 

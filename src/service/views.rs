@@ -1,7 +1,7 @@
 //! Cached views of what every request needs. A view is dropped when the change log names it, before the change is
 //! acknowledged here and within the follower's interval elsewhere.
 
-use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use quick_cache::sync::Cache;
 
 use super::limits::Guesser;
+use super::names::{Kind, Names};
 use super::refusal::Refusal;
 use crate::domain::account::{AccessKey, AccessKeyId, BearerToken, SecretHash, Session};
 use crate::domain::appkey::Appkey;
@@ -32,56 +33,9 @@ pub(super) const TOKEN_VIEWS_MAX: usize = 65_536;
 
 /// The most sessions that are kept ready.
 pub(super) const SESSION_VIEWS_MAX: usize = 4_096;
-/// The most names that are remembered to have been right.
-const NAMES_MAX: usize = 131_072;
-
-/// What a name names.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
-    Key,
-    KeyStore,
-    Project,
-    AccessKey,
-    Token,
-    Session,
-}
-
-impl Kind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Key => "key",
-            Self::KeyStore => "key_store",
-            Self::Project => "project",
-            Self::AccessKey => "access_key",
-            Self::Token => "token",
-            Self::Session => "session",
-        }
-    }
-}
 
 /// A view that is sought, and by whom if the name may be wrong.
 struct Sought<'a>(Kind, Option<Guesser<'a>>);
-
-/// Names that were right, or that the change log told, by a hash under a secret of the process. Only what exists gets in, so no caller
-/// can push out what others need; what is wrongly taken for known costs one read.
-struct Names {
-    known: Cache<u64, ()>,
-    hasher: RandomState,
-}
-
-impl Names {
-    fn add<K: Hash>(&self, kind: Kind, name: &K) {
-        self.known.insert(self.hasher.hash_one((kind, name)), ());
-    }
-
-    fn remove<K: Hash>(&self, kind: Kind, name: &K) {
-        self.known.remove(&self.hasher.hash_one((kind, name)));
-    }
-
-    fn contain<K: Hash>(&self, kind: Kind, name: &K) -> bool {
-        self.known.get(&self.hasher.hash_one((kind, name))).is_some()
-    }
-}
 
 /// A key as requests see it.
 #[derive(Debug)]
@@ -159,7 +113,7 @@ impl Views {
             access_keys: Cache::new(ACCESS_KEY_VIEWS_MAX),
             tokens: Cache::new(TOKEN_VIEWS_MAX),
             sessions: Cache::new(SESSION_VIEWS_MAX),
-            names: Names { known: Cache::new(NAMES_MAX), hasher: RandomState::new() },
+            names: Names::new(),
             metrics,
         }
     }
@@ -224,7 +178,7 @@ impl Views {
         let Sought(kind, guesser) = sought;
         // Held until it is known whether the name is right.
         let _held = match guesser {
-            Some(guesser) if !self.names.contain(kind, &key) => Some(guesser.look()?),
+            Some(guesser) if !self.names.contain(kind, &key) => guesser.look()?,
             Some(_) | None => None,
         };
         self.metrics.view_read(kind.as_str());

@@ -1,58 +1,18 @@
-//! Accounts, their roles and their access keys.
+//! Accounts and their roles.
 
 use diesel::prelude::*;
 
 use super::error::StoreError;
-use super::rows::{bytes, changed_one, known};
-use super::schema::{access_keys, account_roles, accounts};
+use super::rows::{changed_one, known};
+use super::schema::{access_keys, account_roles, accounts, projects};
 use super::unit::{Reader, Tx};
-use crate::domain::account::{ACCESS_KEYS_MAX, AccessKey, AccessKeyId, Role, SecretHash, TokenLife};
+use crate::domain::account::{AccountSummary, Role, RoleGrant};
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AccountId, ProjectId};
 use crate::domain::key::Stamp;
-
-#[derive(Queryable)]
-struct AccessKeyRow {
-    id: String,
-    account: i64,
-    login: String,
-    secret: Vec<u8>,
-    token_life_seconds: i64,
-    enabled: bool,
-    account_enabled: bool,
-}
+use crate::domain::text::Name;
 
 impl Reader<'_> {
-    /// An access key with its account's roles, enabled or not.
-    pub fn access_key(&mut self, id: &AccessKeyId) -> Result<Option<AccessKey>, StoreError> {
-        const WHAT: &str = "access key";
-        let row: Option<AccessKeyRow> = access_keys::table
-            .inner_join(accounts::table.on(accounts::id.eq(access_keys::account_id)))
-            .filter(access_keys::id.eq(id.as_str()))
-            .select((
-                access_keys::id,
-                access_keys::account_id,
-                accounts::login,
-                access_keys::secret_hash,
-                access_keys::token_life_seconds,
-                access_keys::enabled,
-                accounts::enabled,
-            ))
-            .first(self.db)
-            .optional()?;
-        let Some(row) = row else {
-            return Ok(None);
-        };
-        Ok(Some(AccessKey {
-            id: known(AccessKeyId::parse(&row.id), WHAT)?,
-            account: AccountId(row.account),
-            login: row.login,
-            secret: SecretHash(bytes(row.secret, WHAT)?),
-            token_life: known(TokenLife::from_seconds(row.token_life_seconds).ok(), WHAT)?,
-            enabled: row.enabled && row.account_enabled,
-            roles: self.roles(AccountId(row.account))?,
-        }))
-    }
-
     pub(super) fn roles(&mut self, account: AccountId) -> Result<Vec<(ProjectId, Role)>, StoreError> {
         let rows: Vec<(i64, String)> = account_roles::table
             .filter(account_roles::account_id.eq(account.0))
@@ -66,6 +26,64 @@ impl Reader<'_> {
     pub fn account_by_login(&mut self, login: &str) -> Result<Option<AccountId>, StoreError> {
         let id: Option<i64> = accounts::table.filter(accounts::login.eq(login)).select(accounts::id).first(self.db).optional()?;
         Ok(id.map(AccountId))
+    }
+
+    /// A page of accounts in the order in which they were made.
+    pub fn accounts(&mut self, after: Option<AccountId>, limit: i64) -> Result<Vec<AccountSummary>, StoreError> {
+        let rows: Vec<(i64, String, bool, bool, i64)> = accounts::table
+            .filter(accounts::id.gt(after.map_or(0, |account| account.0)))
+            .order(accounts::id)
+            .limit(limit)
+            .select((accounts::id, accounts::login, accounts::enabled, accounts::must_change_password, accounts::created_at))
+            .load(self.db)?;
+        let mut summaries = Vec::with_capacity(rows.len());
+        for (id, login, enabled, must_change_password, created) in rows {
+            let access_keys = access_keys::table.filter(access_keys::account_id.eq(id)).count().get_result(self.db)?;
+            let created = Timestamp::from_micros(created);
+            summaries.push(AccountSummary { id: AccountId(id), login, enabled, must_change_password, access_keys, created });
+        }
+        Ok(summaries)
+    }
+
+    /// A page of who has which role where, of one project or account or of all, in the order of account, project and role.
+    pub fn role_grants(
+        &mut self,
+        project: Option<ProjectId>,
+        account: Option<AccountId>,
+        after: Option<(AccountId, ProjectId, Role)>,
+        limit: i64,
+    ) -> Result<Vec<RoleGrant>, StoreError> {
+        let mut query = account_roles::table
+            .inner_join(accounts::table.on(accounts::id.eq(account_roles::account_id)))
+            .inner_join(projects::table.on(projects::id.eq(account_roles::project_id)))
+            .order((account_roles::account_id, account_roles::project_id, account_roles::role))
+            .limit(limit)
+            .select((account_roles::account_id, accounts::login, account_roles::project_id, projects::name, account_roles::role, account_roles::created_at))
+            .into_boxed();
+        if let Some(project) = project {
+            query = query.filter(account_roles::project_id.eq(project.0));
+        }
+        if let Some(account) = account {
+            query = query.filter(account_roles::account_id.eq(account.0));
+        }
+        if let Some((account, project, role)) = after {
+            let same_account = account_roles::account_id.eq(account.0);
+            let same_project = same_account.and(account_roles::project_id.eq(project.0));
+            let later_role = same_project.and(account_roles::role.gt(role.as_str()));
+            query = query.filter(account_roles::account_id.gt(account.0).or(same_account.and(account_roles::project_id.gt(project.0))).or(later_role));
+        }
+        let rows: Vec<(i64, String, i64, String, String, i64)> = query.load(self.db)?;
+        let grant = |(account, login, project, name, role, created): (i64, String, i64, String, String, i64)| {
+            Ok(RoleGrant {
+                account: AccountId(account),
+                login,
+                project: ProjectId(project),
+                project_name: Name::from_stored(name),
+                role: known(Role::parse(&role), "role")?,
+                created: Timestamp::from_micros(created),
+            })
+        };
+        rows.into_iter().map(grant).collect()
     }
 }
 
@@ -104,36 +122,31 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Refuses a sixth access key of one account with `Stale { what: "account" }`.
-    pub fn insert_access_key(&mut self, id: &AccessKeyId, account: AccountId, secret: SecretHash, life: TokenLife, created: &Stamp) -> Result<(), StoreError> {
-        // Changes nothing, but holds the account's row until the commit: two nodes can't both find room for the fifth.
-        let held = diesel::update(accounts::table.find(account.0)).set(accounts::login.eq(accounts::login)).execute(self.db)?;
-        changed_one(held, "account")?;
-        let there: i64 = access_keys::table.filter(access_keys::account_id.eq(account.0)).count().get_result(self.db)?;
-        if usize::try_from(there).is_ok_and(|there| there >= ACCESS_KEYS_MAX) {
-            return Err(StoreError::Stale { what: "account" });
-        }
-        diesel::insert_into(access_keys::table)
-            .values((
-                access_keys::id.eq(id.as_str()),
-                access_keys::account_id.eq(account.0),
-                access_keys::secret_hash.eq(secret.0.as_slice()),
-                access_keys::token_life_seconds.eq(i64::from(life.seconds())),
-                access_keys::enabled.eq(true),
-                access_keys::created_by.eq(&created.user),
-                access_keys::created_at.eq(created.at.micros()),
-                access_keys::changed_by.eq(&created.user),
-                access_keys::changed_at.eq(created.at.micros()),
-            ))
-            .execute(self.db)?;
-        Ok(())
+    /// Takes a role away; `Stale` if the account doesn't have it.
+    pub fn revoke_role(&mut self, account: AccountId, project: ProjectId, role: Role) -> Result<(), StoreError> {
+        let rows = diesel::delete(account_roles::table.find((account.0, project.0, role.as_str()))).execute(self.db)?;
+        changed_one(rows, "role")
     }
 
-    /// Enables or disables an access key; `Stale` if there is none.
-    pub fn set_access_key_enabled(&mut self, id: &AccessKeyId, enabled: bool, changed: &Stamp) -> Result<(), StoreError> {
-        let rows = diesel::update(access_keys::table.find(id.as_str()))
-            .set((access_keys::enabled.eq(enabled), access_keys::changed_by.eq(&changed.user), access_keys::changed_at.eq(changed.at.micros())))
+    /// Enables or disables an account. Disabling it ends the tokens of its access keys for good, those too that another node is issuing.
+    pub fn set_account_enabled(&mut self, account: AccountId, enabled: bool, changed: &Stamp) -> Result<(), StoreError> {
+        let rows = diesel::update(accounts::table.find(account.0))
+            .set((accounts::enabled.eq(enabled), accounts::changed_by.eq(&changed.user), accounts::changed_at.eq(changed.at.micros())))
             .execute(self.db)?;
-        changed_one(rows, "access key")
+        changed_one(rows, "account")?;
+        if enabled { Ok(()) } else { self.end_tokens_of_account(account) }
+    }
+
+    /// Gives an account another password, which comes hashed.
+    pub fn set_password(&mut self, account: AccountId, password_hash: &str, must_change: bool, changed: &Stamp) -> Result<(), StoreError> {
+        let rows = diesel::update(accounts::table.find(account.0))
+            .set((
+                accounts::password_hash.eq(password_hash),
+                accounts::must_change_password.eq(must_change),
+                accounts::changed_by.eq(&changed.user),
+                accounts::changed_at.eq(changed.at.micros()),
+            ))
+            .execute(self.db)?;
+        changed_one(rows, "account")
     }
 }

@@ -52,6 +52,8 @@ pub enum Unique {
     Appkey,
     /// An account's login name.
     Login,
+    /// A role of an account in a project.
+    Role,
     /// A key store's name in its project.
     KeyStoreName,
     /// A key's name in its key store.
@@ -68,6 +70,7 @@ impl std::fmt::Display for Unique {
             Self::ProjectName => "a project of that name",
             Self::Appkey => "that appkey",
             Self::Login => "an account of that login name",
+            Self::Role => "that role of the account in the project",
             Self::KeyStoreName => "a key store of that name",
             Self::KeyName => "a key of that name",
             Self::ClientRule => "that entry",
@@ -77,10 +80,11 @@ impl std::fmt::Display for Unique {
 }
 
 /// Which unique index decides what: its name (as PostgreSQL tells it), and its columns (as SQLite does).
-const UNIQUE_INDEXES: [(&str, &str, Unique); 6] = [
+const UNIQUE_INDEXES: [(&str, &str, Unique); 7] = [
     ("projects_name", "projects.name", Unique::ProjectName),
     ("appkeys_pkey", "appkeys.appkey", Unique::Appkey),
     ("accounts_login", "accounts.login", Unique::Login),
+    ("account_roles_pkey", "account_roles.account_id, account_roles.project_id, account_roles.role", Unique::Role),
     ("key_stores_name", "key_stores.project_id, key_stores.name", Unique::KeyStoreName),
     ("keys_name", "keys.key_store_id, keys.name", Unique::KeyName),
     ("client_rules_value", "client_rules.key_store_id, client_rules.method, client_rules.value", Unique::ClientRule),

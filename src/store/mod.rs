@@ -10,6 +10,7 @@
 //!       ──► follow: follower (one thread) ──► change log
 //! ```
 
+mod access_keys;
 mod accounts;
 mod audit;
 mod backup;
@@ -19,9 +20,11 @@ mod checkpoints;
 mod client_rules;
 mod connection;
 mod dialect;
+mod due;
 mod error;
 mod follower;
 mod gate;
+mod import_pairs;
 mod internal_keys;
 mod inventory;
 mod key_stores;
@@ -56,12 +59,16 @@ use ring::rand::SecureRandom as _;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{timeout, timeout_at};
 
+pub use access_keys::TOO_MANY_ACCESS_KEYS;
 pub use error::{StoreError, Unique};
+pub use import_pairs::{IMPORT_PAIRS_MAX, TOO_MANY_IMPORT_PAIRS};
 pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
-pub use model::{Change, Checkpoint, ExpiredObject, InternalKey, KeyRow, NewKey, PlannedObject, Purpose, StoredChain, StoredRecord};
+pub use model::{Change, Checkpoint, DoomedImportPair, Due, DueKind, DueSubject, ExpiredObject, InternalKey, KeyRow, NewImportPair, NewKey, OftenUsed};
+pub use model::{PlannedObject, Purpose, StoredChain, StoredRecord};
+pub use projects::LAST_APPKEY;
 pub use sessions::SignIn;
 pub use settings::{DatabaseSettings, StoreSettings};
-pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS};
+pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY};
 pub use unit::{Reader, Tx};
 
 use crate::domain::audit::{AuditEvent, Uses};

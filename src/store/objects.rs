@@ -1,4 +1,4 @@
-//! Objects in the token: planned, leased, made, destroyed. One table for clients' keys and the service's own.
+//! Objects in the token: planned, leased, made, destroyed. One table for clients' keys, the service's own, and import pairs.
 
 use diesel::prelude::*;
 
@@ -30,6 +30,13 @@ impl Reader<'_> {
     pub fn object_state(&mut self, object: ObjectId) -> Result<Option<State>, StoreError> {
         let row: Option<String> = token_objects::table.find(hex(object.as_bytes())).select(token_objects::state).first(self.db).optional()?;
         row.map(|in_state| state(&in_state)).transpose()
+    }
+
+    /// The key version, a client's or the service's own, that an object is of.
+    pub fn object_owner(&mut self, object: ObjectId) -> Result<Option<(KeyId, KeyVersion)>, StoreError> {
+        let row: Option<(String, i64)> =
+            token_objects::table.find(hex(object.as_bytes())).select((token_objects::key_id, token_objects::version)).first(self.db).optional()?;
+        row.map(|(key, number)| Ok((id(&key, WHAT)?, version(number)?))).transpose()
     }
 
     /// Objects in `PROVISIONING` or `DESTROYING` whose lease ended before `now`, those that wait longest first.
@@ -81,8 +88,9 @@ impl Tx<'_> {
         changed_one(rows, WHAT)?;
         let of_client = self.move_version(object.key, object.version, State::Provisioning, State::Active, None)?;
         if !of_client {
-            let rows = self.move_internal_key(object.key, object.version, State::Provisioning, State::Active)?;
-            return changed_one(rows, "internal key");
+            let internal = self.move_internal_key(object.key, object.version, State::Provisioning, State::Active)?;
+            let import = self.move_import_pair(object.key, State::Provisioning, State::Active)?;
+            return changed_one(internal + import, "internal key or import pair");
         }
         diesel::update(version_row(object.key, object.version)).set(key_versions::origin.eq(origin.as_str())).execute(self.db)?;
         diesel::update(keys::table.find(hex(object.key.as_bytes())).filter(keys::state.eq(State::Provisioning.as_str())))
@@ -113,6 +121,7 @@ impl Tx<'_> {
         }
         self.move_version(object.key, object.version, State::Provisioning, State::Destroying, None)?;
         self.move_internal_key(object.key, object.version, State::Provisioning, State::Destroying)?;
+        self.move_import_pair(object.key, State::Provisioning, State::Destroying)?;
         diesel::update(keys::table.find(hex(object.key.as_bytes())).filter(keys::state.eq(State::Provisioning.as_str())))
             .set(keys::state.eq(State::Destroying.as_str()))
             .execute(self.db)?;
@@ -133,6 +142,7 @@ impl Tx<'_> {
         self.hold_owner(key)?;
         self.move_version(key, version, State::Destroying, State::Destroyed, Some(at))?;
         self.move_internal_key(key, version, State::Destroying, State::Destroyed)?;
+        self.move_import_pair(key, State::Destroying, State::Destroyed)?;
         let left: i64 = key_versions::table
             .filter(key_versions::key_id.eq(hex(key.as_bytes())).and(key_versions::state.ne(State::Destroyed.as_str())))
             .count()

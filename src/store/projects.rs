@@ -3,13 +3,18 @@
 use diesel::prelude::*;
 
 use super::error::StoreError;
+use super::rows::{changed_one, known};
 use super::schema::{account_roles, appkeys, projects};
 use super::unit::{Reader, Tx};
 use crate::domain::appkey::Appkey;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AccountId, ProjectId};
 use crate::domain::key::Stamp;
-use crate::domain::key_store::Project;
+use crate::domain::key_store::{AppkeySummary, Project, ProjectSummary};
 use crate::domain::text::Name;
+
+/// What is `Stale` about a project whose only appkey was to be deleted.
+pub const LAST_APPKEY: &str = "last appkey";
 
 type Row = (i64, String, bool);
 
@@ -55,6 +60,42 @@ impl Reader<'_> {
             .optional()?;
         Ok(row.map(project))
     }
+
+    /// A page of projects in the order in which they were made.
+    pub fn projects(&mut self, after: Option<ProjectId>, limit: i64) -> Result<Vec<ProjectSummary>, StoreError> {
+        let rows: Vec<(i64, String, bool, i64)> = projects::table
+            .filter(projects::id.gt(after.map_or(0, |project| project.0)))
+            .order(projects::id)
+            .limit(limit)
+            .select((projects::id, projects::name, projects::appkey_reads, projects::created_at))
+            .load(self.db)?;
+        let mut summaries = Vec::with_capacity(rows.len());
+        for (id, name, appkey_reads, created) in rows {
+            let appkeys = appkeys::table.filter(appkeys::project_id.eq(id)).count().get_result(self.db)?;
+            summaries.push(ProjectSummary { project: project((id, name, appkey_reads)), appkeys, created: Timestamp::from_micros(created) });
+        }
+        Ok(summaries)
+    }
+
+    /// A page of appkeys in their own order, of one project or of all.
+    pub fn appkeys(&mut self, of: Option<ProjectId>, after: Option<&Appkey>, limit: i64) -> Result<Vec<AppkeySummary>, StoreError> {
+        let mut query = appkeys::table
+            .inner_join(projects::table.on(projects::id.eq(appkeys::project_id)))
+            .filter(appkeys::appkey.gt(after.map_or("", Appkey::as_str)))
+            .order(appkeys::appkey)
+            .limit(limit)
+            .select((appkeys::appkey, projects::name, appkeys::created_at))
+            .into_boxed();
+        if let Some(of) = of {
+            query = query.filter(appkeys::project_id.eq(of.0));
+        }
+        let rows: Vec<(String, String, i64)> = query.load(self.db)?;
+        let summary = |(appkey, name, created): (String, String, i64)| {
+            let appkey = known(Appkey::parse(&appkey), "appkey")?;
+            Ok(AppkeySummary { appkey, project_name: Name::from_stored(name), created: Timestamp::from_micros(created) })
+        };
+        rows.into_iter().map(summary).collect()
+    }
 }
 
 impl Tx<'_> {
@@ -87,5 +128,34 @@ impl Tx<'_> {
             ))
             .execute(self.db)?;
         Ok(())
+    }
+
+    /// Renames a project; `Exists` if the name is taken.
+    pub fn rename_project(&mut self, project: ProjectId, name: &Name, changed: &Stamp) -> Result<(), StoreError> {
+        let rows = diesel::update(projects::table.find(project.0))
+            .set((projects::name.eq(name.as_str()), projects::changed_by.eq(&changed.user), projects::changed_at.eq(changed.at.micros())))
+            .execute(self.db)?;
+        changed_one(rows, "project")
+    }
+
+    /// Sets whether v1.0 reads the inventory by appkey alone.
+    pub fn set_appkey_reads(&mut self, project: ProjectId, allowed: bool, changed: &Stamp) -> Result<(), StoreError> {
+        let rows = diesel::update(projects::table.find(project.0))
+            .set((projects::appkey_reads.eq(allowed), projects::changed_by.eq(&changed.user), projects::changed_at.eq(changed.at.micros())))
+            .execute(self.db)?;
+        changed_one(rows, "project")
+    }
+
+    /// Deletes an appkey of a project; `Stale` of [`LAST_APPKEY`] if it is the only one.
+    pub fn delete_appkey(&mut self, appkey: &Appkey, project: ProjectId, changed: &Stamp) -> Result<(), StoreError> {
+        // Held until the commit: two nodes that delete the last two can't each take the other's for one that is left.
+        let held = diesel::update(projects::table.find(project.0))
+            .set((projects::changed_by.eq(&changed.user), projects::changed_at.eq(changed.at.micros())))
+            .execute(self.db)?;
+        changed_one(held, "project")?;
+        let of_project = appkeys::table.find(appkey.as_str()).filter(appkeys::project_id.eq(project.0));
+        changed_one(diesel::delete(of_project).execute(self.db)?, "appkey")?;
+        let left: i64 = appkeys::table.filter(appkeys::project_id.eq(project.0)).count().get_result(self.db)?;
+        if left == 0 { Err(StoreError::Stale { what: LAST_APPKEY }) } else { Ok(()) }
     }
 }

@@ -3,8 +3,8 @@
 use diesel::prelude::*;
 
 use super::error::StoreError;
-use super::rows::known;
-use super::schema::{access_keys, bearer_tokens};
+use super::rows::{changed_one, known};
+use super::schema::{access_keys, accounts, bearer_tokens};
 use super::unit::{Reader, Tx};
 use crate::domain::account::{AccessKeyId, BearerToken, SecretHash};
 use crate::domain::clock::Timestamp;
@@ -13,6 +13,8 @@ use crate::domain::clock::Timestamp;
 pub const TOKENS_MAX: i64 = 1_000;
 /// What is `Stale` about an access key that has [`TOKENS_MAX`] of them.
 pub const TOO_MANY_TOKENS: &str = "access key";
+/// What is `Stale` about an access key that is gone, or disabled, or whose account is.
+pub const UNUSABLE_ACCESS_KEY: &str = "usable access key";
 /// The most expired tokens that one change forgets.
 pub const FORGET_TOKENS_MAX: i64 = 500;
 
@@ -30,10 +32,20 @@ impl Reader<'_> {
 
 impl Tx<'_> {
     /// Keeps a token that is being issued. Refuses one more than [`TOKENS_MAX`] that are live at `issued` with
-    /// [`StoreError::Stale`] of [`TOO_MANY_TOKENS`].
+    /// [`StoreError::Stale`] of [`TOO_MANY_TOKENS`], and any of one that is gone or disabled, by itself or with its account, with one
+    /// of [`UNUSABLE_ACCESS_KEY`].
     pub fn insert_bearer_token(&mut self, token: SecretHash, access_key: &AccessKeyId, issued: Timestamp, expires: Timestamp) -> Result<(), StoreError> {
-        // Changes nothing, but holds the access key's row until the commit: two nodes can't both find room for the last.
-        diesel::update(access_keys::table.find(access_key.as_str())).set(access_keys::enabled.eq(access_keys::enabled)).execute(self.db)?;
+        // Changes nothing, but holds the access key's row until the commit: two nodes can't both find room for the last, and whoever
+        // disables the access key or its account finds the token to end.
+        let usable = access_keys::table.find(access_key.as_str()).filter(access_keys::enabled.eq(true));
+        let held = diesel::update(usable).set(access_keys::enabled.eq(access_keys::enabled)).execute(self.db)?;
+        changed_one(held, UNUSABLE_ACCESS_KEY)?;
+        // Only now that it is held: what disables the account holds it too.
+        let account =
+            access_keys::table.inner_join(accounts::table.on(accounts::id.eq(access_keys::account_id))).filter(access_keys::id.eq(access_key.as_str()));
+        if !account.select(accounts::enabled).first(self.db)? {
+            return Err(StoreError::Stale { what: UNUSABLE_ACCESS_KEY });
+        }
         let live: i64 = bearer_tokens::table
             .filter(bearer_tokens::access_key_id.eq(access_key.as_str()).and(bearer_tokens::expires_at.gt(issued.micros())))
             .count()
@@ -56,6 +68,17 @@ impl Tx<'_> {
     pub fn revoke_bearer_token(&mut self, token: SecretHash, access_key: &AccessKeyId) -> Result<bool, StoreError> {
         let of_access_key = bearer_tokens::table.find(token.0.as_slice()).filter(bearer_tokens::access_key_id.eq(access_key.as_str()));
         Ok(diesel::delete(of_access_key).execute(self.db)? > 0)
+    }
+
+    /// Forgets tokens of one access key that expired before `before`, [`FORGET_TOKENS_MAX`] at most. Answers how many.
+    pub fn forget_expired_tokens_of(&mut self, access_key: &AccessKeyId, before: Timestamp) -> Result<usize, StoreError> {
+        let forgotten = diesel::alias!(bearer_tokens as forgotten);
+        let expired = forgotten
+            .filter(forgotten.field(bearer_tokens::access_key_id).eq(access_key.as_str()))
+            .filter(forgotten.field(bearer_tokens::expires_at).lt(before.micros()))
+            .limit(FORGET_TOKENS_MAX)
+            .select(forgotten.field(bearer_tokens::token_hash));
+        Ok(diesel::delete(bearer_tokens::table.filter(bearer_tokens::token_hash.eq_any(expired))).execute(self.db)?)
     }
 
     /// Forgets tokens that expired before `before`, those that did first: at most `limit`, and never more than

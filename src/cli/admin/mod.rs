@@ -8,22 +8,72 @@
 //!
 //! A new command is a type that implements [`Command`], in a file of its own, and a line in [`commands`].
 
+mod access_key;
+mod account;
+mod appkey;
+mod confirm;
+mod list;
+mod project;
 pub(super) mod reach;
 mod reply;
+mod role;
 pub(super) mod socket;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use axum::Router;
 use axum::routing::post;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 
 use super::assembly::Assembly;
-use super::backup;
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
+use super::{backup, configuration, orphans, output};
+use crate::domain::secret::SecretText;
 use crate::service::{Operator, Service};
 use crate::store::Store;
+
+/// `skm admin`
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Print answers as JSON, one object a line
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Projects
+    #[command(subcommand)]
+    Project(project::Arguments),
+    /// Appkeys: what names a project in the API
+    #[command(subcommand)]
+    Appkey(appkey::Arguments),
+    /// Accounts of people
+    #[command(subcommand)]
+    Account(account::Arguments),
+    /// Roles of accounts in projects
+    #[command(subcommand)]
+    Role(role::Arguments),
+    /// Access keys: what programs show for an account
+    #[command(subcommand)]
+    AccessKey(access_key::Arguments),
+}
+
+pub(super) fn run(named: Option<&Path>, arguments: Arguments) -> Result<(), Failure> {
+    // Before anything is read or asked: it may replace the process by itself, with the token's environment set.
+    configuration::load(named, true)?;
+    let show = Show { json: arguments.json };
+    match arguments.what {
+        What::Project(arguments) => project::run(named, show, arguments),
+        What::Appkey(arguments) => appkey::run(named, show, arguments),
+        What::Account(arguments) => account::run(named, show, arguments),
+        What::Role(arguments) => role::run(named, show, arguments),
+        What::AccessKey(arguments) => access_key::run(named, show, arguments),
+    }
+}
 
 /// What commands work on.
 #[derive(Debug, Clone)]
@@ -64,5 +114,37 @@ impl Commands {
 }
 
 fn commands() -> Commands {
-    Commands::default().with::<backup::BackUp>()
+    let commands = Commands::default().with::<backup::BackUp>().with::<orphans::CompareToken>();
+    [project::add, appkey::add, account::add, role::add, access_key::add].into_iter().fold(commands, |commands, add| add(commands))
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Show {
+    /// As JSON rather than for people.
+    pub(super) json: bool,
+}
+
+impl Show {
+    /// One answer: as JSON, or as these lines.
+    pub(super) fn answer<A: Serialize>(self, answer: &A, lines: &[String]) -> Result<(), Failure> {
+        if self.json {
+            return Ok(output::line(&json(answer)?)?);
+        }
+        lines.iter().try_for_each(|line| Ok(output::line(line)?))
+    }
+
+    /// That something is done which has no answer.
+    pub(super) fn done(self, what: &str) -> Result<(), Failure> {
+        if self.json { Ok(output::line(&serde_json::json!({ "done": what }).to_string())?) } else { Ok(output::line(what)?) }
+    }
+}
+
+pub(super) fn json<A: Serialize>(answer: &A) -> Result<String, Failure> {
+    serde_json::to_string(answer).map_err(|error| Failure::new(Exit::Failed, error.to_string()))
+}
+
+/// A field that holds a secret: shown here, and nowhere else.
+fn exposed<S: Serializer>(secret: &SecretText, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
 }

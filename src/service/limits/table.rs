@@ -86,6 +86,23 @@ impl<K: Hash + Eq> Table<K> {
         }
     }
 
+    /// Whether the bucket of `key` is half full at least; also one that isn't there is.
+    pub(super) fn is_half_full(&self, key: &K, now: Duration) -> bool {
+        let Some(rate) = self.rate else { return true };
+        let hash = self.hasher.hash_one(key);
+        {
+            let Some(shard) = part(&self.shards, hash) else { return true };
+            let shard = shard.lock();
+            if let Some(bucket) = shard.buckets.get(key) {
+                return bucket.is_half_full(rate, now);
+            }
+            if shard.buckets.len() < SHARD_MAX {
+                return true;
+            }
+        }
+        part(&self.shared, hash >> 32).is_none_or(|bucket| bucket.lock().is_half_full(rate, now))
+    }
+
     /// How many buckets there are.
     pub(super) fn tracked(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().buckets.len()).sum()
@@ -133,6 +150,7 @@ mod tests {
         table.give_back(&1);
         assert_eq!((passed(&table, 1, 9, SECOND), passed(&table, 2, 9, SECOND)), (1, 0));
         assert_eq!(passed(&table, 1, 9, SECOND * 2), 5);
+        assert!(!table.is_half_full(&1, SECOND * 2) && table.is_half_full(&1, SECOND * 3) && table.is_half_full(&3, SECOND));
     }
 
     #[test]
@@ -151,6 +169,7 @@ mod tests {
         // Each shared bucket gives its burst and no more.
         assert!(newcomers <= TRACKED_MAX + SHARED * 3, "{newcomers}");
         assert_eq!(passed(&table, 0, 9, SECOND), 0);
+        assert!(!table.is_half_full(&0, SECOND) && !table.is_half_full(&200_000, SECOND));
         // Most flooded with one token each; after as long as that takes to come back there is room for all who come.
         assert!(passed(&table, 300_000, 1, SECOND * 2) == 1 && passed(&table, 0, 9, SECOND * 2) == 1);
         for key in 400_000..410_000 {

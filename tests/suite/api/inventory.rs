@@ -17,7 +17,7 @@ const NAME_LONG: &str = "name must have at most 100 characters";
 const NAME_CONTROL: &str = "name must not contain control characters";
 
 /// What names and descriptions can't be, in every route that takes them.
-fn wrong_texts() -> Vec<(Value, &'static str)> {
+pub(super) fn wrong_texts() -> Vec<(Value, &'static str)> {
     vec![
         (json!({"name": ""}), NAME_EMPTY),
         (json!({"name": " \u{a0}\t"}), NAME_EMPTY),

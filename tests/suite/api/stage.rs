@@ -199,6 +199,11 @@ impl Stage {
         Connection::open(self.running.api_address(), &self.configs[usize::from(certified)]).expect("a connection")
     }
 
+    /// A connection from another address of the loopback interface.
+    pub(super) fn connect_from(&self, source: [u8; 4]) -> Connection {
+        Connection::open_from(source, self.running.api_address(), &self.configs[0]).expect("a connection")
+    }
+
     /// Asks, on a connection that is kept as long as the service keeps it.
     pub(super) fn ask(&self, ask: &Ask) -> Reply {
         let kept = self.connections.borrow_mut()[usize::from(ask.certified)].take();
@@ -229,7 +234,8 @@ impl Stage {
         assert_eq!(reply.header("content-type"), Some("application/json; charset=utf-8"), "{shown}: {reply}");
         assert_eq!(reply.header("cache-control"), Some("no-store"), "{shown}: {reply}");
         let request = reply.header("x-request-id").unwrap_or_else(|| panic!("{shown}: no request ID in {reply}")).to_owned();
-        let recorded = ask.recorded.unwrap_or_else(|| self.names_project(&ask.path));
+        // What is over a limit is counted.
+        let recorded = reply.status != 429 && ask.recorded.unwrap_or_else(|| self.names_project(&ask.path));
         let code = if ask.method == "HEAD" { None } else { reply.json()["header"]["resultCode"].as_i64() };
         self.asked.borrow_mut().push(Asked { what: format!("{shown}: {reply}"), request, recorded, code });
     }
@@ -246,13 +252,11 @@ impl Stage {
 
     /// The newest audit records.
     pub(super) fn records(&self) -> Vec<Value> {
-        let output = self.installation.command(&["audit", "tail", "-n", "10000", "--json"]).output().expect("skm audit tail");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("UTF-8").lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+        records(&self.installation)
     }
 
     /// Compares audit log and answers, looks for panics in the log, and ends the service.
-    pub(super) fn finish(self) {
+    pub(super) fn finish(self) -> Installation {
         let mut records: HashMap<String, Vec<Value>> = HashMap::new();
         for record in self.records() {
             records.entry(record["request"].as_str().expect("a request ID").to_owned()).or_default().push(record);
@@ -273,7 +277,15 @@ impl Stage {
         assert!(!log.contains("panick"), "{log}");
         let verified = self.installation.command(&["audit", "verify"]).output().expect("skm audit verify");
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+        self.installation
     }
+}
+
+/// The newest audit records, whether or not the service runs.
+pub(super) fn records(installation: &Installation) -> Vec<Value> {
+    let output = installation.command(&["audit", "tail", "-n", "10000", "--json"]).output().expect("skm audit tail");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8").lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
 }
 
 /// The headers of v1.2.

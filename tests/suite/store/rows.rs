@@ -11,7 +11,7 @@ use skm::domain::ids::{ChainId, KeyId, KeyStoreNumber, KeyVersion, ProjectId};
 use skm::domain::key::{KeyKind, Material, Origin, RotationPeriod, Stamp, State};
 use skm::domain::key_store::KeyStore;
 use skm::domain::text::{Description, Name};
-use skm::store::{Checkpoint, ExpiredObject, NewKey, PlannedObject, Purpose, Store, StoreError, TOKENS_MAX, TOO_MANY_TOKENS, Tx, Unique};
+use skm::store::{Checkpoint, ExpiredObject, NewKey, PlannedObject, Purpose, Store, StoreError, TOKENS_MAX, TOO_MANY_ACCESS_KEYS, TOO_MANY_TOKENS, Tx, Unique};
 
 use super::{Place, at, audit, change, event, key_id, object_id, on_both, random, stamp, verified_details};
 
@@ -136,14 +136,14 @@ async fn accounts_and_access_keys(place: &mut Place) {
     })
     .await;
     assert!(is_taken(&store.change(|tx| tx.insert_account("alice", "", false, &stamp())).await, Unique::Login));
-    assert!(is_taken(&store.change(move |tx| tx.grant_role(account, project, Role::Viewer, &stamp())).await, Unique::Other));
+    assert!(is_taken(&store.change(move |tx| tx.grant_role(account, project, Role::Viewer, &stamp())).await, Unique::Role));
     let id = |number: usize| AccessKeyId::parse(&format!("AKID{number}")).expect("an ID");
     let life = TokenLife::from_seconds(600).expect("a life");
     for number in 0..5 {
         change(&store, move |tx| tx.insert_access_key(&id(number), account, SecretHash([7; 32]), life, &stamp())).await;
     }
     let sixth = store.change(move |tx| tx.insert_access_key(&id(5), account, SecretHash([7; 32]), life, &stamp())).await;
-    assert!(matches!(sixth, Err(StoreError::Stale { what: "account" })));
+    assert!(matches!(sixth, Err(StoreError::Stale { what: TOO_MANY_ACCESS_KEYS })));
     let read = |store: Store| async move { store.read(move |reader| reader.access_key(&id(1))).await.expect("a read").expect("an access key") };
     let access_key = read(store.clone()).await;
     assert_eq!((access_key.account, access_key.login.as_str(), access_key.token_life, access_key.enabled), (account, "alice", life, true));

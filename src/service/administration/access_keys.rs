@@ -1,0 +1,125 @@
+//! Access keys of accounts.
+
+use super::{LIST_PAGE, Operator, account, parse_login, random_name};
+use crate::domain::account::{ACCESS_KEYS_MAX, AccessKeyId, AccessKeySummary, SecretHash, TokenLife};
+use crate::domain::audit::Operation;
+use crate::domain::secret::SecretText;
+use crate::domain::text::Invalid;
+use crate::service::tokens::random_secret;
+use crate::service::{Refusal, Service};
+use crate::store::{Change, StoreError, TOO_MANY_ACCESS_KEYS};
+
+/// How many times expired tokens of an access key that is to go are forgotten before it, so that few are left to go with it.
+const FORGET_ROUNDS_MAX: usize = 400;
+
+/// An access key with its secret, which is shown once.
+#[derive(Debug, Clone)]
+pub struct NewAccessKey {
+    /// The User Access Key ID.
+    pub id: AccessKeyId,
+    /// The Secret Access Key.
+    pub secret: SecretText,
+}
+
+fn unknown() -> Invalid {
+    Invalid::new("id", "names no access key")
+}
+
+fn parse_id(id: &str) -> Result<AccessKeyId, Invalid> {
+    AccessKeyId::parse(id).ok_or_else(unknown)
+}
+
+/// An access key that isn't there is told by its field.
+fn known(outcome: Result<(), StoreError>) -> Result<(), Refusal> {
+    outcome.map_err(|error| match error {
+        StoreError::Stale { .. } => unknown().into(),
+        other => other.into(),
+    })
+}
+
+impl Service {
+    /// Makes an access key for an account; the secret is kept as a hash only.
+    pub async fn create_access_key(&self, operator: Operator, login: &str, life: TokenLife) -> Result<NewAccessKey, Refusal> {
+        let id = AccessKeyId::parse(&random_name()?).ok_or_else(|| Refusal::unavailable("an access key could not be made"))?;
+        let secret = random_secret()?;
+        let (row, hash) = (id.clone(), SecretHash::of(secret.expose()));
+        let prepared = parse_login(login).map(|login| (format!("{id} for {login}"), login)).map_err(Refusal::from);
+        self.administer(operator, Operation::CreateAccessKey, prepared, move |tx, login, act| {
+            let account = account(tx, &login)?;
+            tx.insert_access_key(&row, account, hash, life, &act.stamp).map_err(|error| match error {
+                StoreError::Stale { what: TOO_MANY_ACCESS_KEYS } => {
+                    Invalid::new("login", format!("names an account with {ACCESS_KEYS_MAX} access keys: delete one first")).into()
+                }
+                other => Refusal::from(other),
+            })?;
+            act.changes.push(Change::AccessKey(row));
+            Ok(())
+        })
+        .await?;
+        Ok(NewAccessKey { id, secret })
+    }
+
+    /// Enables or disables an access key. Disabled, it may do nothing, and its tokens have ended for good.
+    pub async fn set_access_key_enabled(&self, operator: Operator, id: &str, enabled: bool) -> Result<(), Refusal> {
+        let told = if enabled { "enabled" } else { "disabled" };
+        let prepared = parse_id(id).map(|id| (format!("{id} {told}"), id)).map_err(Refusal::from);
+        self.administer(operator, Operation::ChangeAccessKey, prepared, move |tx, id, act| {
+            known(tx.set_access_key_enabled(&id, enabled, &act.stamp))?;
+            // More than the access key: tokens that have ended must not be remembered when it is enabled again.
+            act.changes.push(Change::Identity);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets how long tokens that an access key gets from now on live.
+    pub async fn set_token_life(&self, operator: Operator, id: &str, life: TokenLife) -> Result<(), Refusal> {
+        let prepared = parse_id(id).map(|id| (format!("{id} token life {} s", life.seconds()), id)).map_err(Refusal::from);
+        self.administer(operator, Operation::ChangeAccessKey, prepared, move |tx, id, act| {
+            known(tx.set_token_life(&id, life, &act.stamp))?;
+            act.changes.push(Change::AccessKey(id));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes an access key away for good, and with it its tokens.
+    pub async fn delete_access_key(&self, operator: Operator, id: &str) -> Result<(), Refusal> {
+        let parsed = parse_id(id);
+        if let Ok(id) = &parsed {
+            self.forget_expired_tokens_of(id).await?;
+        }
+        let prepared = parsed.map(|id| (id.to_string(), id)).map_err(Refusal::from);
+        self.administer(operator, Operation::DeleteAccessKey, prepared, move |tx, id, act| {
+            known(tx.delete_access_key(&id))?;
+            act.changes.push(Change::AccessKey(id));
+            Ok(())
+        })
+        .await
+    }
+
+    /// A page of access keys, at most [`LIST_PAGE`], of one account or of all.
+    pub async fn list_access_keys(&self, operator: Operator, login: Option<&str>, after: Option<AccessKeyId>) -> Result<Vec<AccessKeySummary>, Refusal> {
+        let prepared = match login.map(parse_login).transpose() {
+            Ok(Some(login)) => Ok((format!("access keys of {login}"), Some(login))),
+            Ok(None) => Ok(("access keys".to_owned(), None)),
+            Err(invalid) => Err(invalid.into()),
+        };
+        self.look(operator, prepared, after.is_none(), move |reader, login| {
+            let of = login.map(|login| account(reader, &login)).transpose()?;
+            Ok(reader.access_keys(of, after.as_ref(), LIST_PAGE)?)
+        })
+        .await
+    }
+
+    /// A few at a time, since everybody's changes wait meanwhile. They are worth nothing any more: a crash in between is no loss.
+    async fn forget_expired_tokens_of(&self, id: &AccessKeyId) -> Result<(), Refusal> {
+        for _ in 0..FORGET_ROUNDS_MAX {
+            let (id, now) = (id.clone(), self.now());
+            if self.store().change::<_, Refusal, _>(move |tx| Ok(tx.forget_expired_tokens_of(&id, now)?)).await? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! Projects.
+
+use super::appkeys::{NewAppkey, fresh_appkey, insert_appkey};
+use super::{LIST_PAGE, Operator, project};
+use crate::domain::audit::Operation;
+use crate::domain::ids::ProjectId;
+use crate::domain::key_store::ProjectSummary;
+use crate::domain::text::Name;
+use crate::service::{Refusal, Service};
+use crate::store::{Change, Unique};
+
+impl Service {
+    /// Makes a project with an appkey.
+    pub async fn create_project(&self, operator: Operator, name: &str) -> Result<NewAppkey, Refusal> {
+        let appkey = fresh_appkey()?;
+        let prepared = Name::parse("name", name).map(|name| (name.to_string(), name)).map_err(Refusal::from);
+        self.administer(operator, Operation::CreateProject, prepared, move |tx, name, act| {
+            let id = tx.insert_project(&name, &act.stamp)?;
+            insert_appkey(tx, act, id, &appkey)?;
+            Ok(NewAppkey { project: id, project_name: name, appkey })
+        })
+        .await
+    }
+
+    /// The project of that name, with a new appkey; made where it is missing, as an interrupted run of `skm init` may have.
+    pub async fn create_project_if_missing(&self, operator: Operator, name: &str) -> Result<NewAppkey, Refusal> {
+        match self.create_project(operator, name).await {
+            Err(Refusal::Exists { what: Unique::ProjectName, .. }) => self.create_appkey(operator, name, None).await,
+            outcome => outcome,
+        }
+    }
+
+    /// Gives a project another name.
+    pub async fn rename_project(&self, operator: Operator, name: &str, new_name: &str) -> Result<(), Refusal> {
+        let names = Name::parse("project", name).and_then(|old| Ok((old, Name::parse("name", new_name)?)));
+        let prepared = names.map(|(old, new)| (format!("{old} to {new}"), (old, new))).map_err(Refusal::from);
+        self.administer(operator, Operation::ChangeProject, prepared, |tx, (old, new), act| {
+            let id = project(tx, &old)?.id;
+            tx.rename_project(id, &new, &act.stamp)?;
+            act.event.project = Some(id);
+            act.changes.push(Change::Project(id));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets whether whoever knows an appkey of the project may read its inventory by v1.0.
+    pub async fn set_appkey_reads(&self, operator: Operator, name: &str, allowed: bool) -> Result<(), Refusal> {
+        let told = |name: &Name| format!("{name}: inventory by appkey alone {}", if allowed { "on" } else { "off" });
+        let prepared = Name::parse("project", name).map(|name| (told(&name), name)).map_err(Refusal::from);
+        self.administer(operator, Operation::ChangeProject, prepared, move |tx, name, act| {
+            let id = project(tx, &name)?.id;
+            tx.set_appkey_reads(id, allowed, &act.stamp)?;
+            act.event.project = Some(id);
+            act.changes.push(Change::Project(id));
+            Ok(())
+        })
+        .await
+    }
+
+    /// A page of projects, at most [`LIST_PAGE`], oldest first.
+    pub async fn list_projects(&self, operator: Operator, after: Option<ProjectId>) -> Result<Vec<ProjectSummary>, Refusal> {
+        let prepared = Ok(("projects".to_owned(), ()));
+        self.look(operator, prepared, after.is_none(), move |reader, ()| Ok(reader.projects(after, LIST_PAGE)?)).await
+    }
+}

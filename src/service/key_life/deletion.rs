@@ -1,0 +1,82 @@
+//! The end of a key: asked for, called off, brought about. What a crash leaves while one is destroyed, and what heals it:
+//!
+//! 1. key, versions and objects `DESTROYING`, with a lease, and the audit record, in one transaction: from here on there is no way back. The
+//!    reconciler goes on after the lease.
+//! 2. each object out of the token, then its row `DESTROYED`; with the last one the key, whose name is free. The same.
+//! 3. the answer. The key is gone, the caller doesn't know.
+
+use crate::domain::audit::Operation;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::KeyId;
+use crate::domain::key::State;
+use crate::domain::lifecycle::{Command, deletion_due};
+use crate::service::Service;
+use crate::service::refusal::Refusal;
+use crate::service::request::{Request, Right};
+
+/// A key whose deletion was asked for, or that was deleted.
+#[derive(Debug, Clone)]
+pub struct KeyDeletion {
+    /// The key.
+    pub key: KeyId,
+    /// When it is due to be deleted, or when it was.
+    pub at: Timestamp,
+}
+
+/// A key whose deletion was called off.
+#[derive(Debug, Clone)]
+pub struct RestoredKey {
+    /// The key.
+    pub key: KeyId,
+    /// Where its life stands: in service.
+    pub state: State,
+}
+
+impl Service {
+    /// Asks for a key's deletion: it is unusable from this moment on, and destroyed after seven days.
+    pub async fn request_key_deletion(&self, request: Request, key: String) -> Result<KeyDeletion, Refusal> {
+        self.run(request, Operation::RequestKeyDeletion, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let key = service.find_key(scope, &key).await?.id();
+                let ask = service.change_held_key(scope, key, Command::RequestDeletion, move |tx, _, stamp| {
+                    let due = deletion_due(stamp.at);
+                    tx.set_key_state(key, State::Active, State::PendingDeletion, Some(due), stamp)?;
+                    Ok(due)
+                });
+                Ok(KeyDeletion { key, at: ask.await? })
+            })
+        })
+        .await
+    }
+
+    /// Calls a key's deletion off. Its versions are as they were, those whose own deletion is pending included.
+    pub async fn restore_key(&self, request: Request, key: String) -> Result<RestoredKey, Refusal> {
+        self.run(request, Operation::RestoreKey, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let key = service.find_key(scope, &key).await?.id();
+                let restore = service.change_held_key(scope, key, Command::Restore, move |tx, _, stamp| {
+                    Ok(tx.set_key_state(key, State::PendingDeletion, State::Active, None, stamp)?)
+                });
+                restore.await?;
+                Ok(RestoredKey { key, state: State::Active })
+            })
+        })
+        .await
+    }
+
+    /// Destroys a key whose deletion is pending, now.
+    pub async fn delete_key(&self, request: Request, key: String) -> Result<KeyDeletion, Refusal> {
+        self.run(request, Operation::DeleteKey, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let key = service.find_key(scope, &key).await?.id();
+                let lease_until = service.lease();
+                let begin = service
+                    .change_held_key(scope, key, Command::Destroy, move |tx, _, stamp| Ok((tx.begin_destroying_key(key, lease_until, stamp)?, stamp.at)));
+                let (objects, at) = begin.await?;
+                service.finish_destruction(objects).await?;
+                Ok(KeyDeletion { key, at })
+            })
+        })
+        .await
+    }
+}

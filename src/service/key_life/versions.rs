@@ -1,0 +1,154 @@
+//! The versions of a key: listed, and one old version's end asked for, called off, brought about. What a crash leaves is as with a whole key.
+
+use std::collections::BTreeMap;
+
+use crate::domain::audit::Operation;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{KeyId, KeyVersion};
+use crate::domain::key::{State, Version};
+use crate::domain::lifecycle::{Command, deletion_due};
+use crate::domain::result_code::ResultCode;
+use crate::service::Service;
+use crate::service::refusal::Refusal;
+use crate::service::request::{Request, Right, Scope};
+
+/// A key's versions that aren't deleted.
+#[derive(Debug, Clone)]
+pub struct KeyVersions {
+    /// The key.
+    pub key: KeyId,
+    /// The version that encrypts and signs.
+    pub current: KeyVersion,
+    /// The versions, oldest first.
+    pub versions: Vec<ListedVersion>,
+}
+
+/// One version of a key.
+#[derive(Debug, Clone)]
+pub struct ListedVersion {
+    /// The version.
+    pub version: Version,
+    /// When it was last used.
+    pub last_use: Option<Timestamp>,
+}
+
+/// A version whose deletion was asked for, or that was deleted.
+#[derive(Debug, Clone)]
+pub struct VersionDeletion {
+    /// The key.
+    pub key: KeyId,
+    /// The version.
+    pub version: KeyVersion,
+    /// When it is due to be deleted, or when it was.
+    pub at: Timestamp,
+}
+
+/// A version whose deletion was called off.
+#[derive(Debug, Clone)]
+pub struct RestoredVersion {
+    /// The key.
+    pub key: KeyId,
+    /// The version.
+    pub version: KeyVersion,
+    /// Where its life stands: in service.
+    pub state: State,
+}
+
+/// The version that a part of a path names: a number as it is shown, and no other way to write it.
+fn parse_version(text: &str) -> Result<KeyVersion, ResultCode> {
+    let version = text.parse().ok().and_then(KeyVersion::new);
+    version.filter(|version| version.to_string() == text).ok_or(ResultCode::InvalidKeyVersion)
+}
+
+impl Service {
+    /// A key's versions, in service or scheduled to be deleted.
+    pub async fn key_versions(&self, request: Request, key: String) -> Result<KeyVersions, Refusal> {
+        self.run(request, Operation::ReadInventory, Right::Read, move |service, scope| {
+            Box::pin(async move {
+                let key = service.find_key(scope, &key).await?.id();
+                let read = service.store().read::<_, Refusal, _>(move |reader| {
+                    let (_, row) = reader.key(key)?.filter(|(_, row)| row.key.state.is_visible()).ok_or(ResultCode::InvalidKeyId)?;
+                    let last_uses = reader.last_uses(key)?;
+                    Ok(KeyVersions { key, current: row.key.current_version, versions: listed(row.versions, &last_uses) })
+                });
+                read.await
+            })
+        })
+        .await
+    }
+
+    /// Asks for the deletion of an old version: it is unusable from this moment on, and destroyed after seven days.
+    pub async fn request_version_deletion(&self, request: Request, key: String, version: String) -> Result<VersionDeletion, Refusal> {
+        self.run(request, Operation::RequestVersionDeletion, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let (key, version) = service.find_version(scope, &key, &version).await?;
+                let ask = service.change_held_key(scope, key, Command::RequestVersionDeletion(version), move |tx, _, stamp| {
+                    let due = deletion_due(stamp.at);
+                    tx.set_version_state(key, version, (State::Active, State::PendingDeletion), Some(due), stamp)?;
+                    Ok(due)
+                });
+                Ok(VersionDeletion { key, version, at: ask.await? })
+            })
+        })
+        .await
+    }
+
+    /// Calls the deletion of an old version off.
+    pub async fn restore_version(&self, request: Request, key: String, version: String) -> Result<RestoredVersion, Refusal> {
+        self.run(request, Operation::RestoreVersion, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let (key, version) = service.find_version(scope, &key, &version).await?;
+                let restore = service.change_held_key(scope, key, Command::RestoreVersion(version), move |tx, _, stamp| {
+                    Ok(tx.set_version_state(key, version, (State::PendingDeletion, State::Active), None, stamp)?)
+                });
+                restore.await?;
+                Ok(RestoredVersion { key, version, state: State::Active })
+            })
+        })
+        .await
+    }
+
+    /// Destroys an old version whose deletion is pending, now.
+    pub async fn delete_version(&self, request: Request, key: String, version: String) -> Result<VersionDeletion, Refusal> {
+        self.run(request, Operation::DeleteVersion, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let (key, version) = service.find_version(scope, &key, &version).await?;
+                let lease_until = service.lease();
+                let begin = service.change_held_key(scope, key, Command::DestroyVersion(version), move |tx, _, stamp| {
+                    Ok((tx.begin_destroying_version(key, version, lease_until, stamp)?, stamp.at))
+                });
+                let (objects, at) = begin.await?;
+                service.finish_destruction(objects).await?;
+                Ok(VersionDeletion { key, version, at })
+            })
+        })
+        .await
+    }
+
+    /// A key of the scope's project, and the version that is meant, whether or not there is one.
+    async fn find_version(&self, scope: &mut Scope, key: &str, version: &str) -> Result<(KeyId, KeyVersion), Refusal> {
+        let key = self.find_key(scope, key).await?.id();
+        let version = parse_version(version)?;
+        scope.names_version(version);
+        Ok((key, version))
+    }
+}
+
+fn listed(versions: Vec<Version>, last_uses: &BTreeMap<KeyVersion, Timestamp>) -> Vec<ListedVersion> {
+    let visible = versions.into_iter().filter(|version| version.state.is_visible());
+    visible.map(|version| ListedVersion { last_use: last_uses.get(&version.version).copied(), version }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_written_in_one_way() {
+        assert_eq!(parse_version("0"), Ok(KeyVersion::FIRST));
+        assert_eq!(parse_version("16777215"), Ok(KeyVersion::MAX));
+        for wrong in ["", "-1", "+1", "00", "01", " 1", "1.0", "x", "16777216", "4294967296", "99999999999999999999"] {
+            assert_eq!(parse_version(wrong), Err(ResultCode::InvalidKeyVersion), "{wrong}");
+        }
+    }
+}
