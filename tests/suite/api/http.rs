@@ -144,7 +144,6 @@ pub(super) const HEADER_TOO_LARGE: Refusal = Refusal(431, 4009, "Header Too Larg
 pub(super) const TOO_MANY_REQUESTS: Refusal = Refusal(429, 1006, "Too Many Requests");
 pub(super) const CONFLICT: Refusal = Refusal(409, 4007, "Conflict");
 pub(super) const INVALID_ENTRY: Refusal = Refusal(404, 4008, "Invalid Authentication Entry");
-pub(super) const KEY_NOT_ROTATABLE: Refusal = Refusal(409, 3008, "Key Not Rotatable");
 pub(super) const INVALID_IMPORT_TOKEN: Refusal = Refusal(400, 4011, "Invalid Import Token");
 pub(super) const IMPORT_NOT_SUPPORTED: Refusal = Refusal(409, 4012, "Import Not Supported");
 pub(super) const INVALID_ENTRY_STATUS: Refusal = Refusal(409, 4010, "Invalid Authentication Entry Status");
