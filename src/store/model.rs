@@ -3,7 +3,7 @@
 use crate::domain::account::{AccessKeyId, SecretHash};
 use crate::domain::audit::{AuditEvent, ChainHead};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{ChainId, KeyId, KeyStoreId, KeyVersion, ObjectId, ProjectId};
+use crate::domain::ids::{ChainId, ClientRuleId, KeyId, KeyStoreId, KeyVersion, ObjectId, ProjectId};
 use crate::domain::key::{Key, KeyKind, Origin, RotationPeriod, Stamp, State, Version};
 use crate::domain::text::{Description, Name};
 
@@ -92,6 +92,52 @@ pub struct ExpiredObject {
     pub version: KeyVersion,
     /// `PROVISIONING` or `DESTROYING`.
     pub state: State,
+}
+
+/// What the clock asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueKind {
+    /// Keys in service to be rotated.
+    Rotation,
+    /// Keys to be destroyed.
+    KeyDeletion,
+    /// Versions of keys in service to be destroyed.
+    VersionDeletion,
+    /// Client rules to be destroyed.
+    ClientRuleDeletion,
+}
+
+/// Something that is due: its place in the order of those that wait longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Since when.
+    pub at: Timestamp,
+    /// What.
+    pub what: DueSubject,
+}
+
+/// What something due is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueSubject {
+    /// A key to be rotated.
+    Rotation(KeyId),
+    /// A key to be destroyed.
+    Key(KeyId),
+    /// A version to be destroyed.
+    Version(KeyId, KeyVersion),
+    /// A client rule to be destroyed.
+    ClientRule(ClientRuleId),
+}
+
+/// A key version, a client's or the service's own, that has encrypted often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OftenUsed {
+    /// The key.
+    pub key: KeyId,
+    /// The version.
+    pub version: KeyVersion,
+    /// Encryptions that all nodes counted.
+    pub encryptions: u64,
 }
 
 /// A key to be inserted.

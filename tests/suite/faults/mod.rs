@@ -10,4 +10,4 @@ mod leaks;
 pub(crate) mod load;
 pub(crate) mod settled;
 mod signals;
-mod token_away;
+pub(crate) mod token_away;
