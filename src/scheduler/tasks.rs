@@ -63,6 +63,10 @@ pub(super) fn forget_tokens(service: Service) -> Work {
     work(service, |service| Box::pin(async move { service.forget_expired_tokens().await.map(drop) }))
 }
 
+pub(super) fn expire_imports(service: Service) -> Work {
+    work(service, |service| Box::pin(async move { service.expire_imports().await.map(drop) }))
+}
+
 pub(super) fn record_refusals(service: Service, interval: Duration) -> Work {
     let last = Arc::new(Mutex::new(Instant::now()));
     Arc::new(move || {

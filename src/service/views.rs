@@ -246,12 +246,10 @@ impl Views {
 
 fn read_key(reader: &mut crate::store::Reader<'_>, id: KeyId) -> Result<Option<KeyView>, StoreError> {
     let Some((project, row)) = reader.key(id)? else { return Ok(None) };
-    let mut versions = Vec::with_capacity(row.versions.len());
-    for version in row.versions {
-        let encryptions = AtomicU64::new(reader.encryptions(id, version.version)?);
-        versions.push(VersionView { version, encryptions });
-    }
-    Ok(Some(KeyView { project, key: row.key, versions }))
+    // All in one read: a key that was rotated often would keep everybody who waits for it.
+    let counted = reader.encryptions_of_versions(id)?;
+    let view = |version: Version| VersionView { encryptions: AtomicU64::new(counted.get(&version.version).copied().unwrap_or(0)), version };
+    Ok(Some(KeyView { project, key: row.key, versions: row.versions.into_iter().map(view).collect() }))
 }
 
 /// The most encryptions of one key version: 2^32 − 2^24 (NIST SP 800-38D, 8.3, less what may be counted late).

@@ -24,6 +24,7 @@ mod due;
 mod error;
 mod follower;
 mod gate;
+mod import_pairs;
 mod internal_keys;
 mod inventory;
 mod key_stores;
@@ -58,10 +59,10 @@ use tokio::time::{timeout, timeout_at};
 
 pub use access_keys::TOO_MANY_ACCESS_KEYS;
 pub use error::{StoreError, Unique};
+pub use import_pairs::{IMPORT_PAIRS_MAX, TOO_MANY_IMPORT_PAIRS};
 pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
-pub use model::{
-    Change, Checkpoint, Due, DueKind, DueSubject, ExpiredObject, InternalKey, KeyRow, NewKey, OftenUsed, PlannedObject, Purpose, StoredChain, StoredRecord,
-};
+pub use model::{Change, Checkpoint, DoomedImportPair, Due, DueKind, DueSubject, ExpiredObject, InternalKey, KeyRow, NewImportPair, NewKey, OftenUsed};
+pub use model::{PlannedObject, Purpose, StoredChain, StoredRecord};
 pub use projects::LAST_APPKEY;
 pub use settings::{DatabaseSettings, StoreSettings};
 pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY};

@@ -1,6 +1,6 @@
 //! What crosses the store's door beside the domain's own types.
 
-use crate::domain::account::AccessKeyId;
+use crate::domain::account::{AccessKeyId, SecretHash};
 use crate::domain::audit::{AuditEvent, ChainHead};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChainId, ClientRuleId, KeyId, KeyStoreId, KeyVersion, ObjectId, ProjectId};
@@ -73,7 +73,7 @@ pub enum Change {
 pub struct PlannedObject {
     /// Its `CKA_ID`.
     pub object: ObjectId,
-    /// The client's key or internal key that it is a version of.
+    /// The client's key, internal key or import pair that it is a version of.
     pub key: KeyId,
     /// Which version.
     pub version: KeyVersion,
@@ -163,6 +163,28 @@ pub struct NewKey {
     pub origin: Origin,
     /// By whom and when.
     pub created: Stamp,
+}
+
+/// A pair to be made that unwraps one imported key.
+#[derive(Debug, Clone)]
+pub struct NewImportPair {
+    /// The project whose callers may use it.
+    pub project: ProjectId,
+    /// The SHA-256 of the token that they show for it.
+    pub token: SecretHash,
+    /// When it can't be used any more.
+    pub expires: Timestamp,
+    /// By whom and when.
+    pub created: Stamp,
+}
+
+/// An import pair that is on its way out: its object is `DESTROYING`, with this node's lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DoomedImportPair {
+    /// Its name.
+    pub id: KeyId,
+    /// Its object in the token.
+    pub object: ObjectId,
 }
 
 /// A checkpoint of the audit log.

@@ -16,7 +16,7 @@ pub(crate) fn short_leases(mut installation: Installation) -> Installation {
     installation
 }
 
-const TABLES: [&str; 5] = ["keys", "key_versions", "token_objects", "internal_keys", "key_stores"];
+const TABLES: [&str; 6] = ["keys", "key_versions", "token_objects", "internal_keys", "import_pairs", "key_stores"];
 
 /// Waits until nothing is being made or destroyed any more.
 pub(crate) fn wait_until_settled(installation: &Installation) {
@@ -133,6 +133,6 @@ pub(crate) fn audit_is_intact(installation: &Installation) {
 }
 
 /// `/readyz` says 200 within `limit`; how long it took.
-pub(super) fn wait_until_ready(running: &crate::support::installation::Running, limit: Duration) -> Duration {
+pub(crate) fn wait_until_ready(running: &crate::support::installation::Running, limit: Duration) -> Duration {
     wait_until("ready", limit, || running.operations("/readyz").0 == 200)
 }
