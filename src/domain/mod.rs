@@ -15,6 +15,7 @@ pub mod key_material;
 pub mod key_store;
 pub mod lifecycle;
 pub mod rate;
+pub mod listing;
 pub mod result_code;
 pub mod secret;
 pub mod text;

@@ -25,6 +25,7 @@ mod inventory;
 mod key_access;
 mod key_life;
 mod limits;
+mod lists;
 mod names;
 pub mod pki;
 mod provisioning;
@@ -35,6 +36,7 @@ pub mod refusal;
 pub mod request;
 mod rotate_key;
 mod sign;
+mod sign_in;
 mod to_the_end;
 mod tokens;
 mod use_limits;
@@ -71,9 +73,10 @@ pub use limits::{LimitSettings, TRACKED_MAX};
 pub use public_key::PublicKey;
 pub use reconcile::{Comparison, MissingObject, Orphan, Reconciled};
 pub use refusal::Refusal;
-pub use request::{Credentials, Request, Right};
+pub use request::{Credentials, Named, Request, Right};
 pub use rotate_key::RotatedKey;
 pub use sign::{Signed, SignedStandard};
+pub use sign_in::{SignInRequest, SignedIn};
 pub use tokens::{IssuedToken, TokenRequest};
 pub use verify::{Verified, VerifyStandard};
 
@@ -178,7 +181,7 @@ impl Service {
             match change {
                 Change::ObjectGone(object) => self.0.token.forget(*object),
                 // A cached handle of an object that is gone answers so, and is then dropped.
-                Change::Key(_) | Change::KeyStore(_) | Change::Project(_) | Change::Identity | Change::AccessKey(_) | Change::Token(_) | Change::Everything => {
+                Change::Key(_) | Change::KeyStore(_) | Change::Project(_) | Change::Identity | Change::AccessKey(_) | Change::Token(_) | Change::Session(_) | Change::Everything => {
                 }
             }
         }

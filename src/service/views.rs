@@ -11,7 +11,7 @@ use quick_cache::sync::Cache;
 use super::limits::Guesser;
 use super::names::{Kind, Names};
 use super::refusal::Refusal;
-use crate::domain::account::{AccessKey, AccessKeyId, BearerToken, SecretHash};
+use crate::domain::account::{AccessKey, AccessKeyId, BearerToken, SecretHash, Session};
 use crate::domain::appkey::Appkey;
 use crate::domain::client_checks::RuleIndex;
 use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion, ProjectId};
@@ -30,6 +30,9 @@ pub(super) const PROJECT_VIEWS_MAX: usize = 4_096;
 pub(super) const ACCESS_KEY_VIEWS_MAX: usize = 16_384;
 /// The most bearer tokens that are kept ready.
 pub(super) const TOKEN_VIEWS_MAX: usize = 65_536;
+
+/// The most sessions that are kept ready.
+pub(super) const SESSION_VIEWS_MAX: usize = 4_096;
 
 /// A view that is sought, and by whom if the name may be wrong.
 struct Sought<'a>(Kind, Option<Guesser<'a>>);
@@ -88,6 +91,7 @@ pub(super) struct Views {
     projects: Cache<Appkey, Arc<Project>>,
     access_keys: Cache<AccessKeyId, Arc<AccessKey>>,
     tokens: Cache<[u8; 32], Arc<BearerToken>>,
+    sessions: Cache<[u8; 32], Arc<Session>>,
     names: Names,
     metrics: Metrics,
 }
@@ -108,6 +112,7 @@ impl Views {
             projects: Cache::new(PROJECT_VIEWS_MAX),
             access_keys: Cache::new(ACCESS_KEY_VIEWS_MAX),
             tokens: Cache::new(TOKEN_VIEWS_MAX),
+            sessions: Cache::new(SESSION_VIEWS_MAX),
             names: Names::new(),
             metrics,
         }
@@ -131,6 +136,7 @@ impl Views {
                 Change::Identity => {
                     self.access_keys.clear();
                     self.tokens.clear();
+                    self.sessions.clear();
                 }
                 // Its tokens name it: whoever shows one asks for the access key as well.
                 Change::AccessKey(id) => {
@@ -138,6 +144,7 @@ impl Views {
                     self.names.add(Kind::AccessKey, id);
                 }
                 Change::Token(hash) => drop(self.tokens.remove(hash)),
+                Change::Session(hash) => drop(self.sessions.remove(hash)),
                 Change::ObjectGone(_) => {}
                 Change::Everything => self.forget_all(),
             }
@@ -150,6 +157,7 @@ impl Views {
         self.projects.clear();
         self.access_keys.clear();
         self.tokens.clear();
+        self.sessions.clear();
     }
 
     /// How many keys are kept ready.
@@ -217,6 +225,16 @@ impl Views {
     /// A bearer token was issued here: whoever shows it first doesn't guess.
     pub(super) fn token_issued(&self, hash: SecretHash) {
         self.names.add(Kind::Token, &hash.0);
+    }
+
+    /// A session was begun here: whoever shows it first doesn't guess.
+    pub(super) fn session_begun(&self, hash: SecretHash) {
+        self.names.add(Kind::Session, &hash.0);
+    }
+
+    /// A session that was begun and not ended.
+    pub(super) async fn session(&self, store: &Store, hash: SecretHash, guesser: Guesser<'_>) -> Result<Option<Arc<Session>>, Refusal> {
+        self.load(&self.sessions, hash.0, Sought(Kind::Session, Some(guesser)), store, |reader, hash| reader.session(SecretHash(*hash))).await
     }
 
     /// A key that isn't destroyed, of any project.

@@ -61,6 +61,8 @@ pub enum Change {
     AccessKey(AccessKeyId),
     /// A bearer token, by its SHA-256.
     Token([u8; 32]),
+    /// A session at the console, by the SHA-256 of its token.
+    Session([u8; 32]),
     /// A token object that is no more.
     ObjectGone(ObjectId),
     /// More changed than can be told: the follower fell behind what the change log keeps. Every cached view is to be dropped.
