@@ -59,6 +59,7 @@ impl Scheduler {
         scheduler.spawn("compare_token", every(10).minutes().in_timezone(&Utc), Duration::ZERO, compare(service.clone()));
         scheduler.spawn("forget_tokens", every(1).minute().in_timezone(&Utc), Duration::ZERO, forget_tokens(service.clone()));
         scheduler.spawn("record_refusals", every(1).second().in_timezone(&Utc), RETRY_MAX, record_refusals(service.clone(), settings.refusals_interval));
+        scheduler.spawn("certificates", every(10).seconds().in_timezone(&Utc), RETRY_MAX, certificates(service.clone()));
         scheduler.tasks.close();
         scheduler
     }
@@ -94,6 +95,7 @@ impl Scheduler {
             "reconcile" => ("task_reconcile_last_run_seconds", "task_reconcile_duration_seconds", "task_reconcile_failed"),
             "compare_token" => ("task_compare_token_last_run_seconds", "task_compare_token_duration_seconds", "task_compare_token_failed"),
             "record_refusals" => ("task_record_refusals_last_run_seconds", "task_record_refusals_duration_seconds", "task_record_refusals_failed"),
+            "certificates" => ("task_certificates_last_run_seconds", "task_certificates_duration_seconds", "task_certificates_failed"),
             _ => ("task_forget_tokens_last_run_seconds", "task_forget_tokens_duration_seconds", "task_forget_tokens_failed"),
         };
         let (a, b, c) = (Arc::clone(state), Arc::clone(state), Arc::clone(state));
@@ -166,6 +168,16 @@ fn compare(service: Service) -> Work {
     Arc::new(move || {
         let service = service.clone();
         Box::pin(async move { service.compare_token().await.map(drop) })
+    })
+}
+
+fn certificates(service: Service) -> Work {
+    Arc::new(move || {
+        let service = service.clone();
+        Box::pin(async move {
+            service.look_at_expiry().await?;
+            service.renew_authority_if_due().await
+        })
     })
 }
 

@@ -138,7 +138,7 @@ impl Views {
                     self.names.add(Kind::AccessKey, id);
                 }
                 Change::Token(hash) => drop(self.tokens.remove(hash)),
-                Change::ObjectGone(_) => {}
+                Change::ObjectGone(_) | Change::Authorities => {}
                 Change::Everything => self.forget_all(),
             }
         }

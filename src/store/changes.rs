@@ -92,6 +92,7 @@ fn parts(change: &Change) -> (&'static str, String) {
         Change::AccessKey(access_key) => ("ACCESS_KEY", access_key.to_string()),
         Change::Token(hash) => ("TOKEN", hex::encode(hash)),
         Change::ObjectGone(object) => ("OBJECT_GONE", hex(object.as_bytes())),
+        Change::Authorities => ("AUTHORITIES", String::new()),
         Change::Everything => ("EVERYTHING", String::new()),
     }
 }
@@ -110,6 +111,7 @@ fn parse(kind: &str, subject: &str) -> Result<Change, StoreError> {
             Change::Token(hash)
         }
         "OBJECT_GONE" => Change::ObjectGone(id(subject, WHAT)?),
+        "AUTHORITIES" => Change::Authorities,
         // A newer node may tell what this one doesn't know.
         _ => Change::Everything,
     })
@@ -130,6 +132,7 @@ mod tests {
             Change::AccessKey(AccessKeyId::parse("AKID").expect("an ID")),
             Change::Token([5; 32]),
             Change::ObjectGone(ObjectId::from_bytes([4; 16])),
+            Change::Authorities,
             Change::Everything,
         ];
         for change in all {

@@ -13,6 +13,7 @@
 mod access_keys;
 mod accounts;
 mod audit;
+mod authorities;
 mod backup;
 mod batch;
 mod changes;
@@ -58,7 +59,10 @@ use tokio::time::{timeout, timeout_at};
 pub use access_keys::TOO_MANY_ACCESS_KEYS;
 pub use error::{StoreError, Unique};
 pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
-pub use model::{Change, Checkpoint, ExpiredObject, InternalKey, KeyRow, NewKey, PlannedObject, Purpose, StoredChain, StoredRecord};
+pub use model::{
+    Change, Checkpoint, ExpiredObject, ExpiringCertificates, InternalKey, KeptAuthority, KeyRow, NewKey, PlannedObject, Purpose, RevocationList, RevokedRule,
+    StoredChain, StoredRecord,
+};
 pub use projects::LAST_APPKEY;
 pub use settings::{DatabaseSettings, StoreSettings};
 pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY};

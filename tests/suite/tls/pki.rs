@@ -121,7 +121,7 @@ fn of_a_request_only_the_key_is_taken() {
         P256,
         &[
             "-addext",
-            "basicConstraints=critical,CA:TRUE",
+            "basicConstraints=critical,CA:FALSE",
             "-addext",
             "subjectAltName=DNS:evil.example",
             "-addext",
