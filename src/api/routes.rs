@@ -11,7 +11,7 @@ use axum::routing::{delete, get, post, put};
 use super::context::{self, Version, new_request_id};
 use super::error::refused;
 use super::progress::watch_body;
-use super::{Api, certificates, clients, data, inventory, key_stores, keys, life, oauth};
+use super::{Api, certificates, clients, data, import, inventory, key_stores, keys, life, oauth};
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 use crate::telemetry::redaction;
@@ -89,7 +89,7 @@ fn life_routes() -> Router<Api> {
 
 /// Our own (v1.3): import.
 fn import_routes() -> Router<Api> {
-    Router::new()
+    Router::new().route("/keys/symmetric-keys/import-parameters", get(import::parameters)).route("/keys/symmetric-keys/import", post(import::import))
 }
 
 /// Our own (v1.3): certificates.

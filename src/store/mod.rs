@@ -21,9 +21,11 @@ mod checkpoints;
 mod client_rules;
 mod connection;
 mod dialect;
+mod due;
 mod error;
 mod follower;
 mod gate;
+mod import_pairs;
 mod internal_keys;
 mod inventory;
 mod key_stores;
@@ -58,11 +60,10 @@ use tokio::time::{timeout, timeout_at};
 
 pub use access_keys::TOO_MANY_ACCESS_KEYS;
 pub use error::{StoreError, Unique};
+pub use import_pairs::{IMPORT_PAIRS_MAX, TOO_MANY_IMPORT_PAIRS};
 pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
-pub use model::{
-    Change, Checkpoint, ExpiredObject, ExpiringCertificates, InternalKey, KeptAuthority, KeyRow, NewKey, PlannedObject, Purpose, RevocationList, RevokedRule,
-    StoredChain, StoredRecord,
-};
+pub use model::{Change, Checkpoint, DoomedImportPair, Due, DueKind, DueSubject, ExpiredObject, ExpiringCertificates, InternalKey, KeptAuthority};
+pub use model::{KeyRow, NewImportPair, NewKey, OftenUsed, PlannedObject, Purpose, RevocationList, RevokedRule, StoredChain, StoredRecord};
 pub use projects::LAST_APPKEY;
 pub use settings::{DatabaseSettings, StoreSettings};
 pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY};
