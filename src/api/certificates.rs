@@ -6,11 +6,11 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::Api;
 use super::answer::{file, local_time, public_file};
 use super::call::Call;
 use super::context;
 use super::error::refused;
-use super::Api;
 use crate::domain::result_code::ResultCode;
 use crate::domain::text::{Invalid, Name};
 use crate::service::pki::certificate_pem;

@@ -118,7 +118,8 @@ impl Service {
 
     /// Registers a client by a certificate for the key of its own signing request. The private key never is here.
     pub async fn sign_certificate(&self, request: Request, input: Result<SigningRequest, Refusal>) -> Result<SignedCertificate, Refusal> {
-        self.run(request, Operation::CreateClientRule, Right::Change, move |service, scope| Box::pin(async move { service.sign_request(scope, input?).await })).await
+        self.run(request, Operation::CreateClientRule, Right::Change, move |service, scope| Box::pin(async move { service.sign_request(scope, input?).await }))
+            .await
     }
 
     async fn sign_request(&self, scope: &mut Scope, input: SigningRequest) -> Result<SignedCertificate, Refusal> {
@@ -128,8 +129,7 @@ impl Service {
         let (authorities, now) = (self.authorities()?, self.now());
         let authority = authorities.for_clients(now);
         let (issuer, name, csr) = (authority.clone(), input.name.clone(), input.csr);
-        let issued =
-            tokio::task::spawn_blocking(move || issuer.ca.issue_client_from_csr(pem(&csr)?.expose().as_bytes(), name.as_str(), life_days, now)).await;
+        let issued = tokio::task::spawn_blocking(move || issuer.ca.issue_client_from_csr(pem(&csr)?.expose().as_bytes(), name.as_str(), life_days, now)).await;
         let issued: IssuedCertificate = issued.map_err(|_| Refusal::unavailable("issuing a certificate panicked"))??;
         let IssuedCertificate { der, fingerprint, serial, not_after } = issued;
         let value = RuleValue::Certificate { name: input.name.to_string(), fingerprint, serial, not_after };

@@ -45,11 +45,8 @@ impl Reader<'_> {
 
     /// The newest list that an authority's revoked certificates were put on.
     pub fn newest_revocation_list(&mut self, authority: KeyVersion) -> Result<RevocationList, StoreError> {
-        let row: Option<(i64, i64)> = authorities::table
-            .find(i64::from(authority.number()))
-            .select((authorities::crl_number, authorities::crl_at))
-            .first(self.db)
-            .optional()?;
+        let row: Option<(i64, i64)> =
+            authorities::table.find(i64::from(authority.number())).select((authorities::crl_number, authorities::crl_at)).first(self.db).optional()?;
         let (number, at) = known(row, WHAT)?;
         Ok(RevocationList { number: known(u64::try_from(number).ok(), WHAT)?, at: Timestamp::from_micros(at) })
     }
@@ -94,8 +91,7 @@ impl Tx<'_> {
 
     /// Notes which authority issued the certificate of a client rule.
     pub fn note_issuer(&mut self, rule: ClientRuleId, issuer: KeyVersion) -> Result<(), StoreError> {
-        let rows =
-            diesel::update(client_rules::table.find(rule.0)).set(client_rules::issuer.eq(Some(i64::from(issuer.number())))).execute(self.db)?;
+        let rows = diesel::update(client_rules::table.find(rule.0)).set(client_rules::issuer.eq(Some(i64::from(issuer.number())))).execute(self.db)?;
         changed_one(rows, "client rule")
     }
 }

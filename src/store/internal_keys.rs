@@ -107,17 +107,9 @@ impl Tx<'_> {
     }
 
     /// Inserts the next version of an internal key that is held, and its object, both `PROVISIONING`. Numbers are never used again.
-    pub fn plan_internal_version(
-        &mut self,
-        key: &InternalKey,
-        object: ObjectId,
-        lease_until: Timestamp,
-        created: &Stamp,
-    ) -> Result<PlannedObject, StoreError> {
-        let last: Option<i64> = internal_keys::table
-            .filter(internal_keys::key_id.eq(hex(key.id.as_bytes())))
-            .select(diesel::dsl::max(internal_keys::version))
-            .first(self.db)?;
+    pub fn plan_internal_version(&mut self, key: &InternalKey, object: ObjectId, lease_until: Timestamp, created: &Stamp) -> Result<PlannedObject, StoreError> {
+        let last: Option<i64> =
+            internal_keys::table.filter(internal_keys::key_id.eq(hex(key.id.as_bytes()))).select(diesel::dsl::max(internal_keys::version)).first(self.db)?;
         let next = last.map(version).transpose()?.and_then(KeyVersion::next).ok_or(StoreError::Stale { what: "internal key" })?;
         let planned = PlannedObject { object, key: key.id, version: next, lease_until };
         self.insert_internal_key(key.purpose, &planned, created)?;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::server::WantsServerCert;
+use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::{ConfigBuilder, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 

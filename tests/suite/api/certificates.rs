@@ -8,7 +8,8 @@ use rustls::ClientConfig;
 use serde_json::{Value, json};
 
 use super::http::{
-    CERTIFICATE_AUTH_FAILURE, Connection, FORBIDDEN, INVALID_ENTRY, INVALID_KEY_STORE, Identity, Refusal, Reply, UNAUTHORIZED, URL_NOT_FOUND, exists, field, tls,
+    CERTIFICATE_AUTH_FAILURE, Connection, FORBIDDEN, INVALID_ENTRY, INVALID_KEY_STORE, Identity, Refusal, Reply, UNAUTHORIZED, URL_NOT_FOUND, exists, field,
+    tls,
 };
 use super::stage::{Ask, Stage};
 use crate::certificates::{openssl, openssl_with};
@@ -69,7 +70,7 @@ fn a_p12_is_handed_out_to_those_who_may_and_works() {
     std::fs::write(&p12, &reply.body).expect("written");
     let open = |rest: &[&str]| {
         let pass = format!("pass:{password}");
-        openssl(&[&["pkcs12", "-in", p12.to_str().expect("a path"), "-passin", &pass][..], rest].concat())
+        openssl_with(&[&["pkcs12", "-in", p12.to_str().expect("a path"), "-passin", &pass][..], rest].concat(), &[])
     };
     std::fs::write(&certificate, open(&["-nokeys", "-clcerts"])).expect("written");
     std::fs::write(&key, open(&["-nocerts", "-nodes"])).expect("written");
@@ -119,7 +120,10 @@ fn nobody_else_gets_a_p12() {
         at.download(query).refused(expected, query);
     }
     let stage = at.stage;
-    assert_eq!(stage.ask(&Ask::get(stage.path("v1.3", &format!("/auths/certificates/download{query}"))).header("X-NHN-Authorization", &at.bearer).file(PKCS12)).status, 200);
+    assert_eq!(
+        stage.ask(&Ask::get(stage.path("v1.3", &format!("/auths/certificates/download{query}"))).header("X-NHN-Authorization", &at.bearer).file(PKCS12)).status,
+        200
+    );
     stage.finish();
 }
 
@@ -184,9 +188,13 @@ fn bad_requests_are_refused_by_the_name_of_the_field() {
     }
     let life = |life: Value| at.sign(&json!({"keyStoreName": STORE, "name": life.to_string(), "csr": good, "lifeTime": life}));
     let limits = "lifeTime must be 1 to 3650 days";
-    for (value, expected) in
-        [(json!(0), limits), (json!(3_651), limits), (json!(-1), limits), (Value::Null, "lifeTime is required"), (json!("x"), "lifeTime must be a whole number")]
-    {
+    for (value, expected) in [
+        (json!(0), limits),
+        (json!(3_651), limits),
+        (json!(-1), limits),
+        (Value::Null, "lifeTime is required"),
+        (json!("x"), "lifeTime must be a whole number"),
+    ] {
         life(value.clone()).refused(field(expected), &value.to_string());
         let made = json!({"keyStoreName": STORE, "name": "never", "password": "pass word", "lifeTime": value});
         at.stage.make("/auths/certificates", &made).refused(field(expected), &value.to_string());

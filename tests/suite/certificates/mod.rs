@@ -22,8 +22,7 @@ pub(crate) fn openssl(arguments: &[&str]) -> String {
 
 /// Whether OpenSSL succeeded, its standard output and error.
 fn try_openssl(arguments: &[&str], input: &[u8]) -> (bool, Vec<u8>, String) {
-    let mut child =
-        Command::new("openssl").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("openssl");
+    let mut child = Command::new("openssl").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("openssl");
     // A program that doesn't want it closes the pipe.
     let _ = child.stdin.take().expect("a pipe").write_all(input);
     let output = child.wait_with_output().expect("an end");
