@@ -21,6 +21,8 @@ mod audit;
 mod certificates;
 #[path = "suite/client.rs"]
 mod client;
+#[path = "suite/clockwork/mod.rs"]
+mod clockwork;
 #[path = "suite/config.rs"]
 mod config;
 #[path = "suite/faults/mod.rs"]

@@ -306,6 +306,7 @@ fn listen(config: &Config, assembly: &Assembly, sockets: Sockets, certificates: 
         body_limit: config.api.body_limit.0,
     };
     let api = api::router(api::Api::new(assembly.service.clone(), api_settings));
+    let console = console::router(console::Console::new(assembly.service.clone(), console::ConsoleSettings { zone: config.server.timezone }));
     let operations = api::operations::router(assembly.service.clone(), assembly.metrics.clone(), stops.unready.clone());
     let start = |name: &'static str, socket, transport, app, proxy_protocol, stop: &CancellationToken| {
         let counters = Arc::new(ListenerCounters::default());
@@ -316,7 +317,7 @@ fn listen(config: &Config, assembly: &Assembly, sockets: Sockets, certificates: 
     let proxies = if config.api.proxy_protocol { ProxyProtocol::From(config.api.trusted_proxies.clone()) } else { ProxyProtocol::Off };
     let clients = vec![
         start("api", sockets.api, Transport::Tls(certificates.api.shared()), api, proxies, &stops.clients),
-        start("console", sockets.console, Transport::Tls(certificates.console.shared()), console::router(), ProxyProtocol::Off, &stops.clients),
+        start("console", sockets.console, Transport::Tls(certificates.console.shared()), console, ProxyProtocol::Off, &stops.clients),
     ];
     (clients, start("operations", sockets.operations, Transport::Plain, operations, ProxyProtocol::Off, &stops.operations))
 }

@@ -27,6 +27,7 @@ mod inventory;
 mod key_access;
 mod key_life;
 mod limits;
+mod lists;
 mod names;
 pub mod pki;
 mod provisioning;
@@ -38,6 +39,7 @@ pub mod request;
 mod revocation;
 mod rotate_key;
 mod sign;
+mod sign_in;
 mod to_the_end;
 mod tokens;
 mod use_limits;
@@ -75,10 +77,11 @@ pub use limits::{LimitSettings, TRACKED_MAX};
 pub use public_key::PublicKey;
 pub use reconcile::{Comparison, MissingObject, Orphan, Reconciled};
 pub use refusal::Refusal;
-pub use request::{Credentials, Request, Right};
+pub use request::{Credentials, Named, Request, Right};
 pub use revocation::MAX_AGE as REVOCATION_LIST_MAX_AGE;
 pub use rotate_key::RotatedKey;
 pub use sign::{Signed, SignedStandard};
+pub use sign_in::{SignInRequest, SignedIn};
 pub use tokens::{IssuedToken, TokenRequest};
 pub use verify::{Verified, VerifyStandard};
 
@@ -195,7 +198,7 @@ impl Service {
                     self.0.revocations.note_change();
                 }
                 // A cached handle of an object that is gone answers so, and is then dropped.
-                Change::Key(_) | Change::Project(_) | Change::Identity | Change::AccessKey(_) | Change::Token(_) => {}
+                Change::Key(_) | Change::Project(_) | Change::Identity | Change::AccessKey(_) | Change::Token(_) | Change::Session(_) => {}
             }
         }
     }

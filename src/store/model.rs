@@ -61,6 +61,8 @@ pub enum Change {
     AccessKey(AccessKeyId),
     /// A bearer token, by its SHA-256.
     Token([u8; 32]),
+    /// A session at the console, by the SHA-256 of its token.
+    Session([u8; 32]),
     /// A token object that is no more.
     ObjectGone(ObjectId),
     /// The certificate authorities.

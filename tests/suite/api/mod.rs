@@ -13,6 +13,7 @@ mod import;
 mod inventory;
 mod key_stores;
 mod life;
+mod life_changes;
 mod life_entries;
 mod life_races;
 mod limits;

@@ -243,7 +243,7 @@ impl Stage {
         assert_eq!(reply.header("cache-control"), Some("no-store"), "{shown}: {reply}");
         let request = reply.header("x-request-id").unwrap_or_else(|| panic!("{shown}: no request ID in {reply}")).to_owned();
         // What is over a limit is counted.
-        let recorded = reply.status != 429 && ask.recorded.unwrap_or_else(|| self.names_project(&ask.path));
+        let recorded = ask.recorded.unwrap_or_else(|| reply.status != 429 && self.names_project(&ask.path));
         let code = if ask.method == "HEAD" || ask.file.is_some() { None } else { reply.json()["header"]["resultCode"].as_i64() };
         self.asked.borrow_mut().push(Asked { what: format!("{shown}: {reply}"), request, recorded, code });
     }
