@@ -12,7 +12,9 @@ use super::answer::{hex_bytes, local_time};
 use super::body::Fields;
 use super::call::Call;
 use super::openapi::codes::{BODY, CHANGES, CHECKS, ENCRYPTS, EXPORTS, IN_SERVICE, KEY, QUERY, USER_DATA, VERSION};
-use super::openapi::requests::{ChangeSecretRequest, DecryptRequest, EncryptRequest, SignRequest, SignStandardRequest, VerifyRequest, VerifyStandardRequest, VersionQuery};
+use super::openapi::requests::{
+    ChangeSecretRequest, DecryptRequest, EncryptRequest, SignRequest, SignStandardRequest, VerifyRequest, VerifyStandardRequest, VersionQuery,
+};
 use super::openapi::texts;
 use crate::domain::ids::KeyVersion;
 use crate::domain::result_code::ResultCode;
@@ -45,6 +47,7 @@ fn padding(fields: &mut Fields) -> Result<Padding, Invalid> {
 struct ConfirmBody {
     #[schema(value_type = String, examples("192.0.2.7"))]
     client_ip: IpAddr,
+    #[schema(required = true)]
     client_mac_header: Option<String>,
     client_sent_certificate: bool,
 }

@@ -6,10 +6,10 @@ use utoipa::ToSchema;
 
 use super::answer::{list_in_pieces, local_time};
 use super::call::Call;
-use super::openapi::codes::{ENTRY, KEY, KEY_STORE, QUERY, READING};
-use super::openapi::requests::{EntryQuery, KeysQuery, ListQuery};
-use super::openapi::texts;
 use super::key_stores::KeyStoreBody;
+use super::openapi::codes::{ENTRY, KEY, KEY_STORE, QUERY, READING};
+use super::openapi::requests::{CertificateQuery, Ipv4Query, KeysQuery, ListQuery, MacQuery};
+use super::openapi::texts;
 use crate::domain::client_checks::{Method, RuleValue};
 use crate::domain::inventory::{KeyFilter, Page};
 use crate::domain::key::{KeyKind, Stamp, State};
@@ -75,11 +75,11 @@ struct KeyBody {
     current_key_value_version: u32,
     #[schema(value_type = texts::RotationDays)]
     auto_rotation_period: u32,
-    #[schema(value_type = Option<texts::DateTime>)]
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     next_auto_rotation_date: Option<String>,
-    #[schema(value_type = Option<texts::DateTime>)]
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     last_access_datetime: Option<String>,
-    #[schema(value_type = Option<texts::DateTime>)]
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     deletion_datetime: Option<String>,
     #[serde(flatten)]
     stamps: Stamps,
@@ -138,9 +138,9 @@ struct ClientBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<texts::DateTime>)]
     expiration_date: Option<String>,
-    #[schema(value_type = Option<texts::DateTime>)]
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     last_access_datetime: Option<String>,
-    #[schema(value_type = Option<texts::DateTime>)]
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     deletion_datetime: Option<String>,
     #[serde(flatten)]
     stamps: Stamps,
@@ -166,7 +166,7 @@ impl ClientBody {
     }
 }
 
-/// What the answers with lists look like, for the document: they are written a piece at a time.
+/// The IDs of all, or with `detail=true` all about each.
 #[derive(ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "it only names a schema")]
@@ -181,7 +181,7 @@ enum KeyStoreListBody {
     },
 }
 
-/// The same of keys.
+/// The IDs of all, or with `detail=true` all about each of one page.
 #[derive(ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "it only names a schema")]
@@ -325,7 +325,7 @@ async fn clients(call: Call, method: Method) -> Response {
 /// List the IPv4 entries of a key store.
 #[utoipa::path(
     get, path = "/keystores/{id}/ips", tag = "Inventory",
-    params(EntryQuery),
+    params(Ipv4Query),
     responses((status = 200, description = "success", body = Ipv4ListBody)),
     extensions(("x-result-codes" = json!([READING, KEY_STORE, QUERY, ENTRY])))
 )]
@@ -336,7 +336,7 @@ pub(super) async fn ips(call: Call) -> Response {
 /// List the MAC entries of a key store.
 #[utoipa::path(
     get, path = "/keystores/{id}/macs", tag = "Inventory",
-    params(EntryQuery),
+    params(MacQuery),
     responses((status = 200, description = "success", body = MacListBody)),
     extensions(("x-result-codes" = json!([READING, KEY_STORE, QUERY, ENTRY])))
 )]
@@ -349,7 +349,7 @@ pub(super) async fn macs(call: Call) -> Response {
 /// Passwords are kept nowhere and never shown.
 #[utoipa::path(
     get, path = "/keystores/{id}/certificates", tag = "Inventory",
-    params(EntryQuery),
+    params(CertificateQuery),
     responses((status = 200, description = "success", body = CertificateListBody)),
     extensions(("x-result-codes" = json!([READING, KEY_STORE, QUERY, ENTRY])))
 )]

@@ -8,7 +8,7 @@ use super::answer::{NOTHING, local_time};
 use super::body::Fields;
 use super::call::Call;
 use super::openapi::codes::{BODY, CHANGES, KEY_STORE, NAMES, NOT_EMPTY};
-use super::openapi::requests::{KeyStoreRequest};
+use super::openapi::requests::KeyStoreRequest;
 use super::openapi::texts;
 use crate::domain::client_checks::{AuthMode, ChecksPolicy, Method};
 use crate::domain::key_store::KeyStore;

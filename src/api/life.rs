@@ -8,7 +8,7 @@ use super::answer::local_time;
 use super::body::Fields;
 use super::call::Call;
 use super::openapi::codes::{BODY, CHANGES, IN_SERVICE, KEY, NAMES, OLD_VERSION, READING, ROTATES, VERSION};
-use super::openapi::requests::{ChangeKeyRequest};
+use super::openapi::requests::ChangeKeyRequest;
 use super::openapi::texts;
 use crate::domain::clock::Timestamp;
 use crate::domain::key::RotationPeriod;
@@ -100,7 +100,7 @@ struct ChangedKeyBody {
     description: String,
     #[schema(value_type = texts::RotationDays)]
     auto_rotation_period: u32,
-    #[schema(value_type = Option<texts::DateTime>)]
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     next_auto_rotation_date: Option<String>,
     last_change_user: String,
     #[schema(value_type = texts::DateTime)]
@@ -148,7 +148,7 @@ struct RotatedKeyBody {
     key_id: String,
     #[schema(value_type = texts::KeyVersion)]
     current_key_value_version: u32,
-    #[schema(value_type = Option<texts::DateTime>)]
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     next_auto_rotation_date: Option<String>,
 }
 
@@ -180,9 +180,9 @@ struct VersionBody {
     key_version_status: &'static str,
     #[schema(value_type = texts::Origin)]
     origin: &'static str,
-    #[schema(value_type = Option<texts::DateTime>)]
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     last_access_datetime: Option<String>,
-    #[schema(value_type = Option<texts::DateTime>)]
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     deletion_datetime: Option<String>,
     creation_user: String,
     #[schema(value_type = texts::DateTime)]

@@ -11,9 +11,9 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::answer::json_response;
+use super::error::{retry_after, status_of};
 use super::openapi::TOKENS_TAG;
 use super::openapi::requests::{RevocationForm, TokenForm};
-use super::error::{retry_after, status_of};
 use super::{Api, body, context};
 use crate::domain::ids::RequestId;
 use crate::domain::result_code::ResultCode;

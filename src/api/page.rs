@@ -85,9 +85,10 @@ pub(super) fn routes(document: String) -> Router<Api> {
         ("/docs/page.css", File::new(include_str!("page/page.css"), "text/css; charset=utf-8")),
     ];
     let router = ours.into_iter().fold(Router::new(), |router, (path, file)| serve(router, path, file));
-    SWAGGER_UI.into_iter().filter_map(|name| Some((name, File::of_swagger_ui(name)?))).fold(router, |router, (name, file)| {
-        serve(router, &format!("/docs/{name}"), file)
-    })
+    SWAGGER_UI
+        .into_iter()
+        .filter_map(|name| Some((name, File::of_swagger_ui(name)?)))
+        .fold(router, |router, (name, file)| serve(router, &format!("/docs/{name}"), file))
 }
 
 fn serve(router: Router<Api>, path: &str, file: File) -> Router<Api> {

@@ -133,11 +133,7 @@ pub fn router(api: Api) -> Router {
     if api.settings.documentation {
         router = router.merge(page::routes(openapi::json(&document)));
     }
-    router
-        .fallback(unknown_route)
-        .method_not_allowed_fallback(unknown_method)
-        .layer(from_fn_with_state(api.clone(), around))
-        .with_state(api)
+    router.fallback(unknown_route).method_not_allowed_fallback(unknown_method).layer(from_fn_with_state(api.clone(), around)).with_state(api)
 }
 
 /// Around every request: its name, its time limit, its measurement.

@@ -1,11 +1,11 @@
 //! What is true of every operation of a version: how its caller proves who it is, the parameters of its path, its name.
 
 use serde_json::json;
+use utoipa::ToSchema;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::Components;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Ref, RefOr, Required};
-use utoipa::ToSchema;
 
 use super::codes::{ALWAYS, CREDENTIALS, EXTENSION};
 use super::texts;
@@ -66,7 +66,10 @@ fn api_key(header: &str, description: &str) -> RefOr<SecurityScheme> {
 /// Adds what all operations refer to.
 pub(super) fn add_components(components: &mut Components) {
     components.parameters.extend([
-        ("Appkey".to_owned(), parameter::<texts::Appkey>("appkey", ParameterIn::Path, true, "Names a project. In v1.0 and v1.1 it is all that the caller shows.")),
+        (
+            "Appkey".to_owned(),
+            parameter::<texts::Appkey>("appkey", ParameterIn::Path, true, "Names a project. In v1.0 and v1.1 it is all that the caller shows."),
+        ),
         ("KeyId".to_owned(), parameter::<texts::KeyId>("keyid", ParameterIn::Path, true, "The key's ID.")),
         ("KeyStoreId".to_owned(), parameter::<texts::KeyStoreId>("id", ParameterIn::Path, true, "The key store's ID, unique in its project.")),
         ("KeyVersion".to_owned(), parameter::<texts::KeyVersion>("version", ParameterIn::Path, true, "The number of a version of the key, from 0.")),
@@ -88,7 +91,10 @@ pub(super) fn add_components(components: &mut Components) {
         (
             "AccessKey".to_owned(),
             RefOr::T(SecurityScheme::Http(
-                HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some("The User Access Key ID as user, the Secret Access Key as password.")).build(),
+                HttpBuilder::new()
+                    .scheme(HttpAuthScheme::Basic)
+                    .description(Some("The User Access Key ID as user, the Secret Access Key as password."))
+                    .build(),
             )),
         ),
     ]);

@@ -97,11 +97,7 @@ fn envelop(response: &mut Response) {
         RefOr::Ref(_) => None,
     });
     let body = body.unwrap_or_else(|| RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::Null).build())));
-    let envelope = ObjectBuilder::new()
-        .property("header", Ref::from_schema_name("SuccessHeader"))
-        .required("header")
-        .property("body", body)
-        .required("body");
+    let envelope = ObjectBuilder::new().property("header", Ref::from_schema_name("SuccessHeader")).required("header").property("body", body).required("body");
     response.content.insert(JSON.to_owned(), RefOr::T(Content::new(Some(envelope.build()))));
 }
 

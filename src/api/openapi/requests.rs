@@ -2,13 +2,13 @@
 //! field.
 #![allow(dead_code, reason = "these types only name schemas")]
 
-use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder};
+use utoipa::openapi::schema::{AllOfBuilder, AnyOfBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::texts::{
-    Algorithm, AuthMode, CertificatePassword, Description, DetailQuery, Ipv4Entry, KeyStatusQuery, KeyTypeQuery, KeyVersion, LifeDays, MacEntry, Name,
-    NamePart, PageNumber, PageSize, Plaintext, RotationDays, Sealed, SecretValue, SignedBytes, SignedText, YesNo,
+    Algorithm, AuthMode, CertificatePassword, Description, DetailQuery, Ipv4Entry, Ipv4EntryQuery, KeyStatusQuery, KeyTypeQuery, KeyVersion, LifeDays,
+    MacEntry, MacEntryQuery, Name, NamePart, NameQuery, PageNumber, PageSize, Plaintext, RotationDays, Sealed, SecretValue, SignedBytes, SignedText, YesNo,
 };
 
 /// What `PUT /secrets/{keyid}` wants.
@@ -66,17 +66,20 @@ pub(in crate::api) struct KeyStoreRequest;
 
 impl PartialSchema for KeyStoreRequest {
     fn schema() -> RefOr<Schema> {
-        let on = |field: &str| ObjectBuilder::new().property(field, ObjectBuilder::new().enum_values(Some(["Y"]))).required(field);
-        let one_on = AnyOfBuilder::new().item(on("ip4AuthUse")).item(on("macAuthUse")).item(on("certificateAuthUse"));
-        let fields = KeyStoreFields::schema();
-        RefOr::T(Schema::AllOf(
-            utoipa::openapi::schema::AllOfBuilder::new()
-                .item(fields)
-                .item(one_on)
-                .description(Some("`ip4AuthUse`, `macAuthUse` and `certificateAuthUse` are \"N\" and `authMode` is \"AND\" where they are missing; at least one check must be \"Y\"."))
-                .build(),
-        ))
+        let on = || ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["Y"]));
+        one_of_them::<KeyStoreFields>(
+            &["ip4AuthUse", "macAuthUse", "certificateAuthUse"],
+            on,
+            "`ip4AuthUse`, `macAuthUse` and `certificateAuthUse` are \"N\" and `authMode` is \"AND\" where they are missing; at least one check must be \"Y\".",
+        )
     }
+}
+
+/// The fields, of which at least one of `names` is as `needed` says.
+fn one_of_them<F: PartialSchema>(names: &[&str], needed: impl Fn() -> ObjectBuilder, description: &str) -> RefOr<Schema> {
+    let one = names.iter().map(|name| ObjectBuilder::new().property(*name, needed()).required(*name));
+    let one = one.fold(AnyOfBuilder::new(), AnyOfBuilder::item);
+    RefOr::T(Schema::AllOf(AllOfBuilder::new().item(F::schema()).item(one).description(Some(description)).build()))
 }
 
 impl ToSchema for KeyStoreRequest {
@@ -116,11 +119,27 @@ pub(in crate::api) struct CreateKeyRequest {
     auto_rotation_period: Option<RotationDays>,
 }
 
-/// What changes of a key. What is missing stays as it is; something must be there.
+/// What changes of a key: something must.
+#[derive(Debug)]
+pub(in crate::api) struct ChangeKeyRequest;
+
+impl PartialSchema for ChangeKeyRequest {
+    fn schema() -> RefOr<Schema> {
+        let there = || ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::String, Type::Integer]));
+        let names = ["name", "description", "autoRotationPeriod"];
+        one_of_them::<ChangeKeyFields>(&names, there, "What is missing or `null` stays as it is; at least one field must be there.")
+    }
+}
+
+impl ToSchema for ChangeKeyRequest {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ChangeKeyFields::schemas(schemas);
+    }
+}
+
 #[derive(ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(min_properties = 1)]
-pub(in crate::api) struct ChangeKeyRequest {
+struct ChangeKeyFields {
     name: Option<Name>,
     description: Option<Description>,
     auto_rotation_period: Option<RotationDays>,
@@ -203,6 +222,7 @@ pub(in crate::api) struct RevocationForm {
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(in crate::api) struct VersionQuery {
     /// Which version's key; the current one's where it is missing or empty.
+    #[param(inline)]
     key_version: Option<KeyVersion>,
 }
 
@@ -211,6 +231,7 @@ pub(in crate::api) struct VersionQuery {
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(in crate::api) struct ListQuery {
     /// With `true`, all about each instead of the IDs alone.
+    #[param(inline)]
     detail: Option<DetailQuery>,
 }
 
@@ -219,24 +240,48 @@ pub(in crate::api) struct ListQuery {
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(in crate::api) struct KeysQuery {
     /// With `true`, all about each key of one page instead of the IDs of all.
+    #[param(inline)]
     detail: Option<DetailQuery>,
     /// Keys of this kind alone.
-    #[param(rename = "type")]
+    #[param(rename = "type", inline)]
     kind: Option<KeyTypeQuery>,
     /// Keys with this in their names.
+    #[param(inline)]
     name: Option<NamePart>,
     /// Keys in service (`active`), or scheduled to be deleted (`inactive`).
+    #[param(inline)]
     status: Option<KeyStatusQuery>,
     /// Which page, from 1.
+    #[param(inline)]
     page_number: Option<PageNumber>,
     /// How many keys on a page; 10 where it is missing.
+    #[param(inline)]
     page_size: Option<PageSize>,
 }
 
 /// The query of a list of clients.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
-pub(in crate::api) struct EntryQuery {
-    /// All about this entry (a certificate's name) instead of the values of all.
-    value: Option<String>,
+pub(in crate::api) struct Ipv4Query {
+    /// All about this entry instead of the values of all.
+    #[param(inline)]
+    value: Option<Ipv4EntryQuery>,
+}
+
+/// The query of a list of clients.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(in crate::api) struct MacQuery {
+    /// All about this entry instead of the values of all.
+    #[param(inline)]
+    value: Option<MacEntryQuery>,
+}
+
+/// The query of a list of clients.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(in crate::api) struct CertificateQuery {
+    /// All about the certificate of this name instead of the names of all.
+    #[param(inline)]
+    value: Option<NameQuery>,
 }

@@ -23,7 +23,16 @@ const CONTROL: &str = r"\x00-\x1F\x7F-\x9F";
 /// The texts that can be a name: one character that is neither space nor control, or two with none that is control between.
 fn name_pattern() -> String {
     let end = format!("[^{CONTROL}{INNER_SPACE}]");
-    format!("^[{SPACE}]*{end}([^{CONTROL}]*{end})?[{SPACE}]*$")
+    format!("[{SPACE}]*{end}([^{CONTROL}]*{end})?[{SPACE}]*")
+}
+
+/// What an IPv4 entry looks like; which numbers fit, it doesn't say.
+const IPV4_PATTERN: &str = r"[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?";
+const MAC_PATTERN: &str = "([0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{2}(-[0-9A-Fa-f]{2}){5})";
+
+/// That, or nothing: in queries an empty parameter means the same as none.
+fn or_empty(pattern: &str) -> RefOr<Schema> {
+    of(text().pattern(Some(format!("^({pattern})?$"))))
 }
 
 fn text() -> ObjectBuilder {
@@ -62,7 +71,7 @@ schemas! {
         text()
             .min_length(Some(1))
             .max_length(Some(NAME_MAX_CHARS))
-            .pattern(Some(name_pattern()))
+            .pattern(Some(format!("^{}$", name_pattern())))
             .description(Some(
                 "1 to 100 characters, no control characters. White space at its ends is cut off, the rest brought to Unicode normalization form C; \
                  names differ by case.",
@@ -118,13 +127,13 @@ schemas! {
     Base64: of(text().content_encoding("base64").description(Some("Base64 (RFC 4648, 4).")).examples([json!("MIIBIjANBg==")]));
     Ipv4Entry: of(
         text()
-            .pattern(Some(r"^[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?$"))
+            .pattern(Some(format!("^{IPV4_PATTERN}$")))
             .description(Some("An IPv4 address or CIDR block: no leading zeroes, no bits set after the prefix, not `/0`. A `/32` is the address."))
             .examples([json!("192.0.2.0/24")])
     );
     MacEntry: of(
         text()
-            .pattern(Some("^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$|^[0-9A-Fa-f]{2}(-[0-9A-Fa-f]{2}){5}$"))
+            .pattern(Some(format!("^{MAC_PATTERN}$")))
             .description(Some("The address of one network card: neither all zeroes nor a group address. Answered in lower case with colons."))
             .examples([json!("aa:bb:cc:dd:ee:ff")])
     );
@@ -137,6 +146,9 @@ schemas! {
     DetailQuery: of(text().enum_values(Some(["true", "false", ""])));
     KeyTypeQuery: of(text().enum_values(Some(["SECRET", "SYMMETRIC_KEY", "ASYMMETRIC_KEY", ""])));
     KeyStatusQuery: of(text().enum_values(Some(["active", "inactive", ""])));
+    Ipv4EntryQuery: or_empty(IPV4_PATTERN);
+    MacEntryQuery: or_empty(MAC_PATTERN);
+    NameQuery: or_empty(&name_pattern());
     PageNumber: of(number(1, Page::NUMBER_MAX));
     PageSize: of(number(Page::SIZE_MIN, Page::SIZE_MAX));
     NamePart: of(text().max_length(Some(NAME_MAX_CHARS)).pattern(Some(r"^[^\x00-\x1F\x7F-\x9F]*$")));
