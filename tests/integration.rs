@@ -11,6 +11,8 @@
 #[path = "suite/support/mod.rs"]
 mod support;
 
+#[path = "suite/admin/mod.rs"]
+mod admin;
 #[path = "suite/api/mod.rs"]
 mod api;
 #[path = "suite/audit/mod.rs"]

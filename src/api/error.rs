@@ -34,6 +34,7 @@ pub(super) const fn status_of(code: ResultCode) -> StatusCode {
         | ResultCode::CurrentKeyVersion
         | ResultCode::KeyStoreNotEmpty
         | ResultCode::InvalidClientRuleStatus
+        | ResultCode::ImportNotSupported
         | ResultCode::AlreadyExists
         | ResultCode::Conflict => StatusCode::CONFLICT,
         ResultCode::InvalidUserData | ResultCode::MalformedBody | ResultCode::InvalidField | ResultCode::InvalidImportToken => StatusCode::BAD_REQUEST,

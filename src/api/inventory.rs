@@ -299,11 +299,13 @@ enum Clients {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 enum ClientListBody {
-    Ipv4List(Clients),
-    MacList(Clients),
-    CertificateList(Clients),
+    #[serde(rename = "ipv4List")]
+    Ipv4(Clients),
+    #[serde(rename = "macList")]
+    Mac(Clients),
+    #[serde(rename = "certificateList")]
+    Certificate(Clients),
 }
 
 async fn clients(call: Call, method: Method) -> Response {
@@ -315,9 +317,9 @@ async fn clients(call: Call, method: Method) -> Response {
             ClientListing::Details(rule) => Clients::Details([Box::new(ClientBody::new(*rule, zone))]),
         };
         match method {
-            Method::Ipv4 => ClientListBody::Ipv4List(clients),
-            Method::Mac => ClientListBody::MacList(clients),
-            Method::Certificate => ClientListBody::CertificateList(clients),
+            Method::Ipv4 => ClientListBody::Ipv4(clients),
+            Method::Mac => ClientListBody::Mac(clients),
+            Method::Certificate => ClientListBody::Certificate(clients),
         }
     })
 }

@@ -11,30 +11,32 @@ use super::openapi::requests::{CreateKeyRequest, CreateSecretRequest};
 use super::openapi::texts;
 use crate::domain::key::RotationPeriod;
 use crate::domain::text::Invalid;
-use crate::service::{NewContent, NewKeyRequest};
+use crate::service::{CreatedKey, NewContent, NewKeyRequest};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct CreatedKeyBody {
+pub(super) struct CreatedKeyBody {
     #[schema(value_type = texts::KeyId)]
     key_id: String,
     #[schema(value_type = texts::Status)]
     key_status: &'static str,
 }
 
+impl CreatedKeyBody {
+    pub(super) fn new(made: CreatedKey) -> Self {
+        Self { key_id: made.id.to_string(), key_status: made.state.as_str() }
+    }
+}
+
+/// What every new key is asked for with, and what it is made from.
+pub(super) fn new_key(fields: &mut Fields, content: impl FnOnce(&mut Fields) -> Result<NewContent, Invalid>) -> Result<NewKeyRequest, Invalid> {
+    Ok(NewKeyRequest { key_store: fields.name("keyStoreName")?, name: fields.name("name")?, description: fields.description()?, content: content(fields)? })
+}
+
 async fn create_key(mut call: Call, content: impl FnOnce(&mut Fields) -> Result<NewContent, Invalid>) -> Response {
-    let input = call
-        .input(|fields| {
-            Ok(NewKeyRequest {
-                key_store: fields.name("keyStoreName")?,
-                name: fields.name("name")?,
-                description: fields.description()?,
-                content: content(fields)?,
-            })
-        })
-        .await;
+    let input = call.input(|fields| new_key(fields, content)).await;
     let outcome = call.service().create_key(call.request(), input).await;
-    call.answer(outcome, |made| CreatedKeyBody { key_id: made.id.to_string(), key_status: made.state.as_str() })
+    call.answer(outcome, CreatedKeyBody::new)
 }
 
 fn rotation(fields: &mut Fields) -> Result<RotationPeriod, Invalid> {

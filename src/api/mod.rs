@@ -11,6 +11,7 @@ mod clients;
 mod context;
 mod data;
 mod error;
+mod import;
 mod inventory;
 mod key_stores;
 mod keys;

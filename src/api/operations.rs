@@ -28,6 +28,7 @@ struct Readiness {
     token_generation: u64,
     staleness_ms: Option<u128>,
     missing_objects: usize,
+    keys_near_use_limit: usize,
 }
 
 /// `/healthz`, `/readyz`, `/metrics`. Once `stopping` is cancelled the service is reported unready.
@@ -55,6 +56,7 @@ async fn readiness(State(operations): State<Operations>) -> Response {
         token_generation: health.token.generation,
         staleness_ms: health.staleness.map(|age| age.as_millis()),
         missing_objects: health.missing_objects,
+        keys_near_use_limit: health.keys_near_use_limit,
     };
     (status, axum::Json(body)).into_response()
 }

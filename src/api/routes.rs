@@ -12,7 +12,7 @@ use super::context::{self, Version, new_request_id};
 use super::error::refused;
 use super::openapi::{self, Routes};
 use super::progress::watch_body;
-use super::{Api, clients, data, inventory, key_stores, keys, life, oauth, page};
+use super::{Api, clients, data, import, inventory, key_stores, keys, life, oauth, page};
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 use crate::telemetry::redaction;
@@ -90,7 +90,7 @@ fn life_routes() -> Routes {
 
 /// Our own (v1.3): import.
 fn import_routes() -> Routes {
-    Routes::new()
+    Routes::new().add(routes!(import::parameters)).add(routes!(import::import))
 }
 
 /// Our own (v1.3): certificates.

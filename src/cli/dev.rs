@@ -200,7 +200,7 @@ async fn make_demo(layout: &Layout, config: &Config, assembly: &Assembly) -> Res
     service.initialise(operator.uid, CA_NAME).await?;
     let password = random_text(15)?;
     service.create_account(operator, ADMIN, password.clone(), false).await?;
-    let (_, appkey) = service.create_project(operator, PROJECT).await?;
+    let appkey = service.create_project(operator, PROJECT).await?.appkey;
     for role in [Role::Admin, Role::ApiAdmin] {
         service.grant_role(operator, ADMIN, PROJECT, role.as_str()).await?;
     }

@@ -28,6 +28,11 @@ pub(super) fn show_gauges(assembly: &Assembly, certificates: &ServerCertificates
     metrics.gauge("token_queue_slow", "Jobs waiting in the slow lane", health(|h| whole(h.token.queued.1 as u64)));
     metrics.gauge("token_workers_replaced", "Threads replaced because they did not come back", health(|h| whole(h.token.workers_replaced)));
     metrics.gauge("token_missing_objects", "Objects that keys in service need and the token lacks: an alarm", health(|h| whole(h.missing_objects as u64)));
+    metrics.gauge(
+        "keys_near_use_limit",
+        "Key versions that have encrypted 2^31 times or more and don't rotate by themselves: they refuse at 2^32 - 2^24",
+        health(|h| whole(h.keys_near_use_limit as u64)),
+    );
     metrics.gauge("freshness_seconds", "How long ago the change log was read", health(|h| h.staleness.map(|age| age.as_secs_f64())));
     metrics.gauge("writer_queue", "Audit records and changes waiting for the database", health(|h| whole(h.writer_queue as u64)));
     metrics.gauge("keys_kept", "Keys kept ready", health(|h| whole(h.keys_kept as u64)));

@@ -154,7 +154,7 @@ async fn initialise(assembly: &Assembly, config: &Config, arguments: &Arguments,
     // Before anything is printed once only: a certificate file that is missing ends it here.
     super::server_certificate::open(config, assembly).await?;
     if let Some(name) = &arguments.project {
-        let (_, appkey) = service.create_project_if_missing(operator, name).await?;
+        let appkey = service.create_project_if_missing(operator, name).await?.appkey;
         for role in [Role::Admin, Role::ApiAdmin] {
             match service.grant_role(operator, &arguments.admin, name, role.as_str()).await {
                 // It has that role from an earlier run.

@@ -19,6 +19,7 @@ const AAD: &[u8] = b"of a key that is destroyed at once";
 /// `CKA_LABEL` of the keys, in case one stays.
 const LABEL: &str = "skm/probe";
 const AES_256_BYTES: usize = 32;
+const RSA_2048_BYTES: usize = 256;
 
 /// Tries everything; one line each. The first thing that the token doesn't do ends it.
 pub(super) async fn probe(token: &Token) -> Result<(), Failure> {
@@ -35,6 +36,7 @@ pub(super) async fn probe(token: &Token) -> Result<(), Failure> {
     .await?;
     tell("EC P-256", "made, signed", with_key(token, ObjectKind::EcP256, async |id, spki| sign_digest(token, id, &spki).await)).await?;
     tell("import", "AES-256 key put in, encrypted, decrypted", import(token)).await?;
+    tell("unwrap", "RSA-2048 pair made, what is no wrapped key refused", unwrap(token)).await?;
     Ok(output::line("the token does what the service needs")?)
 }
 
@@ -137,4 +139,23 @@ async fn import(token: &Token) -> Result<(), Problem> {
     let used = encrypt_and_decrypt(token, id).await;
     let destroyed = destroy(token, id).await;
     used.and(destroyed)
+}
+
+async fn unwrap(token: &Token) -> Result<(), Problem> {
+    if token.import_ways().wrapped.is_none() {
+        return Err(Problem::NotOffered("the profile says so".to_owned()));
+    }
+    // Below every modulus.
+    let strange = [vec![0], token.random(RSA_2048_BYTES - 1).await?].concat();
+    let object = new_object()?;
+    let unwrapped = object.id;
+    with_key(token, ObjectKind::Rsa2048Unwrap, async |pair, _| match token.unwrap_aes256(object, pair, strange).await {
+        Err(HsmError::Rejected { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(()) => {
+            destroy(token, unwrapped).await?;
+            Err(Problem::Wrong("what is no wrapped key was unwrapped"))
+        }
+    })
+    .await
 }

@@ -102,6 +102,8 @@ operations! {
     DownloadCertificate => "DOWNLOAD_CERTIFICATE",
     /// A public key to wrap an imported key with was handed out.
     PrepareImport => "PREPARE_IMPORT",
+    /// A pair to wrap an imported key with was not used in time, and destroyed.
+    ExpireImport => "EXPIRE_IMPORT",
     /// The CA got a new certificate.
     RenewAuthority => "RENEW_AUTHORITY",
     /// The service's own certificate was renewed.

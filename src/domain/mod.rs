@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod ids;
 pub mod inventory;
 pub mod key;
+pub mod key_material;
 pub mod key_store;
 pub mod lifecycle;
 pub mod rate;

@@ -88,6 +88,8 @@ result_codes! {
     InvalidClientRuleStatus = 4010, "Invalid Authentication Entry Status";
     /// The import token is unknown, spent, expired or another project's.
     InvalidImportToken = 4011, "Invalid Import Token";
+    /// The token takes no keys from outside, or none of this kind.
+    ImportNotSupported = 4012, "Import Not Supported";
     /// The request's header is too large.
     HeaderTooLarge = 4009, "Header Too Large";
     /// The token, the database or the audit log can't be used now.

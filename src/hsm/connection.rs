@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::MechanismType;
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::RawAuthPin;
 
 use super::errors::{Call, Fault, HsmError};
-use super::profile::Profile;
+use super::profile::{ImportPath, Profile};
 use crate::domain::secret::SecretBytes;
 
 /// Whether a session may change objects.
@@ -30,6 +31,8 @@ pub(super) struct Connection {
     /// The token's label, serial, model and firmware.
     pub(super) identity: String,
     pub(super) serial: String,
+    /// Whether the token offers RSA-OAEP.
+    pub(super) unwraps: bool,
 }
 
 /// Why a connection could not be made.
@@ -86,12 +89,12 @@ pub(super) fn connect(
     generation: u64,
 ) -> Result<(Arc<Connection>, Session), ConnectError> {
     let (slot, info) = find_token(module, label, serial).map_err(ConnectError::Other)?;
-    check_mechanisms(module, slot, profile).map_err(ConnectError::Other)?;
+    let unwraps = check_mechanisms(module, slot, profile).map_err(ConnectError::Other)?;
     let guard = module.open_rw_session(slot).map_err(Fault::from)?;
     log_in(&guard, &info, pin)?;
     let identity = format!("{} {} {} {}", info.label(), info.serial_number(), info.model(), info.firmware_version());
     let serial = info.serial_number().to_owned();
-    Ok((Arc::new(Connection { module: module.clone(), slot, generation, identity, serial }), guard))
+    Ok((Arc::new(Connection { module: module.clone(), slot, generation, identity, serial, unwraps }), guard))
 }
 
 impl Connection {
@@ -128,11 +131,16 @@ pub(super) fn find_token(module: &Pkcs11, label: &str, serial: Option<&str>) -> 
     }
 }
 
-fn check_mechanisms(module: &Pkcs11, slot: Slot, profile: &Profile) -> Result<(), HsmError> {
+/// Whether the token has what the profile names; answers whether it can unwrap.
+fn check_mechanisms(module: &Pkcs11, slot: Slot, profile: &Profile) -> Result<bool, HsmError> {
     let offered = module.get_mechanism_list(slot).map_err(|error| Fault::from(error).failed())?;
-    let missing: Vec<_> =
+    let unwraps = offered.contains(&MechanismType::RSA_PKCS_OAEP);
+    let mut missing: Vec<_> =
         profile.mechanisms.all().into_iter().filter(|name| name.kind().is_none_or(|kind| !offered.contains(&kind))).map(|name| name.as_str()).collect();
-    if missing.is_empty() { Ok(()) } else { Err(HsmError::Setup(format!("the token lacks {}", missing.join(", ")))) }
+    if profile.import.path == ImportPath::Unwrap && !unwraps {
+        missing.push("CKM_RSA_PKCS_OAEP");
+    }
+    if missing.is_empty() { Ok(unwraps) } else { Err(HsmError::Setup(format!("the token lacks {}", missing.join(", ")))) }
 }
 
 /// One try, never another: tokens lock themselves after few wrong PINs.

@@ -44,6 +44,16 @@ impl From<HsmError> for Setback {
     }
 }
 
+impl From<Setback> for HsmError {
+    /// For those who used no handle that could be stale.
+    fn from(setback: Setback) -> Self {
+        match setback {
+            Setback::Error(error) => error,
+            Setback::Stale => Self::Unavailable { reason: "its objects are changing".to_owned() },
+        }
+    }
+}
+
 /// One thread's place at the token.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -82,10 +92,7 @@ impl Desk {
 
     /// Makes a call that uses no key.
     pub(super) fn call<T>(&mut self, call: impl Fn(&mut Tools<'_>) -> Call<T>) -> Result<T, HsmError> {
-        self.attempt(None, Blame::Token, call).map_err(|setback| match setback {
-            Setback::Error(error) => error,
-            Setback::Stale => HsmError::Unavailable { reason: "its objects are changing".to_owned() },
-        })
+        Ok(self.attempt(None, Blame::Token, call)?)
     }
 
     fn attempt<T>(&mut self, key: Option<(ObjectId, Handle)>, blame: Blame, call: impl Fn(&mut Tools<'_>) -> Call<T>) -> Result<T, Setback> {

@@ -163,9 +163,11 @@ fn remedy(value: RvError) -> Remedy {
         | RvError::DataLenRange
         | RvError::SignatureInvalid
         | RvError::SignatureLenRange
+        | RvError::WrappedKeyInvalid
+        | RvError::WrappedKeyLenRange
         | RvError::UnknownErrorCode(CKR_AEAD_DECRYPT_FAILED) => Remedy::BlameCaller,
         RvError::Cancel | RvError::FunctionCanceled | RvError::HostMemory | RvError::DeviceMemory => Remedy::TryAgain,
-        RvError::ObjectHandleInvalid | RvError::KeyHandleInvalid => Remedy::LookUp,
+        RvError::ObjectHandleInvalid | RvError::KeyHandleInvalid | RvError::UnwrappingKeyHandleInvalid => Remedy::LookUp,
         RvError::SessionHandleInvalid | RvError::SessionClosed | RvError::OperationActive | RvError::OperationNotInitialized | RvError::BufferTooSmall => {
             Remedy::NewSession
         }
@@ -230,6 +232,7 @@ const fn function_name(function: Function) -> &'static str {
         Function::Verify => "C_Verify",
         Function::GenerateKey => "C_GenerateKey",
         Function::GenerateKeyPair => "C_GenerateKeyPair",
+        Function::UnwrapKey => "C_UnwrapKey",
         Function::GenerateRandom => "C_GenerateRandom",
         // Not called by this room.
         _ => "PKCS#11",
@@ -265,6 +268,9 @@ mod tests {
         for (value, expected) in [
             (RvError::EncryptedDataInvalid, Remedy::BlameCaller),
             (RvError::UnknownErrorCode(0x35), Remedy::BlameCaller),
+            (RvError::WrappedKeyInvalid, Remedy::BlameCaller),
+            (RvError::WrappedKeyLenRange, Remedy::BlameCaller),
+            (RvError::UnwrappingKeyHandleInvalid, Remedy::LookUp),
             (RvError::GeneralError, Remedy::Diagnose),
             (RvError::FunctionFailed, Remedy::Diagnose),
             (RvError::ObjectHandleInvalid, Remedy::LookUp),

@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::desk::{Desk, Tools};
+use super::cache::Handle;
+use super::desk::{Blame, Desk, Setback, Tools};
 use super::errors::{Call, HsmError};
 use super::object_lock::ObjectGuard;
 use super::objects::{self, Made};
-use super::{NewObject, ObjectInfo, ObjectKind};
+use super::{NewObject, ObjectInfo, ObjectKind, unwrapping};
 use crate::domain::ids::ObjectId;
 use crate::domain::secret::SecretBytes;
 
@@ -18,35 +19,55 @@ const DESTROY: &str = "C_DestroyObject";
 /// Makes a key or a pair; answers the DER SPKI of a pair.
 pub(super) fn create(desk: &mut Desk, kind: ObjectKind, object: &NewObject, deadline: Instant, function: &'static str) -> Result<Option<Vec<u8>>, HsmError> {
     let profile = Arc::clone(&desk.room.profile);
-    make(desk, object.id, deadline, function, |lock, tools| objects::create(lock, tools.session, &profile, kind, object))
+    Ok(make(desk, object.id, None, deadline, function, |lock, tools| objects::create(lock, tools.session, &profile, kind, object))?)
 }
 
 /// Puts an AES-256 key of that value into the token.
 pub(super) fn import(desk: &mut Desk, object: &NewObject, value: &SecretBytes, deadline: Instant, function: &'static str) -> Result<(), HsmError> {
     let profile = Arc::clone(&desk.room.profile);
-    make(desk, object.id, deadline, function, |lock, tools| objects::import(lock, tools.session, &profile, object, value)).map(drop)
+    make(desk, object.id, None, deadline, function, |lock, tools| objects::import(lock, tools.session, &profile, object, value))?;
+    Ok(())
+}
+
+/// Puts an AES-256 key into the token that comes wrapped by the public half of `pair`.
+pub(super) fn unwrap(
+    desk: &mut Desk,
+    object: &NewObject,
+    pair: (ObjectId, Handle),
+    wrapped: &[u8],
+    deadline: Instant,
+    function: &'static str,
+) -> Result<(), Setback> {
+    let profile = Arc::clone(&desk.room.profile);
+    make(desk, object.id, Some(pair), deadline, function, |lock, tools| unwrapping::unwrap(lock, tools, &profile, object, pair.1.raw, wrapped)).map(drop)
 }
 
 fn make(
     desk: &mut Desk,
     id: ObjectId,
+    with: Option<(ObjectId, Handle)>,
     deadline: Instant,
     function: &'static str,
     call: impl Fn(&ObjectGuard<'_>, &mut Tools<'_>) -> Call<Result<Made, HsmError>>,
-) -> Result<Option<Vec<u8>>, HsmError> {
+) -> Result<Option<Vec<u8>>, Setback> {
     let room = Arc::clone(&desk.room);
     let lock = room.objects.acquire(deadline, function)?;
     if room.cache.has(id) {
-        return Err(HsmError::Exists(id));
+        return Err(HsmError::Exists(id).into());
     }
     let tried = Cell::new(false);
-    let made = desk.call(|tools| {
+    let attempt = |tools: &mut Tools<'_>| {
         // A try that failed may have made it all the same.
         if tried.replace(true) && !objects::find(&lock, tools.session, id)?.is_empty() {
             return Ok(Err(HsmError::Exists(id)));
         }
         call(&lock, tools)
-    })??;
+    };
+    let made = match with {
+        None => desk.call(attempt)?,
+        // What is unwrapped came from outside.
+        Some(key) => desk.use_key(key, Blame::Caller, attempt)?,
+    }?;
     // Under the lock, so that a second one with that ID is refused.
     room.cache.learn(desk.connection.generation, id, made.entry);
     drop(lock);
@@ -55,7 +76,7 @@ fn make(
         if let Err(also) = destroy(desk, id, room.slow_deadline()) {
             tracing::error!(error = %also, object = %id, "an object that could not be synchronised could not be destroyed");
         }
-        return Err(error);
+        return Err(error.into());
     }
     Ok(made.public_key)
 }

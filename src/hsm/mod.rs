@@ -3,7 +3,7 @@
 //! [`Token`] is the door. An [`ObjectId`] crosses it, a handle never does.
 //!
 //! A call goes `token` → `lanes` (bounded queue) → `crew` (a worker's thread) → `desk` (its session, and what to do when the call
-//! fails) → `crypto` or `objects` (the PKCS#11 calls). `cache` keeps handles, `lookup` finds those that it lacks. `canary` proves
+//! fails) → `crypto`, `objects` or `unwrapping` (the PKCS#11 calls). `cache` keeps handles, `lookup` finds those that it lacks. `canary` proves
 //! that the token works; when it doesn't, `breaker` stops the intake and `steward` rebuilds the `connection`. `watch` ends
 //! the process when a call into the module will never return. What differs between tokens is in a [`Profile`].
 
@@ -16,6 +16,7 @@ mod crypto;
 mod desk;
 mod durability;
 mod errors;
+mod import;
 mod initialise;
 mod lanes;
 mod lookup;
@@ -32,6 +33,7 @@ mod start_watch;
 mod steward;
 mod templates;
 mod token;
+mod unwrapping;
 mod watch;
 
 use std::path::PathBuf;
@@ -45,7 +47,7 @@ pub use errors::HsmError;
 pub use initialise::initialise_token;
 pub use mechanisms::MechanismName;
 pub use presence::token_is_present;
-pub use profile::Profile;
+pub use profile::{OaepHash, Profile};
 pub use room::{HandOff, leave};
 pub use token::Token;
 
@@ -94,6 +96,17 @@ pub enum ObjectKind {
     Rsa2048,
     /// EC P-256, to sign (the CA, the audit log).
     EcP256,
+    /// RSA-2048, to unwrap imported keys and nothing else.
+    Rsa2048Unwrap,
+}
+
+/// How key values from outside get into the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImportWays {
+    /// Whether it takes a value in the clear.
+    pub plain: bool,
+    /// The hash of RSA-OAEP and of its MGF1, where it takes a value wrapped by an RSA key of its own.
+    pub wrapped: Option<OaepHash>,
 }
 
 /// How `sign-standard` pads (RFC 8017), with SHA-256.

@@ -136,7 +136,7 @@ pub(super) fn destroy(lock: &ObjectGuard<'_>, session: &Session, id: ObjectId) -
 fn generate(session: &Session, profile: &Profile, kind: ObjectKind, object: &NewObject) -> Call<Vec<(Part, ObjectHandle)>> {
     let name = match kind {
         ObjectKind::Aes256 => profile.mechanisms.aes_generate,
-        ObjectKind::Rsa2048 => profile.mechanisms.rsa_generate,
+        ObjectKind::Rsa2048 | ObjectKind::Rsa2048Unwrap => profile.mechanisms.rsa_generate,
         ObjectKind::EcP256 => profile.mechanisms.ec_generate,
     };
     let failed = |error| Fault::from(error).with_mechanism(name.as_str());
@@ -145,7 +145,7 @@ fn generate(session: &Session, profile: &Profile, kind: ObjectKind, object: &New
             let key = session.generate_key(&Mechanism::AesKeyGen, &templates::aes_256(object, profile)).map_err(failed)?;
             return Ok(vec![(Part::Secret, key)]);
         }
-        ObjectKind::Rsa2048 => Mechanism::RsaPkcsKeyPairGen,
+        ObjectKind::Rsa2048 | ObjectKind::Rsa2048Unwrap => Mechanism::RsaPkcsKeyPairGen,
         ObjectKind::EcP256 => Mechanism::EccKeyPairGen,
     };
     let pair = templates::pair(kind, object, profile);
@@ -155,7 +155,11 @@ fn generate(session: &Session, profile: &Profile, kind: ObjectKind, object: &New
 
 /// Checks what was made and reads the public half; on any doubt destroys it.
 fn finish(session: &Session, kind: ObjectKind, parts: &[(Part, ObjectHandle)], provenance: Provenance) -> Call<Result<Made, HsmError>> {
-    let inspected = inspect(session, kind, parts, provenance);
+    keep_if_right(session, parts, inspect(session, kind, parts, provenance))
+}
+
+/// Destroys what was made unless it was found to be right.
+pub(super) fn keep_if_right(session: &Session, parts: &[(Part, ObjectHandle)], inspected: Call<Result<Made, HsmError>>) -> Call<Result<Made, HsmError>> {
     if !matches!(inspected, Ok(Ok(_))) {
         for (_, handle) in parts {
             if let Err(fault) = remove(session, *handle) {
@@ -166,12 +170,17 @@ fn finish(session: &Session, kind: ObjectKind, parts: &[(Part, ObjectHandle)], p
     inspected
 }
 
-fn inspect(session: &Session, kind: ObjectKind, parts: &[(Part, ObjectHandle)], provenance: Provenance) -> Call<Result<Made, HsmError>> {
+/// Whether what was made is as asked, and the public half of a pair.
+pub(super) fn inspect(session: &Session, kind: ObjectKind, parts: &[(Part, ObjectHandle)], provenance: Provenance) -> Call<Result<Made, HsmError>> {
     let mut public_key = None;
     for (part, handle) in parts {
         if *part == Part::Public {
             public_key = Some(public_key::read(session, kind, *handle)?);
         } else if let Err(lie) = templates::check_honesty(&session.get_attributes(*handle, &templates::READ_BACK)?, provenance) {
+            return Ok(Err(lie));
+        } else if kind == ObjectKind::Rsa2048Unwrap
+            && let Err(lie) = templates::check_unwraps_only(&session.get_attributes(*handle, &templates::UNWRAP_READ_BACK)?)
+        {
             return Ok(Err(lie));
         }
     }
@@ -192,7 +201,7 @@ fn attributes(session: &Session, handle: ObjectHandle, wanted: &[AttributeType])
 }
 
 /// Destroys an object; one that another process has destroyed meanwhile is as good.
-fn remove(session: &Session, handle: ObjectHandle) -> Call<()> {
+pub(super) fn remove(session: &Session, handle: ObjectHandle) -> Call<()> {
     match session.destroy_object(handle).map_err(Fault::from) {
         Err(fault) if fault.remedy() != Remedy::LookUp => Err(fault),
         _ => Ok(()),

@@ -1,6 +1,6 @@
 //! What differs from one kind of token to another, read from a file of `hsm-config`.
 //!
-//! A profile may ask for more than this program can do yet (a write-back IV, import by unwrapping). It is read all the same, and
+//! A profile may ask for more than this program can do yet (a write-back IV, chunks). It is read all the same, and
 //! [`Profile::refusals`] says what stands in the way; opening a token with such a profile fails, instead of pretending.
 
 use std::path::{Path, PathBuf};
@@ -69,17 +69,20 @@ pub enum IvSource {
 pub struct Import {
     /// The way.
     pub path: ImportPath,
-    /// The hash of RSA-OAEP when unwrapping.
+    /// The hash of RSA-OAEP, and of its MGF1, when unwrapping.
     pub oaep_hash: OaepHash,
+    /// How the token tells the length of a key that was unwrapped.
+    #[serde(default)]
+    pub length: LengthTold,
 }
 
 /// The way a key value gets into a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImportPath {
-    /// `C_CreateObject` with `CKA_VALUE`.
+    /// `C_CreateObject` with `CKA_VALUE`, or `C_UnwrapKey` with an RSA key of the token.
     Create,
-    /// `C_UnwrapKey` under a wrapping key of the token.
+    /// `C_UnwrapKey` alone.
     Unwrap,
     /// None: import is refused.
     None,
@@ -93,6 +96,17 @@ pub enum OaepHash {
     Sha1,
     /// SHA-256.
     Sha256,
+}
+
+/// How a token tells the length of a key that was unwrapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LengthTold {
+    /// By `CKA_VALUE_LEN`.
+    #[default]
+    Attribute,
+    /// Not by an attribute; but `CKM_SHA256_HMAC` refuses keys of less than 32 bytes, and `CKM_AES_GCM` those that aren't AES keys.
+    HmacMinimum,
 }
 
 /// Who logs in.
@@ -239,9 +253,6 @@ impl Profile {
         {
             refusals.push(format!("aes_gcm.max_bytes = {bytes}: less than {GCM_BYTES_NEEDED} needs chunks, which are not implemented"));
         }
-        if self.import.path == ImportPath::Unwrap {
-            refusals.push("import.path = \"unwrap\": only \"create\" and \"none\" are implemented".to_owned());
-        }
         if self.login.key_generation != LoginRole::User {
             refusals.push("login.key_generation = \"so\": only \"user\" is implemented".to_owned());
         }
@@ -323,10 +334,9 @@ mod tests {
     fn what_is_not_implemented_is_refused_by_name() {
         let text = softhsm()
             .replace("iv = \"caller\"", "iv = \"write-back\"\nmax_bytes = 16384")
-            .replace("path = \"create\"", "path = \"unwrap\"")
             .replace("aes_encrypt = \"CKM_AES_GCM\"", "aes_encrypt = \"CKM_AES_CBC\"");
         let refusals = Profile::parse(&text).expect("it parses").refusals().join("; ");
-        for part in ["write-back", "16384", "unwrap", "CKM_AES_CBC"] {
+        for part in ["write-back", "16384", "CKM_AES_CBC"] {
             assert!(refusals.contains(part), "{part}: {refusals}");
         }
     }

@@ -52,6 +52,8 @@ pub(super) struct Room {
     /// How often the connection was rebuilt.
     pub(super) generation: AtomicU64,
     pub(super) workers_replaced: AtomicU64,
+    /// Whether the token unwraps with RSA-OAEP.
+    pub(super) unwraps: AtomicBool,
     /// Set when the room is shut, and its threads may end.
     pub(super) ended: AtomicBool,
     /// Whether it was shut in good order, the module finalized.
@@ -93,6 +95,7 @@ impl Room {
             serial: Mutex::new(settings.serial.clone()),
             generation: AtomicU64::new(0),
             workers_replaced: AtomicU64::new(0),
+            unwraps: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             finalized: AtomicBool::new(false),
             hand_off,

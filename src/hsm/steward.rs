@@ -62,6 +62,7 @@ fn connect_and_enumerate(room: &Arc<Room>, module: &Pkcs11, pin: &SecretBytes, g
     canary::prove_fully(&mut desk)?;
     *room.identity.lock() = connection.identity.clone();
     *room.serial.lock() = Some(connection.serial.clone());
+    room.unwraps.store(connection.unwraps, Ordering::Release);
     Ok(Line { connection, guard })
 }
 

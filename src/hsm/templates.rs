@@ -31,17 +31,23 @@ fn wanted(profile: &Profile, all: impl IntoIterator<Item = (Name, Attribute)>) -
 
 /// What every private or secret key is: in the token, private, sensitive, not extractable, not modifiable. Usages that are not
 /// named are allowed by some tokens, so those that a key must not have are denied by name.
-fn protected(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
+fn guarded(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
     let all = [
         (Name::Token, Attribute::Token(true)),
         (Name::Private, Attribute::Private(true)),
         (Name::Sensitive, Attribute::Sensitive(true)),
         (Name::Extractable, Attribute::Extractable(false)),
         (Name::Modifiable, Attribute::Modifiable(false)),
-        (Name::Unwrap, Attribute::Unwrap(false)),
         (Name::Derive, Attribute::Derive(false)),
     ];
     naming(object).into_iter().chain(wanted(profile, all)).collect()
+}
+
+/// What every one of them is but those that are there to unwrap.
+fn protected(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
+    let mut template = guarded(object, profile);
+    template.extend(wanted(profile, [(Name::Unwrap, Attribute::Unwrap(false))]));
+    template
 }
 
 /// What every AES key is for.
@@ -50,14 +56,20 @@ fn to_encrypt(profile: &Profile) -> impl Iterator<Item = Attribute> {
     [Attribute::Encrypt(true), Attribute::Decrypt(true)].into_iter().chain(wanted(profile, denied))
 }
 
-/// What every private key is for.
+/// What most private keys are for.
 fn to_sign(profile: &Profile) -> impl Iterator<Item = Attribute> {
     let denied = [(Name::Decrypt, Attribute::Decrypt(false)), (Name::SignRecover, Attribute::SignRecover(false))];
     [Attribute::Sign(true)].into_iter().chain(wanted(profile, denied))
 }
 
-/// What every public key is: in the token, not modifiable, there to verify.
-fn public(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
+/// What a private key is for that unwraps imported keys: whoever could decrypt with it could read them.
+fn to_unwrap(profile: &Profile) -> impl Iterator<Item = Attribute> {
+    let denied = [(Name::Decrypt, Attribute::Decrypt(false)), (Name::Sign, Attribute::Sign(false)), (Name::SignRecover, Attribute::SignRecover(false))];
+    [Attribute::Unwrap(true)].into_iter().chain(wanted(profile, denied))
+}
+
+/// What every public key is: in the token, not modifiable, there to verify, or only to be read where its private key unwraps.
+fn public(kind: ObjectKind, object: &NewObject, profile: &Profile) -> Vec<Attribute> {
     let all = [
         (Name::Token, Attribute::Token(true)),
         (Name::Modifiable, Attribute::Modifiable(false)),
@@ -65,7 +77,12 @@ fn public(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
         (Name::VerifyRecover, Attribute::VerifyRecover(false)),
         (Name::Wrap, Attribute::Wrap(false)),
     ];
-    naming(object).into_iter().chain(wanted(profile, all)).chain([Attribute::Verify(true)]).collect()
+    let mut template: Vec<_> = naming(object).into_iter().chain(wanted(profile, all)).collect();
+    match kind {
+        ObjectKind::Rsa2048Unwrap => template.extend(wanted(profile, [(Name::Verify, Attribute::Verify(false))])),
+        ObjectKind::Aes256 | ObjectKind::Rsa2048 | ObjectKind::EcP256 => template.push(Attribute::Verify(true)),
+    }
+    template
 }
 
 /// A new AES-256 key.
@@ -76,11 +93,31 @@ pub(super) fn aes_256(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
     template
 }
 
-/// An AES-256 key of a given value. The caller wipes the value ([`wipe`]).
-pub(super) fn imported_aes_256(object: &NewObject, profile: &Profile, value: &[u8]) -> Vec<Attribute> {
+/// An AES-256 key that is unwrapped. It names no length: of what is unwrapped tokens refuse `CKA_VALUE_LEN` (PKCS#11 v3.0, table 12).
+pub(super) fn unwrapped_aes_256(object: &NewObject, profile: &Profile) -> Vec<Attribute> {
     let mut template = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)];
     template.extend(protected(object, profile));
     template.extend(to_encrypt(profile));
+    // SoftHSM takes a template one attribute after the other, and while it unwraps nothing after "not modifiable".
+    template.sort_by_key(|attribute| matches!(attribute, Attribute::Modifiable(_)));
+    template
+}
+
+/// A key for the moment that it takes to see how long it is: of the session alone, sensitive, not extractable.
+pub(super) fn weighed(profile: &Profile) -> Vec<Attribute> {
+    let all = [
+        (Name::Token, Attribute::Token(false)),
+        (Name::Private, Attribute::Private(true)),
+        (Name::Sensitive, Attribute::Sensitive(true)),
+        (Name::Extractable, Attribute::Extractable(false)),
+    ];
+    let kind = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::GENERIC_SECRET), Attribute::Sign(true)];
+    kind.into_iter().chain(wanted(profile, all)).collect()
+}
+
+/// An AES-256 key of a given value. The caller wipes the value ([`wipe`]).
+pub(super) fn imported_aes_256(object: &NewObject, profile: &Profile, value: &[u8]) -> Vec<Attribute> {
+    let mut template = unwrapped_aes_256(object, profile);
     template.push(Attribute::Value(value.to_vec()));
     template
 }
@@ -94,10 +131,14 @@ pub(super) fn wipe(template: &mut [Attribute]) {
     }
 }
 
-/// A new pair to sign and verify with.
+/// A new pair to sign and verify with, or to unwrap with.
 pub(super) fn pair(kind: ObjectKind, object: &NewObject, profile: &Profile) -> PairTemplates {
-    let mut templates = PairTemplates { public: public(object, profile), private: protected(object, profile) };
-    templates.private.extend(to_sign(profile));
+    let mut templates = PairTemplates { public: public(kind, object, profile), private: Vec::new() };
+    if kind == ObjectKind::Rsa2048Unwrap {
+        templates.private.extend(guarded(object, profile).into_iter().chain(to_unwrap(profile)));
+    } else {
+        templates.private.extend(protected(object, profile).into_iter().chain(to_sign(profile)));
+    }
     if kind == ObjectKind::EcP256 {
         templates.public.push(Attribute::EcParams(P256_OID.to_vec()));
     } else {
@@ -111,6 +152,16 @@ pub(super) fn pair(kind: ObjectKind, object: &NewObject, profile: &Profile) -> P
 pub(super) enum Provenance {
     Generated,
     Imported,
+}
+
+/// What is read back of a private key that unwraps, beside what is of every one.
+pub(super) const UNWRAP_READ_BACK: [AttributeType; 3] = [AttributeType::Unwrap, AttributeType::Decrypt, AttributeType::Sign];
+
+/// Whether a private key unwraps and does nothing else.
+pub(super) fn check_unwraps_only(read: &[Attribute]) -> Result<(), HsmError> {
+    let asked = [("CKA_UNWRAP", Attribute::Unwrap(true)), ("CKA_DECRYPT", Attribute::Decrypt(false)), ("CKA_SIGN", Attribute::Sign(false))];
+    let lie = asked.into_iter().find(|(_, attribute)| !read.contains(attribute));
+    lie.map_or(Ok(()), |(attribute, _)| Err(HsmError::Dishonest { attribute }))
 }
 
 /// What is read back of every private or secret key.

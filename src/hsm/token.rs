@@ -18,11 +18,10 @@ use super::lanes::LaneKind;
 use super::lookup;
 use super::making;
 use super::mechanisms::RsaScheme;
-use super::profile::{ImportPath, Profile};
+use super::profile::Profile;
 use super::room::{HandOff, Room, exit_process};
 use super::start_watch::{self, START_LIMIT};
 use super::steward::{self, Order, Steward};
-use super::templates::AES_256_BYTES;
 use super::watch;
 use super::{NewObject, ObjectInfo, ObjectKind, RsaPadding, TokenHealth, TokenSettings};
 use crate::domain::ids::ObjectId;
@@ -63,11 +62,11 @@ impl Drop for Door {
 
 /// What an operation with a key is.
 #[derive(Clone, Copy)]
-struct Task {
-    key: ObjectId,
-    part: Part,
-    blame: Blame,
-    function: &'static str,
+pub(super) struct Task {
+    pub(super) key: ObjectId,
+    pub(super) part: Part,
+    pub(super) blame: Blame,
+    pub(super) function: &'static str,
 }
 
 impl Token {
@@ -106,7 +105,7 @@ impl Token {
         Ok(Self { door: Arc::new(Door { room }) })
     }
 
-    fn room(&self) -> &Arc<Room> {
+    pub(super) fn room(&self) -> &Arc<Room> {
         &self.door.room
     }
 
@@ -180,26 +179,13 @@ impl Token {
         })
     }
 
-    /// Makes an AES-256 key, an RSA-2048 pair or an EC P-256 pair, reads its attributes back, and answers the DER SPKI of a
+    /// Makes an AES-256 key or a pair, reads its attributes back, and answers the DER SPKI of a
     /// pair. An object that has that ID already is [`HsmError::Exists`] (one that
     /// this process knows of: a search for each new key would take 0.2 s among 10,000 objects on SoftHSM). Slow lane.
     pub async fn create(&self, kind: ObjectKind, object: NewObject) -> Result<Option<Vec<u8>>, HsmError> {
         let function = if kind == ObjectKind::Aes256 { "C_GenerateKey" } else { "C_GenerateKeyPair" };
         let deadline = self.room().slow_deadline();
         self.room().run(LaneKind::Slow, deadline, function, move |desk| making::create(desk, kind, &object, deadline, function)).await
-    }
-
-    /// Puts a given AES-256 key into the token (32 bytes). Slow lane.
-    pub async fn import_aes256(&self, object: NewObject, value: SecretBytes) -> Result<(), HsmError> {
-        const FUNCTION: &str = "C_CreateObject";
-        if value.len() != AES_256_BYTES {
-            return Err(HsmError::Rejected { function: FUNCTION, return_value: "CKR_ATTRIBUTE_VALUE_INVALID".to_owned() });
-        }
-        if self.room().profile.import.path != ImportPath::Create {
-            return Err(HsmError::Setup(format!("{} takes no imported keys", self.room().profile.name)));
-        }
-        let deadline = self.room().slow_deadline();
-        self.room().run(LaneKind::Slow, deadline, FUNCTION, move |desk| making::import(desk, &object, &value, deadline, FUNCTION)).await
     }
 
     /// Whether an object (or pair) with that ID is in the token: looked up there, not in the cache. Slow lane.
@@ -289,19 +275,29 @@ impl Token {
         finished.recv_deadline(until).unwrap_or(false)
     }
 
-    /// Runs `op` with a handle of the task's key, in the fast lane. A handle that turns out to be stale is looked up anew.
+    /// Runs `op` with a handle of the task's key, in the fast lane.
     async fn with_key<T: Send + 'static>(
         &self,
         task: Task,
         op: impl Fn(&mut Tools<'_>, ObjectHandle) -> Call<T> + Send + Sync + 'static,
     ) -> Result<T, HsmError> {
         let deadline = Instant::now() + self.room().fast.deadline;
-        let op = Arc::new(op);
+        self.with_handle(task, LaneKind::Fast, deadline, move |desk, handle| desk.use_key((task.key, handle), task.blame, |tools| op(tools, handle.raw))).await
+    }
+
+    /// Runs `work` with a handle of the task's key; one that turns out to be stale is looked up anew.
+    pub(super) async fn with_handle<T: Send + 'static>(
+        &self,
+        task: Task,
+        lane: LaneKind,
+        deadline: Instant,
+        work: impl Fn(&mut Desk, Handle) -> Result<T, Setback> + Send + Sync + 'static,
+    ) -> Result<T, HsmError> {
+        let work = Arc::new(work);
         for _ in 0..HANDLE_TRIES {
             let handle = self.handle(task, deadline).await?;
-            let op = Arc::clone(&op);
-            let work = move |desk: &mut Desk| desk.use_key((task.key, handle), task.blame, |tools| op(tools, handle.raw));
-            match self.room().run(LaneKind::Fast, deadline, task.function, work).await {
+            let work = Arc::clone(&work);
+            match self.room().run(lane, deadline, task.function, move |desk| work(desk, handle)).await {
                 Ok(answer) => return Ok(answer),
                 Err(Setback::Stale) => self.room().cache.forget_stale(task.key, task.part, handle),
                 Err(Setback::Error(error)) => return Err(error),

@@ -1,9 +1,10 @@
-//! Making and importing keys, and keeping new confidential data.
+//! Making keys, and keeping new confidential data.
 
 use std::sync::Arc;
 
 use super::Service;
 use super::change_secret::secret_value;
+use super::import_key::WrappedKey;
 use super::provisioning::{NewMaterial, random_id};
 use super::read_secret::secret_context;
 use super::refusal::Refusal;
@@ -14,7 +15,7 @@ use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion};
 use crate::domain::key::{KeyKind, Origin, RotationPeriod, State};
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::{SecretBytes, SecretText};
-use crate::domain::text::{Description, Invalid, Name};
+use crate::domain::text::{Description, Name};
 use crate::hsm::ObjectKind;
 use crate::store::{Change, NewKey, PlannedObject};
 
@@ -42,13 +43,15 @@ pub enum NewContent {
     Asymmetric(RotationPeriod),
     /// An AES-256 key from outside: 32 bytes. It doesn't rotate.
     ImportedSymmetric(SecretBytes),
+    /// The same, wrapped, so that only the token sees it.
+    WrappedSymmetric(WrappedKey),
 }
 
 impl NewContent {
     const fn kind(&self) -> KeyKind {
         match self {
             Self::Secret(_) => KeyKind::Secret,
-            Self::Symmetric(_) | Self::ImportedSymmetric(_) => KeyKind::Symmetric,
+            Self::Symmetric(_) | Self::ImportedSymmetric(_) | Self::WrappedSymmetric(_) => KeyKind::Symmetric,
             Self::Asymmetric(_) => KeyKind::Asymmetric,
         }
     }
@@ -56,13 +59,13 @@ impl NewContent {
     const fn rotation(&self) -> RotationPeriod {
         match self {
             Self::Symmetric(period) | Self::Asymmetric(period) => *period,
-            Self::Secret(_) | Self::ImportedSymmetric(_) => RotationPeriod::NEVER,
+            Self::Secret(_) | Self::ImportedSymmetric(_) | Self::WrappedSymmetric(_) => RotationPeriod::NEVER,
         }
     }
 
     const fn origin(&self) -> Origin {
         match self {
-            Self::ImportedSymmetric(_) => Origin::Imported,
+            Self::ImportedSymmetric(_) | Self::WrappedSymmetric(_) => Origin::Imported,
             Self::Secret(_) | Self::Symmetric(_) | Self::Asymmetric(_) => Origin::Generated,
         }
     }
@@ -77,9 +80,6 @@ pub struct CreatedKey {
     pub state: State,
 }
 
-/// Bytes of an AES-256 key.
-const AES256_BYTES: usize = 32;
-
 /// Whoever lost the lease answers that it could not be done, not that something is in conflict.
 pub(super) fn lost_lease(refusal: Refusal) -> Refusal {
     match refusal {
@@ -91,10 +91,11 @@ pub(super) fn lost_lease(refusal: Refusal) -> Refusal {
 impl Service {
     /// Makes a key in the token, or keeps confidential data sealed by it.
     pub async fn create_key(&self, request: Request, input: Result<NewKeyRequest, Refusal>) -> Result<CreatedKey, Refusal> {
-        let operation = match &input {
-            Ok(NewKeyRequest { content: NewContent::ImportedSymmetric(_), .. }) => Operation::ImportKey,
-            Ok(_) | Err(_) => Operation::CreateKey,
-        };
+        self.make(request, Operation::CreateKey, input).await
+    }
+
+    /// What making and importing keys have in common.
+    pub(super) async fn make(&self, request: Request, operation: Operation, input: Result<NewKeyRequest, Refusal>) -> Result<CreatedKey, Refusal> {
         self.run(request, operation, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let input = input?;
@@ -141,8 +142,8 @@ impl Service {
             NewContent::Secret(value) => self.keep_secret(scope, key_store, key, secret_value(value)?).await,
             NewContent::Symmetric(_) => self.make_token_key(scope, key, NewMaterial::Generated(ObjectKind::Aes256)).await,
             NewContent::Asymmetric(_) => self.make_token_key(scope, key, NewMaterial::Generated(ObjectKind::Rsa2048)).await,
-            NewContent::ImportedSymmetric(value) if value.len() == AES256_BYTES => self.make_token_key(scope, key, NewMaterial::Imported(value)).await,
-            NewContent::ImportedSymmetric(_) => Err(Invalid::new("keyData", "must be exactly 32 bytes").into()),
+            NewContent::ImportedSymmetric(value) => self.make_imported_key(scope, key, value).await,
+            NewContent::WrappedSymmetric(wrapped) => self.make_unwrapped_key(scope, key, wrapped).await,
         }
     }
 
@@ -175,9 +176,8 @@ impl Service {
         if deleted { ResultCode::InvalidKeyStore.into() } else { refusal }
     }
 
-    async fn make_token_key(&self, scope: &Scope, key: NewKey, material: NewMaterial) -> Result<(), Refusal> {
+    pub(super) async fn make_token_key(&self, scope: &Scope, key: NewKey, material: NewMaterial) -> Result<(), Refusal> {
         let planned = self.plan_object(key.id, KeyVersion::FIRST)?;
-        let origin = key.origin;
         let row = planned.clone();
         let inserted = key.clone();
         self.store()
@@ -186,9 +186,15 @@ impl Service {
                 Ok(tx.insert_key(&inserted, Some(&row))?)
             })
             .await?;
-        let public_key = self.make_object(&planned, material).await?;
-        if let Err(refusal) = self.activate_key(scope, key, &planned, public_key, origin).await {
-            self.undo_object(&planned).await;
+        self.make_planned_key(scope, key, &planned, material).await
+    }
+
+    /// The steps after a key and its object were planned: the object, and then both in service.
+    pub(super) async fn make_planned_key(&self, scope: &Scope, key: NewKey, planned: &PlannedObject, material: NewMaterial) -> Result<(), Refusal> {
+        let origin = key.origin;
+        let public_key = self.make_object(planned, material).await?;
+        if let Err(refusal) = self.activate_key(scope, key, planned, public_key, origin).await {
+            self.undo_object(planned).await;
             return Err(lost_lease(refusal));
         }
         Ok(())
@@ -209,7 +215,7 @@ impl Service {
 }
 
 /// In the transaction that makes a key: its key store is still in service.
-fn require_active(tx: &mut crate::store::Tx<'_>, key: &NewKey) -> Result<(), Refusal> {
+pub(super) fn require_active(tx: &mut crate::store::Tx<'_>, key: &NewKey) -> Result<(), Refusal> {
     let key_store = tx.key_store(key.key_store)?;
     if key_store.is_some_and(|key_store| key_store.state == State::Active) { Ok(()) } else { Err(ResultCode::InvalidKeyStore.into()) }
 }

@@ -13,6 +13,8 @@ pub struct Health {
     /// Objects that keys in service need and the token doesn't have, as last compared. An alarm, but no reason to take the
     /// node out of service: every node has the same token.
     pub missing_objects: usize,
+    /// Key versions that near the limit of their use and don't rotate by themselves, as last looked at: a warning.
+    pub keys_near_use_limit: usize,
     /// The token.
     pub token: TokenHealth,
     /// How long ago the change log was read.
@@ -43,6 +45,7 @@ impl Service {
         let missing = self.0.comparison.load().as_ref().map_or(0, |comparison| comparison.missing.len());
         Health {
             missing_objects: missing,
+            keys_near_use_limit: self.near_use_limit(),
             problems,
             token,
             staleness,

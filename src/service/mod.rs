@@ -16,8 +16,10 @@ mod create_key;
 mod create_key_store;
 mod decrypt;
 mod destruction;
+mod due;
 mod encrypt;
 pub mod health;
+mod import_key;
 mod internal_keys;
 mod inventory;
 mod key_access;
@@ -35,6 +37,7 @@ mod rotate_key;
 mod sign;
 mod to_the_end;
 mod tokens;
+mod use_limits;
 mod verify;
 mod views;
 
@@ -48,8 +51,8 @@ use crate::hsm::Token;
 use crate::store::{Change, Store};
 use crate::telemetry::Metrics;
 
-pub use crate::hsm::RsaPadding as Padding;
-pub use administration::{LIST_PAGE, NewAccessKey, Operator, check_password};
+pub use crate::hsm::{OaepHash, RsaPadding as Padding};
+pub use administration::{LIST_PAGE, NewAccessKey, NewAppkey, Operator, check_password};
 pub use audit_log::CheckpointOutcome;
 pub use bootstrap::ServerIdentity;
 pub use change_secret::ChangedSecret;
@@ -58,8 +61,10 @@ pub use confirm::Confirmed;
 pub use create_key::{CreatedKey, NewContent, NewKeyRequest};
 pub use create_key_store::NewKeyStore;
 pub use decrypt::Decrypted;
+pub use due::Swept;
 pub use encrypt::{Encrypted, LocalKey, PLAINTEXT_MAX_BYTES};
 pub use health::Health;
+pub use import_key::{ImportParameters, WRAPPED_KEY_BYTES, WrappedKey};
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
 pub use key_life::{ChangedKey, KeyChange, KeyDeletion, KeyVersions, ListedVersion, RestoredKey, RestoredVersion, VersionDeletion};
 pub use limits::{LimitSettings, TRACKED_MAX};
@@ -105,6 +110,8 @@ struct Inner {
     audit: audit_log::AuditKeys,
     /// Token and database as last compared: objects missing from the token are an alarm.
     comparison: arc_swap::ArcSwapOption<Comparison>,
+    /// Key versions near the limit of their use, as last looked at: a warning.
+    near_use_limit: arc_swap::ArcSwap<use_limits::NearLimit>,
     metrics: Metrics,
 }
 
@@ -123,6 +130,7 @@ impl Service {
             pki: arc_swap::ArcSwapOption::empty(),
             audit: audit_log::AuditKeys::default(),
             comparison: arc_swap::ArcSwapOption::empty(),
+            near_use_limit: arc_swap::ArcSwap::default(),
             metrics,
         }));
         let follower = Arc::downgrade(&service.0);

@@ -16,6 +16,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyId, KeyVersion, ObjectId};
 use crate::domain::key::State;
 use crate::domain::secret::SecretBytes;
+use crate::domain::text::Invalid;
 use crate::hsm::{HsmError, NewObject, ObjectKind};
 use crate::store::{ExpiredObject, PlannedObject};
 
@@ -26,6 +27,13 @@ pub(super) enum NewMaterial {
     Generated(ObjectKind),
     /// An AES-256 key from outside.
     Imported(SecretBytes),
+    /// An AES-256 key from outside that only the token unwraps.
+    Wrapped {
+        /// The pair's object.
+        pair: ObjectId,
+        /// What the caller wrapped with its public key.
+        wrapped: Vec<u8>,
+    },
 }
 
 /// 16 random bytes for an ID. IDs are no secrets; they must only never repeat.
@@ -45,12 +53,19 @@ impl Service {
     /// Makes a planned object in the token and answers the public key of a pair. What fails is undone as far as it can be now.
     pub(super) async fn make_object(&self, planned: &PlannedObject, material: NewMaterial) -> Result<Option<Vec<u8>>, Refusal> {
         let object = NewObject { id: planned.object, label: format!("skm/{}/v{}", planned.key, planned.version) };
+        let is_wrapped = matches!(material, NewMaterial::Wrapped { .. });
         let made = match material {
             NewMaterial::Generated(kind) => self.token().create(kind, object).await,
             NewMaterial::Imported(value) => self.token().import_aes256(object, value).await.map(|()| None),
+            NewMaterial::Wrapped { pair, wrapped } => self.token().unwrap_aes256(object, pair, wrapped).await.map(|()| None),
         };
         match made {
             Ok(public_key) => Ok(public_key),
+            // One answer to all that is wrong with it: what came out by unwrapping is nobody's business.
+            Err(HsmError::Rejected { .. }) if is_wrapped => {
+                self.undo_object(planned).await;
+                Err(Invalid::new("wrappedKey", "must be exactly 32 bytes, wrapped by publicKey as the import parameters say").into())
+            }
             Err(error) => {
                 tracing::error!(object = %planned.object, key = %planned.key, %error, "a token object could not be made");
                 // The object may still appear: only the reconciler, after the lease, may say that it is gone.

@@ -99,6 +99,17 @@ impl Reader<'_> {
         row.map(ClientRule::try_from).transpose()
     }
 
+    /// The key store of a rule, and the rule, if it is of a visible state.
+    pub fn client_rule(&mut self, id: ClientRuleId) -> Result<Option<(KeyStoreId, ClientRule)>, StoreError> {
+        let row: Option<(i64, Row)> = client_rules::table
+            .find(id.0)
+            .filter(client_rules::state.eq_any(visible()))
+            .select((client_rules::key_store_id, Row::as_select()))
+            .first(self.db)
+            .optional()?;
+        row.map(|(key_store, row)| Ok((KeyStoreId(key_store), row.try_into()?))).transpose()
+    }
+
     /// The `.p12` of a certificate rule, sealed, and the internal key version that sealed it.
     pub fn sealed_p12(&mut self, rule: ClientRuleId) -> Result<Option<Vec<u8>>, StoreError> {
         let row: Option<Option<Vec<u8>>> = client_rules::table

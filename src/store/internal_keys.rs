@@ -7,7 +7,8 @@ use super::model::{InternalKey, PlannedObject, Purpose};
 use super::rows::{hex, id, known, version};
 use super::schema::{internal_keys, token_objects};
 use super::unit::{Reader, Tx};
-use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion, ObjectId};
 use crate::domain::key::{Stamp, State};
 
 type Row = (String, i64, String, Option<i64>, String, Option<Vec<u8>>);
@@ -90,6 +91,31 @@ impl Reader<'_> {
 }
 
 impl Tx<'_> {
+    /// Holds the row of an internal key version until the commit, with its key store's before it, and answers whether it is in service and the
+    /// newest, and nobody makes the next one.
+    pub fn hold_newest_internal_key(&mut self, key: &InternalKey) -> Result<bool, StoreError> {
+        if let Purpose::ConfidentialData(key_store) = key.purpose {
+            self.hold_active_key_store(key_store)?;
+        }
+        let of_key = internal_keys::table.filter(internal_keys::key_id.eq(hex(key.id.as_bytes())));
+        let row = of_key.clone().filter(internal_keys::version.eq(i64::from(key.version.number()))).filter(internal_keys::state.eq(State::Active.as_str()));
+        let held = diesel::update(row).set(internal_keys::state.eq(internal_keys::state)).execute(self.db)?;
+        let later = of_key
+            .filter(internal_keys::version.gt(i64::from(key.version.number())))
+            .filter(internal_keys::state.eq_any([State::Provisioning.as_str(), State::Active.as_str()]));
+        Ok(held == 1 && later.count().get_result::<i64>(self.db)? == 0)
+    }
+
+    /// Inserts the next version of an internal key that is held, and its object, both `PROVISIONING`. Numbers are never used again.
+    pub fn plan_internal_version(&mut self, key: &InternalKey, object: ObjectId, lease_until: Timestamp, created: &Stamp) -> Result<PlannedObject, StoreError> {
+        let last: Option<i64> =
+            internal_keys::table.filter(internal_keys::key_id.eq(hex(key.id.as_bytes()))).select(diesel::dsl::max(internal_keys::version)).first(self.db)?;
+        let next = last.map(version).transpose()?.and_then(KeyVersion::next).ok_or(StoreError::Stale { what: "internal key" })?;
+        let planned = PlannedObject { object, key: key.id, version: next, lease_until };
+        self.insert_internal_key(key.purpose, &planned, created)?;
+        Ok(planned)
+    }
+
     /// Inserts an internal key and its object, both `PROVISIONING`; [`Tx::activate_object`] flips them. `Exists` if somebody else makes,
     /// or has made, that version of a key for this purpose: two nodes that start together end up with one.
     pub fn insert_internal_key(&mut self, purpose: Purpose, object: &PlannedObject, created: &Stamp) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use super::error::StoreError;
 use super::model::{KeyRow, PlannedObject};
 use super::rows::{changed_one, hex, id};
 use super::schema::{client_rules, internal_keys, key_versions, keys, token_objects};
-use super::unit::{Reader, Tx};
+use super::unit::Tx;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion, ObjectId, ProjectId};
 use crate::domain::key::{Origin, RotationPeriod, Stamp, State};
@@ -19,43 +19,6 @@ type KeyIds = Vec<String>;
 
 fn not_destroyed() -> impl Iterator<Item = &'static str> {
     State::ALL.into_iter().filter(|state| *state != State::Destroyed).map(State::as_str)
-}
-
-impl Reader<'_> {
-    /// Keys in service whose rotation was due before `now`, those that wait longest first.
-    pub fn keys_due_for_rotation(&mut self, now: Timestamp, limit: i64) -> Result<Vec<KeyId>, StoreError> {
-        let rows: Vec<String> = keys::table
-            .filter(keys::next_rotation_at.le(now.micros()).and(keys::state.eq(State::Active.as_str())))
-            .order((keys::next_rotation_at, keys::id))
-            .limit(limit)
-            .select(keys::id)
-            .load(self.db)?;
-        rows.iter().map(|row| id(row, "key")).collect()
-    }
-
-    /// Keys whose deletion was due before `now`, those that wait longest first.
-    pub fn keys_due_for_deletion(&mut self, now: Timestamp, limit: i64) -> Result<Vec<KeyId>, StoreError> {
-        let rows: Vec<String> = keys::table
-            .filter(keys::deletion_at.le(now.micros()).and(keys::state.eq(State::PendingDeletion.as_str())))
-            .order((keys::deletion_at, keys::id))
-            .limit(limit)
-            .select(keys::id)
-            .load(self.db)?;
-        rows.iter().map(|row| id(row, "key")).collect()
-    }
-
-    /// Versions of keys in service whose deletion was due before `now`, those that wait longest first.
-    pub fn versions_due_for_deletion(&mut self, now: Timestamp, limit: i64) -> Result<Vec<(KeyId, KeyVersion)>, StoreError> {
-        let rows: Vec<(String, i64)> = key_versions::table
-            .inner_join(keys::table.on(keys::id.eq(key_versions::key_id)))
-            .filter(key_versions::deletion_at.le(now.micros()).and(key_versions::state.eq(State::PendingDeletion.as_str())))
-            .filter(keys::state.eq(State::Active.as_str()))
-            .order((key_versions::deletion_at, key_versions::key_id, key_versions::version))
-            .limit(limit)
-            .select((key_versions::key_id, key_versions::version))
-            .load(self.db)?;
-        rows.iter().map(|(key, number)| Ok((id(key, "key")?, super::rows::version(*number)?))).collect()
-    }
 }
 
 impl Tx<'_> {

@@ -1,9 +1,9 @@
 //! What crosses the store's door beside the domain's own types.
 
-use crate::domain::account::AccessKeyId;
+use crate::domain::account::{AccessKeyId, SecretHash};
 use crate::domain::audit::{AuditEvent, ChainHead};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{ChainId, KeyId, KeyStoreId, KeyVersion, ObjectId, ProjectId};
+use crate::domain::ids::{ChainId, ClientRuleId, KeyId, KeyStoreId, KeyVersion, ObjectId, ProjectId};
 use crate::domain::key::{Key, KeyKind, Origin, RotationPeriod, Stamp, State, Version};
 use crate::domain::text::{Description, Name};
 
@@ -73,7 +73,7 @@ pub enum Change {
 pub struct PlannedObject {
     /// Its `CKA_ID`.
     pub object: ObjectId,
-    /// The client's key or internal key that it is a version of.
+    /// The client's key, internal key or import pair that it is a version of.
     pub key: KeyId,
     /// Which version.
     pub version: KeyVersion,
@@ -92,6 +92,52 @@ pub struct ExpiredObject {
     pub version: KeyVersion,
     /// `PROVISIONING` or `DESTROYING`.
     pub state: State,
+}
+
+/// What the clock asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueKind {
+    /// Keys in service to be rotated.
+    Rotation,
+    /// Keys to be destroyed.
+    KeyDeletion,
+    /// Versions of keys in service to be destroyed.
+    VersionDeletion,
+    /// Client rules to be destroyed.
+    ClientRuleDeletion,
+}
+
+/// Something that is due: its place in the order of those that wait longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Since when.
+    pub at: Timestamp,
+    /// What.
+    pub what: DueSubject,
+}
+
+/// What something due is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueSubject {
+    /// A key to be rotated.
+    Rotation(KeyId),
+    /// A key to be destroyed.
+    Key(KeyId),
+    /// A version to be destroyed.
+    Version(KeyId, KeyVersion),
+    /// A client rule to be destroyed.
+    ClientRule(ClientRuleId),
+}
+
+/// A key version, a client's or the service's own, that has encrypted often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OftenUsed {
+    /// The key.
+    pub key: KeyId,
+    /// The version.
+    pub version: KeyVersion,
+    /// Encryptions that all nodes counted.
+    pub encryptions: u64,
 }
 
 /// A key to be inserted.
@@ -117,6 +163,28 @@ pub struct NewKey {
     pub origin: Origin,
     /// By whom and when.
     pub created: Stamp,
+}
+
+/// A pair to be made that unwraps one imported key.
+#[derive(Debug, Clone)]
+pub struct NewImportPair {
+    /// The project whose callers may use it.
+    pub project: ProjectId,
+    /// The SHA-256 of the token that they show for it.
+    pub token: SecretHash,
+    /// When it can't be used any more.
+    pub expires: Timestamp,
+    /// By whom and when.
+    pub created: Stamp,
+}
+
+/// An import pair that is on its way out: its object is `DESTROYING`, with this node's lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DoomedImportPair {
+    /// Its name.
+    pub id: KeyId,
+    /// Its object in the token.
+    pub object: ObjectId,
 }
 
 /// A checkpoint of the audit log.

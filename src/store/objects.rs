@@ -1,4 +1,4 @@
-//! Objects in the token: planned, leased, made, destroyed. One table for clients' keys and the service's own.
+//! Objects in the token: planned, leased, made, destroyed. One table for clients' keys, the service's own, and import pairs.
 
 use diesel::prelude::*;
 
@@ -88,8 +88,9 @@ impl Tx<'_> {
         changed_one(rows, WHAT)?;
         let of_client = self.move_version(object.key, object.version, State::Provisioning, State::Active, None)?;
         if !of_client {
-            let rows = self.move_internal_key(object.key, object.version, State::Provisioning, State::Active)?;
-            return changed_one(rows, "internal key");
+            let internal = self.move_internal_key(object.key, object.version, State::Provisioning, State::Active)?;
+            let import = self.move_import_pair(object.key, State::Provisioning, State::Active)?;
+            return changed_one(internal + import, "internal key or import pair");
         }
         diesel::update(version_row(object.key, object.version)).set(key_versions::origin.eq(origin.as_str())).execute(self.db)?;
         diesel::update(keys::table.find(hex(object.key.as_bytes())).filter(keys::state.eq(State::Provisioning.as_str())))
@@ -120,6 +121,7 @@ impl Tx<'_> {
         }
         self.move_version(object.key, object.version, State::Provisioning, State::Destroying, None)?;
         self.move_internal_key(object.key, object.version, State::Provisioning, State::Destroying)?;
+        self.move_import_pair(object.key, State::Provisioning, State::Destroying)?;
         diesel::update(keys::table.find(hex(object.key.as_bytes())).filter(keys::state.eq(State::Provisioning.as_str())))
             .set(keys::state.eq(State::Destroying.as_str()))
             .execute(self.db)?;
@@ -140,6 +142,7 @@ impl Tx<'_> {
         self.hold_owner(key)?;
         self.move_version(key, version, State::Destroying, State::Destroyed, Some(at))?;
         self.move_internal_key(key, version, State::Destroying, State::Destroyed)?;
+        self.move_import_pair(key, State::Destroying, State::Destroyed)?;
         let left: i64 = key_versions::table
             .filter(key_versions::key_id.eq(hex(key.as_bytes())).and(key_versions::state.ne(State::Destroyed.as_str())))
             .count()

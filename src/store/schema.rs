@@ -103,6 +103,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    import_pairs (key_id) {
+        key_id -> Text,
+        project_id -> BigInt,
+        token_hash -> Binary,
+        state -> Text,
+        expires_at -> BigInt,
+        created_by -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
     client_rules (id) {
         id -> BigInt,
         key_store_id -> BigInt,
@@ -286,6 +298,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     key_versions,
     token_objects,
     internal_keys,
+    import_pairs,
     client_rules,
     settings,
     accounts,

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::error::StoreError;
-use super::rows::{hex, known, version};
+use super::model::OftenUsed;
+use super::rows::{hex, id, known, version};
 use super::schema::usage;
 use super::unit::Reader;
 use crate::domain::account::AccessKeyId;
@@ -108,6 +111,29 @@ impl Reader<'_> {
             .select(usage::encryptions)
             .load(self.db)?;
         known(u64::try_from(counted.into_iter().fold(0, i64::saturating_add)).ok(), "usage counter")
+    }
+
+    /// A page of the key versions that some node has used for 2^24 encryptions or more, destroyed ones included, in their order. Those few are
+    /// in an index of their own: each minute this is asked for. What 128 nodes share evenly is found before it has come to 2^31.
+    pub fn often_used(&mut self, after: Option<OftenUsed>, limit: i64) -> Result<Vec<OftenUsed>, StoreError> {
+        // The number stands in the text: a partial index isn't considered for a value that is bound.
+        let mut query = usage::table
+            .filter(sql::<Bool>("encryptions >= 16777216"))
+            .select((usage::key_id, usage::version))
+            .distinct()
+            .order((usage::key_id, usage::version))
+            .limit(limit)
+            .into_boxed();
+        if let Some(OftenUsed { key, version, .. }) = after {
+            let (key, number) = (hex(key.as_bytes()), i64::from(version.number()));
+            query = query.filter(usage::key_id.gt(key.clone()).or(usage::key_id.eq(key).and(usage::version.gt(number))));
+        }
+        let rows: Vec<(String, i64)> = query.load(self.db)?;
+        let used = |(key, number): (String, i64)| {
+            let (key, version) = (id(&key, "usage counter")?, version(number)?);
+            Ok(OftenUsed { key, version, encryptions: self.encryptions(key, version)? })
+        };
+        rows.into_iter().map(used).collect()
     }
 
     /// When each version of a key was last used, on whatever node; versions that never were are missing.

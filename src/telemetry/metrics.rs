@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -13,7 +14,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -62,6 +63,17 @@ struct ReasonLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabels {
+    task: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskRunLabels {
+    task: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitLabels {
     limit: &'static str,
 }
@@ -69,6 +81,36 @@ struct LimitLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ViewLabels {
     view: &'static str,
+}
+
+/// How a run of a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RunOutcome {
+    /// It did what there was to do.
+    Success,
+    /// It failed, or some of what it does did.
+    Failed,
+    /// It panicked.
+    Panicked,
+}
+
+impl RunOutcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+/// What the tasks did, by task.
+#[derive(Clone, Default)]
+struct Tasks {
+    last_run: Family<TaskLabels, Gauge>,
+    last_duration: Family<TaskLabels, Gauge<f64, AtomicU64>>,
+    last_failed: Family<TaskLabels, Gauge>,
+    runs: Family<TaskRunLabels, Counter>,
 }
 
 type Latencies = Family<OperationLabels, Histogram, fn() -> Histogram>;
@@ -89,6 +131,7 @@ pub struct Metrics {
     audit_commit_seconds: Histogram,
     audit_commit_failures: Counter,
     background_failures: Family<ReasonLabels, Counter>,
+    tasks: Tasks,
 }
 
 impl fmt::Debug for Metrics {
@@ -116,6 +159,7 @@ impl Metrics {
             audit_commit_seconds: latency_histogram(),
             audit_commit_failures: Counter::default(),
             background_failures: Family::default(),
+            tasks: Tasks::default(),
         };
         metrics.register();
         metrics
@@ -140,6 +184,12 @@ impl Metrics {
         );
         registry.register("audit_commit_failures", "Commits that failed: their requests were refused", self.audit_commit_failures.clone());
         registry.register("background_failures", "Failures of background work, by task", self.background_failures.clone());
+        let tasks = &self.tasks;
+        let last_run = "When the task's last run ended, in seconds since the Unix epoch";
+        registry.register_with_unit("task_last_run", last_run, Unit::Seconds, tasks.last_run.clone());
+        registry.register_with_unit("task_last_duration", "How long the task's last run took", Unit::Seconds, tasks.last_duration.clone());
+        registry.register("task_last_failed", "1 if the task's last run failed or panicked", tasks.last_failed.clone());
+        registry.register("task_runs", "Runs of tasks since the start, by task and outcome", tasks.runs.clone());
     }
 
     /// A request was answered. `operation` is a constant of the program, never the path.
@@ -176,6 +226,15 @@ impl Metrics {
     /// A background task failed or panicked.
     pub fn background_failed(&self, task: &'static str) {
         self.background_failures.get_or_create(&ReasonLabels { reason: task }).inc();
+    }
+
+    /// A run of a task ended at `at` (seconds since the Unix epoch). `task` is a constant of the program.
+    pub fn task_ran(&self, task: &'static str, at: i64, took: Duration, outcome: RunOutcome) {
+        let labels = TaskLabels { task };
+        self.tasks.last_run.get_or_create(&labels).set(at);
+        self.tasks.last_duration.get_or_create(&labels).set(took.as_secs_f64());
+        self.tasks.last_failed.get_or_create(&labels).set(i64::from(outcome != RunOutcome::Success));
+        self.tasks.runs.get_or_create(&TaskRunLabels { task, outcome: outcome.as_str() }).inc();
     }
 
     /// Adds a gauge whose value is asked for at each scrape: a queue's length, seconds of staleness, 1 while the breaker is open.
@@ -226,6 +285,8 @@ mod tests {
         metrics.over_limit("address");
         metrics.view_read("key");
         metrics.audit_committed(Duration::from_millis(1));
+        metrics.task_ran("reconcile", 1_700_000_000, Duration::from_millis(250), RunOutcome::Success);
+        metrics.task_ran("reconcile", 1_700_000_010, Duration::from_millis(500), RunOutcome::Failed);
         let text = metrics.encode().unwrap();
         for line in [
             r#"skm_requests_total{operation="encrypt",outcome="success"} 1"#,
@@ -235,6 +296,11 @@ mod tests {
             r#"skm_requests_over_limit_total{limit="address"} 1"#,
             r#"skm_view_reads_total{view="key"} 1"#,
             "skm_audit_commit_duration_seconds_count 1",
+            r#"skm_task_last_run_seconds{task="reconcile"} 1700000010"#,
+            r#"skm_task_last_duration_seconds{task="reconcile"} 0.5"#,
+            r#"skm_task_last_failed{task="reconcile"} 1"#,
+            r#"skm_task_runs_total{task="reconcile",outcome="success"} 1"#,
+            r#"skm_task_runs_total{task="reconcile",outcome="failed"} 1"#,
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");

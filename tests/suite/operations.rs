@@ -245,10 +245,10 @@ fn a_probe_tries_every_kind_of_key_and_leaves_none() {
     let before = objects();
     let (code, told, problems) = installation.run(&["hsm", "probe"]);
     assert_eq!(code, 0, "{told}{problems}");
-    for name in ["token ", "random ", "AES-256 ", "RSA-2048 ", "EC P-256 ", "import "] {
+    for name in ["token ", "random ", "AES-256 ", "RSA-2048 ", "EC P-256 ", "import ", "unwrap "] {
         assert_eq!(told.lines().filter(|line| line.starts_with(name)).count(), 1, "{name}: {told}");
     }
-    assert_eq!(told.lines().filter(|line| line.ends_with(" ms")).count(), 5, "{told}");
+    assert_eq!(told.lines().filter(|line| line.ends_with(" ms")).count(), 6, "{told}");
     assert_eq!(objects(), before);
 }
 

@@ -12,6 +12,8 @@ mod objects;
 mod setup;
 #[path = "token/start.rs"]
 mod start;
+#[path = "token/unwrapping.rs"]
+mod unwrapping;
 
 use std::future::Future;
 use std::process::Stdio;
@@ -89,6 +91,10 @@ fn another_process() {
             let (what, number) = step.split_at(1);
             let number = number.parse().expect("a number");
             match what {
+                "*" => {
+                    let spki = token.create(ObjectKind::Rsa2048Unwrap, object(number)).await.expect("created");
+                    std::fs::write(hsm.path().join("spki"), spki.expect("a public key")).expect("written");
+                }
                 "+" => drop(token.create(ObjectKind::Aes256, object(number)).await.expect("created")),
                 _ => assert_eq!(token.destroy(id(number)).await.expect("destroyed"), 1),
             }

@@ -1,1 +1,2 @@
+DROP INDEX client_rules_inventory;
 DROP INDEX keys_inventory;

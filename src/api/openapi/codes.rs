@@ -48,6 +48,10 @@ groups! {
     NAMES = AlreadyExists;
     /// Of what changes something that somebody else may change meanwhile.
     CHANGES = Conflict;
+    /// Of what the token may not be able to do.
+    IMPORTS = ImportNotSupported;
+    /// Of what takes an import token.
+    SPENDS = InvalidImportToken | InvalidUserData;
     /// Of what names a client's entry.
     ENTRY = InvalidClientRule;
     /// Of what needs a client's entry in a certain state.

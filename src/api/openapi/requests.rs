@@ -8,7 +8,8 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::texts::{
     Algorithm, AuthMode, CertificatePassword, Description, DetailQuery, Ipv4Entry, Ipv4EntryQuery, KeyStatusQuery, KeyTypeQuery, KeyVersion, LifeDays,
-    MacEntry, MacEntryQuery, Name, NamePart, NameQuery, PageNumber, PageSize, Plaintext, RotationDays, Sealed, SecretValue, SignedBytes, SignedText, YesNo,
+    MacEntry, MacEntryQuery, Name, NamePart, NameQuery, PageNumber, PageSize, PlainKey, Plaintext, RotationDays, Sealed, SecretValue, SignedBytes, SignedText,
+    WrappedKey, YesNo,
 };
 
 /// What `PUT /secrets/{keyid}` wants.
@@ -117,6 +118,33 @@ pub(in crate::api) struct CreateKeyRequest {
     name: Name,
     description: Option<Description>,
     auto_rotation_period: Option<RotationDays>,
+}
+
+/// A key from outside: plain, or wrapped.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub(in crate::api) enum ImportRequest {
+    Plain {
+        #[schema(rename = "keyStoreName")]
+        key_store_name: Name,
+        name: Name,
+        description: Option<Description>,
+        /// The key's 32 bytes.
+        #[schema(rename = "keyData")]
+        key_data: PlainKey,
+    },
+    Wrapped {
+        #[schema(rename = "keyStoreName")]
+        key_store_name: Name,
+        name: Name,
+        description: Option<Description>,
+        /// Of the import parameters.
+        #[schema(rename = "importToken")]
+        import_token: String,
+        /// The key's 32 bytes, encrypted with the public key of the import parameters.
+        #[schema(rename = "wrappedKey")]
+        wrapped_key: WrappedKey,
+    },
 }
 
 /// What changes of a key: something must.

@@ -125,6 +125,8 @@ schemas! {
             .examples([json!("AAAAAA==")])
     );
     Base64: of(text().content_encoding("base64").description(Some("Base64 (RFC 4648, 4).")).examples([json!("MIIBIjANBg==")]));
+    PlainKey: of(text().content_encoding("base64").pattern(Some("^[0-9A-Za-z+/]{42}[048AEIMQUYcgkosw]=$")).description(Some("Base64 of exactly 32 bytes.")));
+    WrappedKey: of(text().content_encoding("base64").pattern(Some("^[0-9A-Za-z+/]{341}[AQgw]==$")).description(Some("Base64 of exactly 256 bytes.")));
     Ipv4Entry: of(
         text()
             .pattern(Some(format!("^{IPV4_PATTERN}$")))

@@ -23,7 +23,7 @@ pub(super) enum Arguments {
         /// Its login name
         login: String,
         #[command(flatten)]
-        password: Password,
+        password: NewPassword,
     },
     /// List accounts
     List,
@@ -42,13 +42,13 @@ pub(super) enum Arguments {
         /// Its login name
         login: String,
         #[command(flatten)]
-        password: Password,
+        password: NewPassword,
     },
 }
 
 /// A password. Never an argument: arguments are seen by everybody on the machine.
 #[derive(Debug, clap::Args)]
-pub(super) struct Password {
+pub(super) struct NewPassword {
     /// A file (mode 0600) with the password, or - for standard input [default: asked for]
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -60,7 +60,7 @@ pub(super) struct Password {
 /// The most bytes of standard input that a password may take, its line break included.
 const INPUT_MAX_BYTES: usize = 1_024;
 
-impl Password {
+impl NewPassword {
     fn read(&self, login: &str) -> Result<SecretText, Failure> {
         let password = match &self.password_file {
             Some(path) if path.as_os_str() == "-" => text(from_standard_input()?, "standard input")?,
@@ -93,7 +93,7 @@ pub(super) fn run(named: Option<&Path>, show: Show, arguments: Arguments) -> Res
         Arguments::List | Arguments::Enable { .. } | Arguments::Disable { .. } => SecretText::default(),
     };
     reach::with(named, |reach| match arguments {
-        Arguments::Create { login, password: Password { keep_password, .. } } => {
+        Arguments::Create { login, password: NewPassword { keep_password, .. } } => {
             let done = format!("made account {login}");
             reach.ask(CreateAccount { login, password, must_change_password: !keep_password })?;
             show.done(&done)
@@ -109,7 +109,7 @@ pub(super) fn run(named: Option<&Path>, show: Show, arguments: Arguments) -> Res
             reach.ask(EnableAccount { login, enabled: false })?;
             show.done(&done)
         }
-        Arguments::Password { login, password: Password { keep_password, .. } } => {
+        Arguments::Password { login, password: NewPassword { keep_password, .. } } => {
             let done = format!("changed the password of account {login}");
             reach.ask(SetPassword { login, password, must_change_password: !keep_password })?;
             show.done(&done)

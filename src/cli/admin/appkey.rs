@@ -73,18 +73,18 @@ struct CreateAppkey {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct NewAppkey {
+struct MadeAppkey {
     project: String,
     appkey: String,
 }
 
 impl Command for CreateAppkey {
     const PATH: &'static str = "/appkey/create";
-    type Answer = NewAppkey;
+    type Answer = MadeAppkey;
 
-    async fn run(self, admin: Admin, operator: Operator) -> Result<NewAppkey, Failure> {
-        let (_, appkey) = admin.service.create_appkey(operator, &self.project, self.appkey.as_deref()).await?;
-        Ok(NewAppkey { project: self.project, appkey: appkey.as_str().to_owned() })
+    async fn run(self, admin: Admin, operator: Operator) -> Result<MadeAppkey, Failure> {
+        let made = admin.service.create_appkey(operator, &self.project, self.appkey.as_deref()).await?;
+        Ok(MadeAppkey { project: made.project_name.to_string(), appkey: made.appkey.as_str().to_owned() })
     }
 }
 

@@ -28,7 +28,7 @@ use serde::{Serialize, Serializer};
 
 use super::assembly::Assembly;
 use super::exit::{Exit, Failure};
-use super::{backup, orphans, output};
+use super::{backup, configuration, orphans, output};
 use crate::domain::secret::SecretText;
 use crate::service::{Operator, Service};
 use crate::store::Store;
@@ -63,6 +63,8 @@ enum What {
 }
 
 pub(super) fn run(named: Option<&Path>, arguments: Arguments) -> Result<(), Failure> {
+    // Before anything is read or asked: it may replace the process by itself, with the token's environment set.
+    configuration::load(named, true)?;
     let show = Show { json: arguments.json };
     match arguments.what {
         What::Project(arguments) => project::run(named, show, arguments),

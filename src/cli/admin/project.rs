@@ -90,8 +90,8 @@ impl Command for CreateProject {
     type Answer = NewProject;
 
     async fn run(self, admin: Admin, operator: Operator) -> Result<NewProject, Failure> {
-        let (id, appkey) = admin.service.create_project(operator, &self.name).await?;
-        Ok(NewProject { id: id.0, name: self.name, appkey: appkey.as_str().to_owned() })
+        let made = admin.service.create_project(operator, &self.name).await?;
+        Ok(NewProject { id: made.project.0, name: made.project_name.to_string(), appkey: made.appkey.as_str().to_owned() })
     }
 }
 

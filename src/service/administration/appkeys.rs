@@ -9,6 +9,17 @@ use crate::domain::text::{Invalid, Name};
 use crate::service::{Refusal, Service};
 use crate::store::{Change, LAST_APPKEY, StoreError, Tx};
 
+/// An appkey with the project that it names.
+#[derive(Debug, Clone)]
+pub struct NewAppkey {
+    /// The project.
+    pub project: ProjectId,
+    /// Its name.
+    pub project_name: Name,
+    /// The appkey.
+    pub appkey: Appkey,
+}
+
 /// The least characters of an appkey that an operator brings along: in v1.0 it is all that a caller shows.
 const APPKEY_MIN_CHARS: usize = 16;
 /// How many characters of an appkey the audit log has: enough to tell which, too few to use it.
@@ -39,14 +50,14 @@ fn parse_given(text: &str) -> Result<Appkey, Invalid> {
 
 impl Service {
     /// Gives a project one more appkey: a random one, or the one that clients have already.
-    pub async fn create_appkey(&self, operator: Operator, project_name: &str, given: Option<&str>) -> Result<(ProjectId, Appkey), Refusal> {
+    pub async fn create_appkey(&self, operator: Operator, project_name: &str, given: Option<&str>) -> Result<NewAppkey, Refusal> {
         let fresh = fresh_appkey()?;
         let read = || -> Result<_, Invalid> { Ok((Name::parse("project", project_name)?, given.map_or(Ok(fresh), parse_given)?)) };
         let prepared = read().map(|(name, appkey)| (format!("{} of {name}", told(&appkey)), (name, appkey))).map_err(Refusal::from);
         self.administer(operator, Operation::CreateAppkey, prepared, |tx, (name, appkey), act| {
             let id = project(tx, &name)?.id;
             insert_appkey(tx, act, id, &appkey)?;
-            Ok((id, appkey))
+            Ok(NewAppkey { project: id, project_name: name, appkey })
         })
         .await
     }

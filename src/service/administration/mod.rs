@@ -15,6 +15,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 pub use access_keys::NewAccessKey;
 pub use accounts::check_password;
+pub use appkeys::NewAppkey;
 
 use super::Service;
 use super::refusal::Refusal;

@@ -1,8 +1,7 @@
 //! Projects.
 
-use super::appkeys::{fresh_appkey, insert_appkey};
+use super::appkeys::{NewAppkey, fresh_appkey, insert_appkey};
 use super::{LIST_PAGE, Operator, project};
-use crate::domain::appkey::Appkey;
 use crate::domain::audit::Operation;
 use crate::domain::ids::ProjectId;
 use crate::domain::key_store::ProjectSummary;
@@ -12,19 +11,19 @@ use crate::store::{Change, Unique};
 
 impl Service {
     /// Makes a project with an appkey.
-    pub async fn create_project(&self, operator: Operator, name: &str) -> Result<(ProjectId, Appkey), Refusal> {
+    pub async fn create_project(&self, operator: Operator, name: &str) -> Result<NewAppkey, Refusal> {
         let appkey = fresh_appkey()?;
         let prepared = Name::parse("name", name).map(|name| (name.to_string(), name)).map_err(Refusal::from);
         self.administer(operator, Operation::CreateProject, prepared, move |tx, name, act| {
             let id = tx.insert_project(&name, &act.stamp)?;
             insert_appkey(tx, act, id, &appkey)?;
-            Ok((id, appkey))
+            Ok(NewAppkey { project: id, project_name: name, appkey })
         })
         .await
     }
 
     /// The project of that name, with a new appkey; made where it is missing, as an interrupted run of `skm init` may have.
-    pub async fn create_project_if_missing(&self, operator: Operator, name: &str) -> Result<(ProjectId, Appkey), Refusal> {
+    pub async fn create_project_if_missing(&self, operator: Operator, name: &str) -> Result<NewAppkey, Refusal> {
         match self.create_project(operator, name).await {
             Err(Refusal::Exists { what: Unique::ProjectName, .. }) => self.create_appkey(operator, name, None).await,
             outcome => outcome,

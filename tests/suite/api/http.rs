@@ -134,6 +134,8 @@ pub(super) const INVALID_KEY_STATUS: Refusal = Refusal(409, 3003, "Invalid Key S
 pub(super) const INVALID_KEY_VERSION_STATUS: Refusal = Refusal(409, 3004, "Invalid Key Version Status");
 pub(super) const KEY_NOT_EXPORTABLE: Refusal = Refusal(403, 3005, "Key Not Exportable");
 pub(super) const INVALID_KEY_STORE: Refusal = Refusal(404, 3007, "Invalid Key Store");
+pub(super) const KEY_NOT_ROTATABLE: Refusal = Refusal(409, 3008, "Key Not Rotatable");
+pub(super) const CURRENT_KEY_VERSION: Refusal = Refusal(409, 3009, "Current Key Version");
 pub(super) const KEY_STORE_NOT_EMPTY: Refusal = Refusal(409, 3010, "Key Store Not Empty");
 pub(super) const INVALID_USER_DATA: Refusal = Refusal(400, 4001, "Invalid User Data");
 pub(super) const UNSUPPORTED_MEDIA_TYPE: Refusal = Refusal(415, 4006, "Unsupported Media Type");
@@ -142,6 +144,9 @@ pub(super) const HEADER_TOO_LARGE: Refusal = Refusal(431, 4009, "Header Too Larg
 pub(super) const TOO_MANY_REQUESTS: Refusal = Refusal(429, 1006, "Too Many Requests");
 pub(super) const CONFLICT: Refusal = Refusal(409, 4007, "Conflict");
 pub(super) const INVALID_ENTRY: Refusal = Refusal(404, 4008, "Invalid Authentication Entry");
+pub(super) const INVALID_IMPORT_TOKEN: Refusal = Refusal(400, 4011, "Invalid Import Token");
+pub(super) const IMPORT_NOT_SUPPORTED: Refusal = Refusal(409, 4012, "Import Not Supported");
+pub(super) const INVALID_ENTRY_STATUS: Refusal = Refusal(409, 4010, "Invalid Authentication Entry Status");
 
 /// A field that can't be taken.
 pub(super) const fn field(message: &'static str) -> Refusal {

@@ -400,6 +400,32 @@ fn roles_decide_who_reads(stage: &Stage) {
     assert_eq!(last["keyStore"], 1, "{last}");
 }
 
+/// Key stores of the other project that are in the database alone, their numbers from 1,001 on.
+fn many_key_stores(stage: &Stage, count: u32, description: &str) {
+    stage.database.execute(&format!(
+        "INSERT INTO key_stores (project_id, number, name, description, ipv4_check, mac_check, certificate_check, check_mode, state,
+                                 created_by, created_at, changed_by, changed_at)
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+         SELECT id, 1000 + i, 'many ' || CAST(i AS TEXT), {description}, (1 = 1), (1 = 0), (1 = 0), 'AND', 'ACTIVE', 'test', 0, 'test', 0
+         FROM n, projects WHERE projects.name = 'foreign'"
+    ));
+}
+
+fn long_lists_of_key_stores_come_in_pieces(stage: &Stage) {
+    const COUNT: u32 = 2_050;
+    let list = |rest: &str| stage.ask(&Ask::get(format!("/keymanager/v1.0/appkey/{FOREIGN_APPKEY}/keystores{rest}")));
+    let before = list("").body()["keyStoreIdList"].as_array().map_or(0, Vec::len);
+    many_key_stores(stage, COUNT, "''");
+    let expected: Vec<Value> = (1_001..=1_000 + COUNT).map(Value::from).collect();
+    let numbers = list("").body()["keyStoreIdList"].clone();
+    assert_eq!(numbers.as_array().expect("a list")[before..], expected);
+    let details = list("?detail=true");
+    assert_eq!(details.header("transfer-encoding"), Some("chunked"));
+    let details = details.body()["keyStoreList"].clone();
+    let shown: Vec<Value> = details.as_array().expect("a list").iter().map(|store| store["keyStoreId"].clone()).collect();
+    assert_eq!(Value::from(shown), numbers);
+}
+
 fn is_read(stage: Stage) {
     key_stores_are_listed(&stage);
     other_key_stores_are_none(&stage);
@@ -408,6 +434,7 @@ fn is_read(stage: Stage) {
     pages_make_up_the_list(&stage);
     clients_are_shown(&stage);
     roles_decide_who_reads(&stage);
+    long_lists_of_key_stores_come_in_pieces(&stage);
     stage.finish();
 }
 
@@ -420,4 +447,20 @@ fn the_inventory_is_read_on_sqlite() {
 fn the_inventory_is_read_on_postgresql() {
     let cluster = Cluster::start();
     is_read(Stage::on(&cluster));
+}
+
+#[test]
+fn a_list_that_can_not_be_read_to_its_end_is_broken_off() {
+    let mut cluster = Cluster::start();
+    let stage = Stage::on(&cluster);
+    // 20 MB: more than connections hold, so that the service reads on only as fast as we do.
+    many_key_stores(&stage, 5_000, "repeat('🔑', 1000)");
+    let mut connection = stage.connect(false);
+    let ask = Ask::get(format!("/keymanager/v1.0/appkey/{FOREIGN_APPKEY}/keystores?detail=true"));
+    connection.write(&ask.to_bytes()).expect("sent");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    cluster.stop();
+    assert!(connection.read(false).is_err(), "a list without its end is no answer");
+    cluster.start_again();
+    assert!(stage.running.log().contains("a list was broken off"), "{}", stage.running.log());
 }

@@ -166,6 +166,13 @@ impl Guessing<'_> {
         self.stage.ask(&Ask::get(format!("/keymanager/v1.0/appkey/guess{}/confirm", self.guesses.get())))
     }
 
+    /// A failure, which is refused while guesses are: at most a token that came in at that very moment lets it through.
+    fn refused_too(&self, failure: &Ask) -> Reply {
+        let (passed, refused) = until_refused(|| self.meanwhile(failure));
+        assert!(passed < 4, "{passed}: {failure:?}");
+        refused
+    }
+
     /// What is asked while failures are refused.
     fn meanwhile(&self, ask: &Ask) -> Reply {
         until_refused(|| self.guess()).1.refused(TOO_MANY_REQUESTS, "a guess");
@@ -221,10 +228,10 @@ fn whoever_guesses_is_refused_unread_and_keeps_nobody_out() {
     let mac = Ask::get(stage.v1(&format!("/secrets/{}", stage.id("MTLS_SYMMETRIC_ID"))));
     let wrong = Ask::get(stage.path("v1.2", "/confirm")).headers(&access_key("apiViewer", "wrong"));
     for failure in [Ask::get(stage.v1(&format!("/secrets/{NO_KEY}"))), mac, wrong.clone(), Ask::get(stage.path("v1.3", "/nothing"))] {
-        guessing.meanwhile(&failure).refused(TOO_MANY_REQUESTS, &failure.path);
+        guessing.refused_too(&failure).refused(TOO_MANY_REQUESTS, &failure.path);
     }
-    oauth_too_many(&guessing.meanwhile(&token_request("create", "apiViewer", "wrong", GRANT)));
-    oauth_too_many(&guessing.meanwhile(&token_request("create", "unknown", "wrong", GRANT)));
+    oauth_too_many(&guessing.refused_too(&token_request("create", "apiViewer", "wrong", GRANT)));
+    oauth_too_many(&guessing.refused_too(&token_request("create", "unknown", "wrong", GRANT)));
     wait_as_told(&refused);
     stage.ask(&wrong).refused(UNAUTHORIZED, "after the wait");
 

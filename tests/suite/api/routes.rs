@@ -6,7 +6,7 @@ use super::http::{INVALID_APPKEY, METHOD_NOT_ALLOWED, URL_NOT_FOUND};
 use super::stage::{Ask, Stage, VERSIONS, access_key};
 
 /// Method, path, and the first version that has it.
-const ROUTES: [(&str, &str, &str); 23] = [
+const ROUTES: [(&str, &str, &str); 40] = [
     ("GET", "/confirm", "v1.0"),
     ("GET", "/secrets/{keyid}", "v1.0"),
     ("PUT", "/secrets/{keyid}", "v1.2"),
@@ -30,6 +30,23 @@ const ROUTES: [(&str, &str, &str); 23] = [
     ("PUT", "/auths/ipv4s/delete", "v1.2"),
     ("PUT", "/auths/macs/delete", "v1.2"),
     ("PUT", "/auths/certificates/delete", "v1.2"),
+    ("GET", "/keys/symmetric-keys/import-parameters", "v1.3"),
+    ("POST", "/keys/symmetric-keys/import", "v1.3"),
+    ("POST", "/auths/ipv4s/delete", "v1.2"),
+    ("POST", "/auths/macs/delete", "v1.2"),
+    ("POST", "/auths/certificates/delete", "v1.2"),
+    ("PUT", "/keys/{keyid}/delete", "v1.2"),
+    ("DELETE", "/keys/{keyid}", "v1.2"),
+    ("PUT", "/keys/{keyid}", "v1.3"),
+    ("POST", "/keys/{keyid}/rotate", "v1.3"),
+    ("PUT", "/keys/{keyid}/restore", "v1.3"),
+    ("GET", "/keys/{keyid}/versions", "v1.3"),
+    ("PUT", "/keys/{keyid}/versions/0/delete", "v1.3"),
+    ("PUT", "/keys/{keyid}/versions/0/restore", "v1.3"),
+    ("DELETE", "/keys/{keyid}/versions/0", "v1.3"),
+    ("PUT", "/auths/ipv4s/restore", "v1.3"),
+    ("PUT", "/auths/macs/restore", "v1.3"),
+    ("PUT", "/auths/certificates/restore", "v1.3"),
 ];
 
 /// Credentials for a version, of the demo's administrator.

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::json;
 
+use super::import::Importer;
 use super::load::{Client, Kind, Ledger};
 use super::settled::token_objects;
 use crate::support::installation::{Installation, Running, agent, send};
@@ -115,12 +116,31 @@ fn busy_run(installation: &Installation, running: &Running) -> Vec<Secret> {
     let certificate = json!({"keyStoreName": "demo-by-certificate", "name": "another", "password": "P12-Kennwort-!Wald", "lifeTime": 30});
     secret("certificate's password", "P12-Kennwort-!Wald".to_owned());
     assert_eq!(client.change("POST", "/auths/certificates", &certificate).expect("an answer").status, 200);
+    secrets.extend(imports(installation, running));
     secrets.extend(credentials(installation, running));
     secrets.extend(bad_requests(installation, running));
     let ledger = Ledger::default();
     Kind::ALL.into_iter().for_each(|kind| ledger.make(&client, kind));
     assert_eq!(ledger.acknowledged().len(), Kind::ALL.len());
     secrets
+}
+
+/// Keys that come in, and one that is refused; a token for a wrapped one, used twice.
+fn imports(installation: &Installation, running: &Running) -> Vec<Secret> {
+    let importer = Importer::new(installation, running);
+    let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let (key, short) = ("Einfuhr-Schluessel-aus-32-Bytes!", "Einfuhr-zu-kurz-31");
+    for (value, status) in [(key, 200), (short, 400)] {
+        assert_eq!(importer.import(value.split_at(3).0, json!({"keyData": base64(value)})).expect("an answer").status, status, "{value}");
+    }
+    let wrapped = importer.wrapped("wrapped for the search").expect("parameters");
+    for (name, status) in [("wrapped for the search", 200), ("again", 400)] {
+        assert_eq!(importer.import(name, wrapped.clone()).expect("an answer").status, status, "{name}");
+    }
+    let token = wrapped["importToken"].as_str().expect("a token").to_owned();
+    [("imported key", key.to_owned()), ("imported key that is too short", short.to_owned()), ("import token", token)]
+        .map(|(what, value)| Secret { what, value })
+        .into()
 }
 
 /// Right and wrong credentials of each kind.

@@ -11,15 +11,15 @@ const SETTLING: Duration = Duration::from_secs(90);
 
 /// The installation with leases of 12 s: three times the token's slow deadline, in which a pair of RSA keys is made even on a busy
 /// machine, mostly.
-pub(super) fn short_leases(mut installation: Installation) -> Installation {
+pub(crate) fn short_leases(mut installation: Installation) -> Installation {
     installation.set("SKM_TOKEN__SLOW_DEADLINE", "4 s");
     installation
 }
 
-const TABLES: [&str; 5] = ["keys", "key_versions", "token_objects", "internal_keys", "key_stores"];
+const TABLES: [&str; 6] = ["keys", "key_versions", "token_objects", "internal_keys", "import_pairs", "key_stores"];
 
 /// Waits until nothing is being made or destroyed any more.
-pub(super) fn wait_until_settled(installation: &Installation) {
+pub(crate) fn wait_until_settled(installation: &Installation) {
     let mut database = installation.database();
     let mut left = Vec::new();
     let under_way = |table: &&str| format!("{table} WHERE state IN ('PROVISIONING', 'DESTROYING')");
@@ -117,7 +117,7 @@ pub(crate) fn token_objects(installation: &Installation) -> Vec<TokenObject> {
 }
 
 /// Token and database name the same objects.
-pub(super) fn token_and_database_agree(installation: &Installation) {
+pub(crate) fn token_and_database_agree(installation: &Installation) {
     let in_token: BTreeSet<String> = token_objects(installation).into_iter().map(|object| object.id).collect();
     let named: BTreeSet<String> = installation.database().texts("object_id", "token_objects WHERE state <> 'DESTROYED'").into_iter().collect();
     let orphans: Vec<_> = in_token.difference(&named).collect();
@@ -133,6 +133,6 @@ pub(crate) fn audit_is_intact(installation: &Installation) {
 }
 
 /// `/readyz` says 200 within `limit`; how long it took.
-pub(super) fn wait_until_ready(running: &crate::support::installation::Running, limit: Duration) -> Duration {
+pub(crate) fn wait_until_ready(running: &crate::support::installation::Running, limit: Duration) -> Duration {
     wait_until("ready", limit, || running.operations("/readyz").0 == 200)
 }

@@ -121,7 +121,7 @@ fn a_token_that_is_taken_away_under_load_comes_back() {
 }
 
 /// Sets its flag when it is dropped.
-pub(super) struct Stop<'a>(pub(super) &'a AtomicBool);
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {

@@ -5,13 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use skm::domain::account::{AccessKeyId, SecretHash, TokenLife};
+use skm::domain::appkey::Appkey;
 use skm::domain::audit::{KeyUse, Uses};
 use skm::domain::caller::MacAddr;
 use skm::domain::client_checks::{Method, RuleValue};
 use skm::domain::ids::{ClientRuleId, KeyId, KeyStoreId, KeyVersion, ProjectId};
 use skm::domain::key::{Origin, State};
 use skm::domain::text::Description;
-use skm::store::{Change, ExpiredObject, PlannedObject, Purpose, Store, StoreError, TOKENS_MAX, TOO_MANY_TOKENS, Unique};
+use skm::store::{
+    Change, ExpiredObject, LAST_APPKEY, PlannedObject, Purpose, Store, StoreError, TOKENS_MAX, TOO_MANY_ACCESS_KEYS, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY,
+    Unique,
+};
 
 use super::rows::{insert_key_store, insert_tokens, key_store, name, next_checkpoint, planned, provision};
 use super::{Place, at, audit, change, event, key_id, object_id, on_both, random, stamp, until, verified_details};
@@ -21,11 +25,13 @@ on_both!(
     a_follower_that_fell_behind_drops_everything,
     a_panicking_follower_goes_on,
     counters_are_summed_over_nodes,
+    disabling_ends_tokens_that_another_node_issues,
     every_head_comes_into_a_checkpoint,
     every_node_has_a_chain,
     no_change_is_missed_under_concurrent_writers,
     one_node_takes_an_expired_object_over,
     nothing_comes_into_a_key_store_that_goes,
+    one_of_the_last_two_appkeys_stays,
     one_of_two_gets_the_name,
     the_change_log_is_bounded,
     the_last_two_versions_go_at_once,
@@ -88,13 +94,66 @@ async fn two_nodes_never_exceed_the_access_keys_of_an_account(place: &mut Place)
         for _ in 0..5 {
             let id = AccessKeyId::parse(&key_id().to_string()).expect("an ID");
             let inserted = store.change::<_, StoreError, _>(move |tx| tx.insert_access_key(&id, account, SecretHash([0; 32]), TokenLife::MAX, &stamp())).await;
-            assert!(matches!(inserted, Ok(()) | Err(StoreError::Stale { what: "account" })), "{inserted:?}");
+            assert!(matches!(inserted, Ok(()) | Err(StoreError::Stale { what: TOO_MANY_ACCESS_KEYS })), "{inserted:?}");
             made += usize::from(inserted.is_ok());
         }
         made
     })
     .await;
     assert_eq!(made.iter().sum::<usize>(), 5);
+}
+
+async fn disabling_ends_tokens_that_another_node_issues(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    for round in 0..30_u8 {
+        let id = AccessKeyId::parse(&format!("AKID{round}")).expect("an ID");
+        let key = id.clone();
+        let account = change(&one, move |tx| {
+            let account = tx.insert_account(&format!("login{round}"), "", false, &stamp())?;
+            tx.insert_access_key(&key, account, SecretHash([0; 32]), TokenLife::MAX, &stamp())?;
+            Ok(account)
+        })
+        .await;
+        let (issuing, disabling, token) = (id.clone(), id.clone(), SecretHash([round; 32]));
+        let issue = two.change::<_, StoreError, _>(move |tx| tx.insert_bearer_token(token, &issuing, at(1), at(100)));
+        let disable = one.change::<_, StoreError, _>(move |tx| match round % 3 {
+            0 => tx.set_account_enabled(account, false, &stamp()),
+            1 => tx.set_access_key_enabled(&disabling, false, &stamp()),
+            _ => tx.delete_access_key(&disabling),
+        });
+        let (issued, disabled) = tokio::join!(issue, disable);
+        assert!(disabled.is_ok(), "{disabled:?}");
+        assert!(matches!(issued, Ok(()) | Err(StoreError::Stale { what: UNUSABLE_ACCESS_KEY })), "{issued:?}");
+        let left = two.read::<_, StoreError, _>(move |reader| reader.bearer_token(token)).await.expect("a read");
+        assert!(left.is_none(), "round {round}: {issued:?}");
+        let afterwards = two.change::<_, StoreError, _>(move |tx| tx.insert_bearer_token(token, &id, at(1), at(100))).await;
+        assert!(matches!(afterwards, Err(StoreError::Stale { what: UNUSABLE_ACCESS_KEY })), "{afterwards:?}");
+    }
+}
+
+async fn one_of_the_last_two_appkeys_stays(place: &mut Place) {
+    let (one, two) = (place.open("node-1"), place.open("node-2"));
+    for round in 0..20 {
+        let appkeys = ["a", "b"].map(|kind| Appkey::parse(&format!("{kind}{round}")).expect("an appkey"));
+        let [first, second] = appkeys.clone();
+        let project = change(&one, move |tx| {
+            let project = tx.insert_project(&name(&format!("project {round}")), &stamp())?;
+            tx.insert_appkey(&first, project, &stamp())?;
+            tx.insert_appkey(&second, project, &stamp())?;
+            Ok(project)
+        })
+        .await;
+        let [first, second] = appkeys;
+        let (one_goes, other_goes) = tokio::join!(
+            one.change::<_, StoreError, _>(move |tx| tx.delete_appkey(&first, project, &stamp())),
+            two.change::<_, StoreError, _>(move |tx| tx.delete_appkey(&second, project, &stamp())),
+        );
+        let outcomes = [one_goes, other_goes];
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+        assert!(outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Stale { what: LAST_APPKEY }))), "{outcomes:?}");
+        let left = one.read::<_, StoreError, _>(move |reader| reader.appkeys(Some(project), None, 10)).await.expect("a read");
+        assert_eq!(left.len(), 1);
+    }
 }
 
 async fn two_nodes_never_exceed_the_tokens_of_an_access_key(place: &mut Place) {

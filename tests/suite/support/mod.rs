@@ -6,3 +6,4 @@ pub(crate) mod random;
 pub(crate) mod raw_database;
 pub(crate) mod softhsm;
 pub(crate) mod wire;
+pub(crate) mod wrapping;

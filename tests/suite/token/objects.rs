@@ -14,7 +14,7 @@ use crate::support::softhsm::{SoftHsm, with_token};
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// A plain session of our own, while no `Token` is open in this process.
-fn plain_session(hsm: &SoftHsm) -> (Pkcs11, Session) {
+pub(super) fn plain_session(hsm: &SoftHsm) -> (Pkcs11, Session) {
     let module = Pkcs11::new(MODULE).expect("the module");
     module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).expect("initialized");
     let slot = module.get_slots_with_initialized_token().expect("slots")[0];
@@ -23,7 +23,7 @@ fn plain_session(hsm: &SoftHsm) -> (Pkcs11, Session) {
     (module, session)
 }
 
-fn attributes_of(session: &Session, class: ObjectClass, number: u64) -> Vec<Attribute> {
+pub(super) fn attributes_of(session: &Session, class: ObjectClass, number: u64) -> Vec<Attribute> {
     const WANTED: [AttributeType; 20] = [
         AttributeType::Label,
         AttributeType::Token,
@@ -51,13 +51,13 @@ fn attributes_of(session: &Session, class: ObjectClass, number: u64) -> Vec<Attr
     session.get_attributes(found[0], &WANTED).expect("attributes")
 }
 
-fn assert_has(attributes: &[Attribute], expected: &[Attribute]) {
+pub(super) fn assert_has(attributes: &[Attribute], expected: &[Attribute]) {
     for attribute in expected {
         assert!(attributes.contains(attribute), "{attribute:?} is not in {attributes:?}");
     }
 }
 
-fn protected(generated: bool) -> Vec<Attribute> {
+pub(super) fn protected(generated: bool) -> Vec<Attribute> {
     vec![
         Attribute::Token(true),
         Attribute::Private(true),
