@@ -23,6 +23,8 @@ mod client;
 mod config;
 #[path = "suite/faults/mod.rs"]
 mod faults;
+#[path = "suite/openapi/mod.rs"]
+mod openapi;
 #[path = "suite/operations.rs"]
 mod operations;
 #[path = "suite/process.rs"]

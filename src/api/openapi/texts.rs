@@ -13,18 +13,18 @@ use crate::domain::key::RotationPeriod;
 use crate::domain::text::{DESCRIPTION_MAX_CHARS, NAME_MAX_CHARS};
 use crate::service::PLAINTEXT_MAX_BYTES;
 
-/// White space that is cut off the ends of a name (the property `White_Space` of Unicode), in a class of a regular expression.
-const SPACE: &str = r"\t\n\x0B\f\r \x85\xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
-/// The same without control characters.
-const INNER_SPACE: &str = r" \xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
-/// Control characters.
+/// Control characters and white space (Unicode's property `White_Space`), in a class of a regular expression.
 const CONTROL: &str = r"\x00-\x1F\x7F-\x9F";
+const SPACE: &str = r" \xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
 
-/// The texts that can be a name: one character that is neither space nor control, or two with none that is control between.
+/// The texts that are a name as they stand: no white space at their ends, which would be cut off.
 fn name_pattern() -> String {
-    let end = format!("[^{CONTROL}{INNER_SPACE}]");
-    format!("[{SPACE}]*{end}([^{CONTROL}]*{end})?[{SPACE}]*")
+    let end = format!("[^{CONTROL}{SPACE}]");
+    format!("{end}([^{CONTROL}]*{end})?")
 }
+
+/// Base64 with its padding (RFC 4648, 4), whose unused bits are zeroes.
+const BASE64_PATTERN: &str = "^([0-9A-Za-z+/]{4})*([0-9A-Za-z+/][AQgw]==|[0-9A-Za-z+/]{2}[048AEIMQUYcgkosw]=)?$";
 
 /// What an IPv4 entry looks like; which numbers fit, it doesn't say.
 const IPV4_PATTERN: &str = r"[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?";
@@ -121,10 +121,11 @@ schemas! {
     Sealed: of(
         text()
             .content_encoding("base64")
+            .pattern(Some(BASE64_PATTERN))
             .description(Some("Base64 of the key version as a 4-byte big-endian number and the payload: what this service made."))
             .examples([json!("AAAAAA==")])
     );
-    Base64: of(text().content_encoding("base64").description(Some("Base64 (RFC 4648, 4).")).examples([json!("MIIBIjANBg==")]));
+    Base64: of(text().content_encoding("base64").pattern(Some(BASE64_PATTERN)).description(Some("Base64 (RFC 4648, 4).")).examples([json!("MIIBIg==")]));
     PlainKey: of(text().content_encoding("base64").pattern(Some("^[0-9A-Za-z+/]{42}[048AEIMQUYcgkosw]=$")).description(Some("Base64 of exactly 32 bytes.")));
     WrappedKey: of(text().content_encoding("base64").pattern(Some("^[0-9A-Za-z+/]{341}[AQgw]==$")).description(Some("Base64 of exactly 256 bytes.")));
     Ipv4Entry: of(
