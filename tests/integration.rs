@@ -17,8 +17,12 @@ mod admin;
 mod api;
 #[path = "suite/audit/mod.rs"]
 mod audit;
+#[path = "suite/certificates/mod.rs"]
+mod certificates;
 #[path = "suite/client.rs"]
 mod client;
+#[path = "suite/clockwork/mod.rs"]
+mod clockwork;
 #[path = "suite/config.rs"]
 mod config;
 #[path = "suite/faults/mod.rs"]

@@ -12,7 +12,7 @@ use super::context::{self, Version, new_request_id};
 use super::error::refused;
 use super::openapi::{self, Routes};
 use super::progress::watch_body;
-use super::{Api, clients, data, import, inventory, key_stores, keys, life, oauth, page};
+use super::{Api, certificates, clients, data, import, inventory, key_stores, keys, life, oauth, page};
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 use crate::telemetry::redaction;
@@ -95,7 +95,7 @@ fn import_routes() -> Routes {
 
 /// Our own (v1.3): certificates.
 fn certificate_routes() -> Routes {
-    Routes::new()
+    Routes::new().add(routes!(certificates::download)).add(routes!(certificates::sign))
 }
 
 fn routes_of(version: Version) -> Routes {
@@ -112,14 +112,14 @@ fn routes_of(version: Version) -> Routes {
     routes
 }
 
-/// Token endpoints, in their own shapes.
-fn token_routes() -> Routes {
-    Routes::new().add(routes!(oauth::create)).add(routes!(oauth::revoke))
+/// Token endpoints in OAuth 2's shapes, and what everybody may have of the certificate authority.
+fn routes_of_no_version() -> Routes {
+    Routes::new().add(routes!(oauth::create)).add(routes!(oauth::revoke)).add(routes!(certificates::authorities)).add(routes!(certificates::revocation_list))
 }
 
 /// All that the document describes.
 fn described() -> Routes {
-    Version::ALL.into_iter().fold(token_routes(), |routes, version| routes.nest(version, routes_of(version)))
+    Version::ALL.into_iter().fold(routes_of_no_version(), |routes, version| routes.nest(version, routes_of(version)))
 }
 
 /// The OpenAPI document (3.1, JSON) of the whole API.

@@ -17,7 +17,7 @@ use super::assembly::{self, Assembly};
 use super::exit::{Exit, Failure};
 use super::init::{CA_NAME, operator};
 use super::lock::{self, DataDirectoryLock};
-use super::server_certificate::{self, write_whole};
+use super::server_certificate::{self, ServerCertificate, write_whole};
 use super::{configuration, output};
 use crate::config::{Config, ProfileRef};
 use crate::domain::account::{Role, TokenLife};
@@ -29,7 +29,7 @@ use crate::domain::secret::SecretText;
 use crate::domain::text::{Description, Name};
 use crate::hsm::{initialise_token, token_is_present};
 use crate::service::pki::{certificate_pem, private_key_pem};
-use crate::service::{Credentials, NewAccessKey, NewClientRule, NewContent, NewKeyRequest, NewKeyStore, NewRuleValue, Request, Service};
+use crate::service::{Credentials, Named, NewAccessKey, NewClientRule, NewContent, NewKeyRequest, NewKeyStore, NewRuleValue, Request, Service};
 use crate::store::Store;
 
 const ADDRESS_STORE: &str = "demo-by-address";
@@ -219,7 +219,7 @@ async fn make_demo(layout: &Layout, config: &Config, assembly: &Assembly) -> Res
         access_key: access_key.clone(),
         password,
     };
-    server_certificate::open(config, assembly).await?;
+    ServerCertificate::new(config, assembly).open().await?;
     write_whole(&layout.file("dev.env"), environment(layout, config, &demo)?.expose().as_bytes(), 0o600).map_err(Failure::from)
 }
 
@@ -264,7 +264,7 @@ impl DemoCaller<'_> {
         let caller =
             Caller { address: std::net::Ipv4Addr::LOCALHOST.into(), mac: MacHeader::Absent, certificate: None, user_agent: Some("skm init".to_owned()) };
         let credentials = Credentials::AccessKey { id: self.access_key.id.to_string(), secret: self.access_key.secret.clone() };
-        Ok(Request { id: RequestId::from_bytes(id), caller, appkey: self.appkey.clone(), credentials })
+        Ok(Request { id: RequestId::from_bytes(id), caller, project: Named::Appkey(self.appkey.clone()), credentials })
     }
 
     async fn make_key_store(&self, name: &str, by_address: bool) -> Result<(), Failure> {

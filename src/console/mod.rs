@@ -1,41 +1,91 @@
-//! The web console. For now a page that says where things stand; keys are managed through the API.
+//! The web console: pages that are rendered on the server, over the same use cases as the API.
+//!
+//! A page is a template of `templates/` around what a use case answers; a form is a fragment that comes into a dialog, or a page of its own
+//! without the script. `visitor.rs` says who asks, `form.rs` what was typed and what is wrong with it, `page.rs` what stands around,
+//! `text/` every word.
+
+mod assets;
+mod form;
+mod key_stores;
+mod list;
+mod page;
+mod sign_in;
+mod text;
+mod visitor;
 
 use axum::Router;
-use axum::http::{HeaderValue, header};
-use axum::response::{Html, IntoResponse as _, Response};
-use axum::routing::get;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::routing::{get, post};
 
-/// Nothing but our own style sheet is loaded, and nothing may frame us.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+use crate::domain::result_code::ResultCode;
+use crate::service::{Refusal, Service};
+
+/// Nothing but our own files is loaded, nothing inline runs, and nothing may frame us.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
+                                       base-uri 'none'; frame-ancestors 'none'";
+/// The most bytes of a form.
+const FORM_MAX_BYTES: usize = 256 * 1024;
+
+/// How the console works.
+#[derive(Debug, Clone, Copy)]
+pub struct ConsoleSettings {
+    /// The zone of the dates on its pages.
+    pub zone: chrono_tz::Tz,
+}
+
+/// What every page has.
+#[derive(Debug, Clone)]
+pub struct Console {
+    service: Service,
+    settings: ConsoleSettings,
+}
+
+impl Console {
+    /// The console over a service.
+    pub fn new(service: Service, settings: ConsoleSettings) -> Self {
+        Self { service, settings }
+    }
+}
 
 /// The console's routes.
-pub fn router() -> Router {
+pub fn router(console: Console) -> Router {
     Router::new()
-        .route("/", get(sign_in))
-        .route("/console.css", get(style))
-        .fallback(async || (axum::http::StatusCode::NOT_FOUND, "There is no such page.\n"))
-        .layer(axum::middleware::map_response(secure))
+        .route("/", get(key_stores::home))
+        .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
+        .route("/sign-out", post(sign_in::sign_out))
+        .merge(key_stores::routes())
+        .route("/assets/{name}", get(assets::serve))
+        .fallback(unknown)
+        .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
+        .layer(axum::middleware::from_fn(name_request))
+        .with_state(console)
 }
 
-async fn sign_in() -> Html<&'static str> {
-    Html(include_str!("sign_in.html"))
+async fn unknown(request: Request) -> Response {
+    page::refused(&Refusal::Code(ResultCode::UrlNotFound), visitor::request_id(&request.into_parts().0))
 }
 
-async fn style() -> impl axum::response::IntoResponse {
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("console.css"))
-}
-
-async fn secure(response: Response) -> Response {
-    let mut response = response.into_response();
+/// Gives each request its name, and each answer what keeps browsers safe.
+async fn name_request(mut request: Request, next: Next) -> Response {
+    let id = visitor::new_request_id();
+    request.extensions_mut().insert(id);
+    let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "same-origin"),
         (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
     }
     response
 }

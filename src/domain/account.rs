@@ -44,6 +44,16 @@ impl Role {
         Self::ALL.into_iter().find(|role| role.as_str() == text)
     }
 
+    /// Whether a person with this role sees the inventory at the console.
+    pub const fn may_read_at_console(self) -> bool {
+        matches!(self, Self::Admin | Self::Viewer | Self::ApprovalAdmin | Self::ApprovalMember)
+    }
+
+    /// Whether a person with this role changes things, and sees confidential data, at the console.
+    pub const fn may_change_at_console(self) -> bool {
+        matches!(self, Self::Admin)
+    }
+
     /// Whether an access key of an account with this role may read the inventory through the API.
     pub const fn may_read_by_api(self) -> bool {
         matches!(self, Self::ApiAdmin | Self::ApiViewer | Self::Admin)
@@ -124,6 +134,54 @@ impl TokenLife {
     /// Its length in seconds.
     pub const fn seconds(self) -> u32 {
         self.0
+    }
+}
+
+/// A person who is signed in at the console, by the hash of the session's token.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The hash of its token.
+    pub token: SecretHash,
+    /// Whose it is.
+    pub account: AccountId,
+    /// That account's login name.
+    pub login: String,
+    /// Whether the account administers the installation: its projects and accounts.
+    pub administrator: bool,
+    /// Whether the account is enabled.
+    pub enabled: bool,
+    /// Whether nothing may be done before the password is changed.
+    pub must_change_password: bool,
+    /// The account's roles, per project.
+    pub roles: Vec<(ProjectId, Role)>,
+    /// When it began.
+    pub signed_in: Timestamp,
+    /// When it was last used, as far as the database knows: uses in short succession aren't written.
+    pub last_seen: Timestamp,
+    /// When it ends, however busy it is.
+    pub expires: Timestamp,
+    /// From where it began.
+    pub address: String,
+    /// With what.
+    pub user_agent: String,
+}
+
+impl Session {
+    /// How long a session may be idle.
+    pub const IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(30 * 60);
+    /// How long a session may be.
+    pub const LIFE_MAX: std::time::Duration = std::time::Duration::from_secs(12 * 3_600);
+    /// The most sessions of an account; the one that was used least recently ends for a new one.
+    pub const PER_ACCOUNT_MAX: i64 = 20;
+
+    /// Whether it is good at `now`.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.enabled && now < self.expires && now.since(self.last_seen) < Self::IDLE_MAX
+    }
+
+    /// The roles in `project`.
+    pub fn roles_in(&self, project: ProjectId) -> impl Iterator<Item = Role> + '_ {
+        self.roles.iter().filter(move |(of, _)| *of == project).map(|(_, role)| *role)
     }
 }
 

@@ -114,6 +114,10 @@ operations! {
     CreateToken => "CREATE_TOKEN",
     /// A bearer token was revoked.
     RevokeToken => "REVOKE_TOKEN",
+    /// Somebody signed in at the console.
+    SignIn => "SIGN_IN",
+    /// Somebody signed out, or a session was ended.
+    SignOut => "SIGN_OUT",
     /// A request for a route that doesn't exist.
     UnknownRoute => "UNKNOWN_ROUTE",
     /// A project was made.

@@ -34,15 +34,15 @@ impl Service {
     pub async fn decrypt(&self, request: Request, key: String, ciphertext: Result<SecretText, Refusal>) -> Result<Decrypted, Refusal> {
         self.run(request, Operation::Decrypt, Right::Use, move |service, scope| {
             Box::pin(async move {
-                let access = service.access_key_of_kind(scope, &key, KeyKind::Symmetric, ClientChecks::Run).await?;
+                let mut access = service.access_key_of_kind(scope, &key, KeyKind::Symmetric, ClientChecks::Run).await?;
                 let Envelope { prefix, payload } = parse_envelope(ciphertext?.expose())?;
                 if payload.len() < IV_BYTES + TAG_BYTES {
                     return Err(ResultCode::InvalidUserData.into());
                 }
-                let version = access.version(prefix.version)?;
+                let (id, version) = (access.id(), access.version(service, prefix.version).await?);
                 scope.names_version(prefix.version);
-                let plaintext = service.token().decrypt(version.object()?, prefix.aad(access.id()), payload).await?;
-                scope.uses_key(version.used_by(access.id(), 0));
+                let plaintext = service.token().decrypt(version.object()?, prefix.aad(id), payload).await?;
+                scope.uses_key(version.used_by(id, 0));
                 let plaintext = plaintext.into_text().map_err(|_| ResultCode::InvalidUserData)?;
                 Ok(Decrypted { plaintext, version: prefix.version })
             })

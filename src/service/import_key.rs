@@ -69,7 +69,6 @@ impl Service {
             Box::pin(async move {
                 let hash = service.token().import_ways().wrapped.ok_or(ResultCode::ImportNotSupported)?;
                 let (id, token) = (KeyId::from_bytes(random_id()?), random_secret()?);
-                scope.names_key(id);
                 let created = scope.stamp(service);
                 let expires = created.at.plus(IMPORT_TOKEN_LIFE);
                 let pair = NewImportPair { project: scope.project.id, token: SecretHash::of(token.expose()), expires, created };
@@ -104,7 +103,7 @@ impl Service {
         Ok(gone)
     }
 
-    async fn make_import_pair(&self, scope: &Scope, id: KeyId, pair: NewImportPair) -> Result<Vec<u8>, Refusal> {
+    async fn make_import_pair(&self, scope: &mut Scope, id: KeyId, pair: NewImportPair) -> Result<Vec<u8>, Refusal> {
         let planned = self.plan_object(id, KeyVersion::FIRST)?;
         let row = planned.clone();
         let inserted = self.store().change::<_, StoreError, _>(move |tx| tx.insert_import_pair(&pair, &row)).await;
@@ -112,6 +111,7 @@ impl Service {
             StoreError::Stale { what: TOO_MANY_IMPORT_PAIRS } => Refusal::TooMany(TOO_MANY_PAIRS_RETRY),
             other => other.into(),
         })?;
+        scope.names_key(id);
         let public_key = self.make_object(&planned, NewMaterial::Generated(ObjectKind::Rsa2048Unwrap)).await?;
         let activated = match public_key {
             Some(public_key) => self.activate_import_pair(scope, &planned, public_key).await,

@@ -15,6 +15,7 @@ pub(super) enum Kind {
     Project,
     AccessKey,
     Token,
+    Session,
 }
 
 impl Kind {
@@ -26,6 +27,7 @@ impl Kind {
             Self::Project => "project",
             Self::AccessKey => "access_key",
             Self::Token => "token",
+            Self::Session => "session",
         }
     }
 }

@@ -23,9 +23,9 @@ impl Service {
     pub async fn public_key(&self, request: Request, key: String, version: Result<Option<KeyVersion>, Refusal>) -> Result<PublicKey, Refusal> {
         self.run(request, Operation::ReadPublicKey, Right::Use, move |service, scope| {
             Box::pin(async move {
-                let access = service.access_key_of_kind(scope, &key, KeyKind::Asymmetric, ClientChecks::Skip).await?;
+                let mut access = service.access_key_of_kind(scope, &key, KeyKind::Asymmetric, ClientChecks::Skip).await?;
                 let view = match version? {
-                    Some(number) => access.version(number)?,
+                    Some(number) => access.version(service, number).await?,
                     None => access.current()?,
                 };
                 scope.names_version(view.version.version);

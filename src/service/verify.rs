@@ -47,17 +47,17 @@ impl Service {
     pub async fn verify(&self, request: Request, key: String, input: Result<(SecretText, SecretText), Refusal>) -> Result<Verified, Refusal> {
         self.run(request, Operation::Verify, Right::Use, move |service, scope| {
             Box::pin(async move {
-                let access = service.access_key_of_kind(scope, &key, KeyKind::Asymmetric, ClientChecks::Run).await?;
+                let mut access = service.access_key_of_kind(scope, &key, KeyKind::Asymmetric, ClientChecks::Run).await?;
                 let (plaintext, signature) = input?;
                 let text = bounded("plaintext", plaintext, SIGN_MAX_BYTES)?;
                 let envelope = parse_envelope(signature.expose())?;
                 if envelope.payload.len() != SIGNATURE_BYTES {
                     return Err(ResultCode::InvalidUserData.into());
                 }
-                let version = access.version(envelope.prefix.version)?;
+                let (id, version) = (access.id(), access.version(service, envelope.prefix.version).await?);
                 scope.names_version(envelope.prefix.version);
                 let result = service.token().verify_raw(version.object()?, text, envelope.payload).await?;
-                scope.uses_key(version.used_by(access.id(), 0));
+                scope.uses_key(version.used_by(id, 0));
                 Ok(Verified { result, version: envelope.prefix.version })
             })
         })
@@ -68,17 +68,17 @@ impl Service {
     pub async fn verify_standard(&self, request: Request, key: String, input: Result<VerifyStandard, Refusal>) -> Result<Verified, Refusal> {
         self.run(request, Operation::VerifyStandard, Right::Use, move |service, scope| {
             Box::pin(async move {
-                let access = service.access_key_of_kind(scope, &key, KeyKind::Asymmetric, ClientChecks::Run).await?;
+                let mut access = service.access_key_of_kind(scope, &key, KeyKind::Asymmetric, ClientChecks::Run).await?;
                 let input = input?;
                 let message = message(&input.plaintext)?;
                 let signature = STANDARD.decode(input.signature.expose()).map_err(|_| ResultCode::InvalidUserData)?;
                 if signature.len() != SIGNATURE_BYTES {
                     return Err(ResultCode::InvalidUserData.into());
                 }
-                let version = access.version(input.version)?;
+                let (id, version) = (access.id(), access.version(service, input.version).await?);
                 scope.names_version(input.version);
                 let result = service.token().verify_message(version.object()?, input.padding, message, signature).await?;
-                scope.uses_key(version.used_by(access.id(), 0));
+                scope.uses_key(version.used_by(id, 0));
                 Ok(Verified { result, version: input.version })
             })
         })

@@ -11,7 +11,7 @@ use quick_cache::sync::Cache;
 use super::limits::Guesser;
 use super::names::{Kind, Names};
 use super::refusal::Refusal;
-use crate::domain::account::{AccessKey, AccessKeyId, BearerToken, SecretHash};
+use crate::domain::account::{AccessKey, AccessKeyId, BearerToken, SecretHash, Session};
 use crate::domain::appkey::Appkey;
 use crate::domain::client_checks::RuleIndex;
 use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion, ProjectId};
@@ -30,6 +30,9 @@ pub(super) const PROJECT_VIEWS_MAX: usize = 4_096;
 pub(super) const ACCESS_KEY_VIEWS_MAX: usize = 16_384;
 /// The most bearer tokens that are kept ready.
 pub(super) const TOKEN_VIEWS_MAX: usize = 65_536;
+
+/// The most sessions that are kept ready.
+pub(super) const SESSION_VIEWS_MAX: usize = 4_096;
 
 /// A view that is sought, and by whom if the name may be wrong.
 struct Sought<'a>(Kind, Option<Guesser<'a>>);
@@ -88,6 +91,7 @@ pub(super) struct Views {
     projects: Cache<Appkey, Arc<Project>>,
     access_keys: Cache<AccessKeyId, Arc<AccessKey>>,
     tokens: Cache<[u8; 32], Arc<BearerToken>>,
+    sessions: Cache<[u8; 32], Arc<Session>>,
     names: Names,
     metrics: Metrics,
 }
@@ -108,6 +112,7 @@ impl Views {
             projects: Cache::new(PROJECT_VIEWS_MAX),
             access_keys: Cache::new(ACCESS_KEY_VIEWS_MAX),
             tokens: Cache::new(TOKEN_VIEWS_MAX),
+            sessions: Cache::new(SESSION_VIEWS_MAX),
             names: Names::new(),
             metrics,
         }
@@ -131,6 +136,7 @@ impl Views {
                 Change::Identity => {
                     self.access_keys.clear();
                     self.tokens.clear();
+                    self.sessions.clear();
                 }
                 // Its tokens name it: whoever shows one asks for the access key as well.
                 Change::AccessKey(id) => {
@@ -138,7 +144,8 @@ impl Views {
                     self.names.add(Kind::AccessKey, id);
                 }
                 Change::Token(hash) => drop(self.tokens.remove(hash)),
-                Change::ObjectGone(_) => {}
+                Change::Session(hash) => drop(self.sessions.remove(hash)),
+                Change::ObjectGone(_) | Change::Authorities => {}
                 Change::Everything => self.forget_all(),
             }
         }
@@ -150,6 +157,7 @@ impl Views {
         self.projects.clear();
         self.access_keys.clear();
         self.tokens.clear();
+        self.sessions.clear();
     }
 
     /// How many keys are kept ready.
@@ -219,18 +227,25 @@ impl Views {
         self.names.add(Kind::Token, &hash.0);
     }
 
+    /// A session was begun here: whoever shows it first doesn't guess.
+    pub(super) fn session_begun(&self, hash: SecretHash) {
+        self.names.add(Kind::Session, &hash.0);
+    }
+
+    /// A session that was begun and not ended.
+    pub(super) async fn session(&self, store: &Store, hash: SecretHash, guesser: Guesser<'_>) -> Result<Option<Arc<Session>>, Refusal> {
+        self.load(&self.sessions, hash.0, Sought(Kind::Session, Some(guesser)), store, |reader, hash| reader.session(SecretHash(*hash))).await
+    }
+
     /// A key that isn't destroyed, of any project.
     pub(super) async fn key(&self, store: &Store, id: KeyId, guesser: Guesser<'_>) -> Result<Option<Arc<KeyView>>, Refusal> {
-        self.load(&self.keys, id, Sought(Kind::Key, Some(guesser)), store, |reader, id| {
-            let Some((project, row)) = reader.key(*id)? else { return Ok(None) };
-            let mut versions = Vec::with_capacity(row.versions.len());
-            for version in row.versions {
-                let encryptions = AtomicU64::new(reader.encryptions(*id, version.version)?);
-                versions.push(VersionView { version, encryptions });
-            }
-            Ok(Some(KeyView { project, key: row.key, versions }))
-        })
-        .await
+        self.load(&self.keys, id, Sought(Kind::Key, Some(guesser)), store, |reader, id| read_key(reader, *id)).await
+    }
+
+    /// A key that was found before, as it is now, whatever was kept of it.
+    pub(super) async fn key_again(&self, store: &Store, id: KeyId) -> Result<Option<Arc<KeyView>>, Refusal> {
+        self.keys.remove(&id);
+        self.load(&self.keys, id, Sought(Kind::Key, None), store, |reader, id| read_key(reader, *id)).await
     }
 
     /// A key store with its rules. Callers don't name it by its ID, so nobody guesses.
@@ -245,6 +260,14 @@ impl Views {
         })
         .await
     }
+}
+
+fn read_key(reader: &mut crate::store::Reader<'_>, id: KeyId) -> Result<Option<KeyView>, StoreError> {
+    let Some((project, row)) = reader.key(id)? else { return Ok(None) };
+    // All in one read: a key that was rotated often would keep everybody who waits for it.
+    let counted = reader.encryptions_of_versions(id)?;
+    let view = |version: Version| VersionView { encryptions: AtomicU64::new(counted.get(&version.version).copied().unwrap_or(0)), version };
+    Ok(Some(KeyView { project, key: row.key, versions: row.versions.into_iter().map(view).collect() }))
 }
 
 /// The most encryptions of one key version: 2^32 − 2^24 (NIST SP 800-38D, 8.3, less what may be counted late).

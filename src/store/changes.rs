@@ -91,7 +91,9 @@ fn parts(change: &Change) -> (&'static str, String) {
         Change::Identity => ("IDENTITY", String::new()),
         Change::AccessKey(access_key) => ("ACCESS_KEY", access_key.to_string()),
         Change::Token(hash) => ("TOKEN", hex::encode(hash)),
+        Change::Session(hash) => ("SESSION", hex::encode(hash)),
         Change::ObjectGone(object) => ("OBJECT_GONE", hex(object.as_bytes())),
+        Change::Authorities => ("AUTHORITIES", String::new()),
         Change::Everything => ("EVERYTHING", String::new()),
     }
 }
@@ -104,15 +106,19 @@ fn parse(kind: &str, subject: &str) -> Result<Change, StoreError> {
         "PROJECT" => Change::Project(ProjectId(known(subject.parse().ok(), WHAT)?)),
         "IDENTITY" => Change::Identity,
         "ACCESS_KEY" => Change::AccessKey(known(AccessKeyId::parse(subject), WHAT)?),
-        "TOKEN" => {
-            let mut hash = [0; 32];
-            known(hex::decode_to_slice(subject, &mut hash).ok(), WHAT)?;
-            Change::Token(hash)
-        }
+        "TOKEN" => Change::Token(hash(subject)?),
+        "SESSION" => Change::Session(hash(subject)?),
         "OBJECT_GONE" => Change::ObjectGone(id(subject, WHAT)?),
+        "AUTHORITIES" => Change::Authorities,
         // A newer node may tell what this one doesn't know.
         _ => Change::Everything,
     })
+}
+
+fn hash(subject: &str) -> Result<[u8; 32], StoreError> {
+    let mut hash = [0; 32];
+    known(hex::decode_to_slice(subject, &mut hash).ok(), "change")?;
+    Ok(hash)
 }
 
 #[cfg(test)]
@@ -129,7 +135,9 @@ mod tests {
             Change::Identity,
             Change::AccessKey(AccessKeyId::parse("AKID").expect("an ID")),
             Change::Token([5; 32]),
+            Change::Session([6; 32]),
             Change::ObjectGone(ObjectId::from_bytes([4; 16])),
+            Change::Authorities,
             Change::Everything,
         ];
         for change in all {

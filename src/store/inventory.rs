@@ -128,7 +128,7 @@ impl Reader<'_> {
     }
 
     /// One query for all of them.
-    fn with_last_access(&mut self, rows: Vec<KeyRow>) -> Result<Vec<ListedKey>, StoreError> {
+    pub(super) fn with_last_access(&mut self, rows: Vec<KeyRow>) -> Result<Vec<ListedKey>, StoreError> {
         let used: Vec<(String, Option<i64>)> = usage::table
             .filter(usage::key_id.eq_any(rows.iter().map(|row| row.id.as_str())))
             .group_by(usage::key_id)

@@ -4,11 +4,11 @@ use diesel::prelude::*;
 
 use super::error::StoreError;
 use super::rows::{changed_one, known};
-use super::schema::{appkeys, projects};
+use super::schema::{account_roles, appkeys, projects};
 use super::unit::{Reader, Tx};
 use crate::domain::appkey::Appkey;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::ProjectId;
+use crate::domain::ids::{AccountId, ProjectId};
 use crate::domain::key::Stamp;
 use crate::domain::key_store::{AppkeySummary, Project, ProjectSummary};
 use crate::domain::text::Name;
@@ -32,6 +32,22 @@ impl Reader<'_> {
             .first(self.db)
             .optional()?;
         Ok(row.map(project))
+    }
+
+    /// A project.
+    pub fn project(&mut self, id: ProjectId) -> Result<Option<Project>, StoreError> {
+        let row: Option<Row> = projects::table.find(id.0).select((projects::id, projects::name, projects::appkey_reads)).first(self.db).optional()?;
+        Ok(row.map(project))
+    }
+
+    /// The projects in which an account has a role, or all of them, by name.
+    pub fn projects_of(&mut self, account: AccountId, all: bool, limit: i64) -> Result<Vec<Project>, StoreError> {
+        let with_role = account_roles::table.filter(account_roles::account_id.eq(account.0)).select(account_roles::project_id);
+        let mut query = projects::table.order(projects::name).limit(limit).select((projects::id, projects::name, projects::appkey_reads)).into_boxed();
+        if !all {
+            query = query.filter(projects::id.eq_any(with_role));
+        }
+        Ok(query.load::<Row>(self.db)?.into_iter().map(project).collect())
     }
 
     /// The project of that name.

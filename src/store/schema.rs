@@ -131,6 +131,19 @@ diesel::table! {
         created_at -> BigInt,
         changed_by -> Text,
         changed_at -> BigInt,
+        issuer -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    authorities (version) {
+        version -> BigInt,
+        key_id -> Text,
+        certificate -> Binary,
+        crl_number -> BigInt,
+        crl_at -> BigInt,
+        created_at -> BigInt,
     }
 }
 
@@ -148,10 +161,23 @@ diesel::table! {
         password_hash -> Text,
         must_change_password -> Bool,
         enabled -> Bool,
+        administrator -> Bool,
         created_by -> Text,
         created_at -> BigInt,
         changed_by -> Text,
         changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    console_sessions (token_hash) {
+        token_hash -> Binary,
+        account_id -> BigInt,
+        signed_in_at -> BigInt,
+        last_seen_at -> BigInt,
+        expires_at -> BigInt,
+        address -> Text,
+        user_agent -> Text,
     }
 }
 
@@ -300,8 +326,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     internal_keys,
     import_pairs,
     client_rules,
+    authorities,
     settings,
     accounts,
+    console_sessions,
     account_roles,
     access_keys,
     bearer_tokens,

@@ -113,6 +113,17 @@ impl Reader<'_> {
         known(u64::try_from(counted.into_iter().fold(0, i64::saturating_add)).ok(), "usage counter")
     }
 
+    /// The same of all versions of a key at once; versions that never encrypted may be missing.
+    pub fn encryptions_of_versions(&mut self, key: KeyId) -> Result<BTreeMap<KeyVersion, u64>, StoreError> {
+        let rows: Vec<(i64, i64)> = usage::table.filter(usage::key_id.eq(hex(key.as_bytes()))).select((usage::version, usage::encryptions)).load(self.db)?;
+        let mut counted = BTreeMap::<KeyVersion, u64>::new();
+        for (number, encryptions) in rows {
+            let sum = counted.entry(version(number)?).or_default();
+            *sum = sum.saturating_add(known(u64::try_from(encryptions).ok(), "usage counter")?);
+        }
+        Ok(counted)
+    }
+
     /// A page of the key versions that some node has used for 2^24 encryptions or more, destroyed ones included, in their order. Those few are
     /// in an index of their own: each minute this is asked for. What 128 nodes share evenly is found before it has come to 2^31.
     pub fn often_used(&mut self, after: Option<OftenUsed>, limit: i64) -> Result<Vec<OftenUsed>, StoreError> {

@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("service", &["domain", "hsm", "store", "telemetry"]),
     ("scheduler", &["domain", "service", "telemetry"]),
     ("api", &["domain", "service", "telemetry", "tls"]),
-    ("console", &["domain", "service", "telemetry"]),
+    ("console", &["domain", "service", "telemetry", "tls"]),
     ("cli", &["domain", "telemetry", "hsm", "store", "config", "tls", "service", "scheduler", "api", "console"]),
 ];
 

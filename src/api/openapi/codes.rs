@@ -14,6 +14,8 @@ macro_rules! groups {
 groups! {
     /// Of every operation below an appkey.
     ALWAYS = InvalidAppkey | UrlNotFound | TooManyRequests | HeaderTooLarge | ServiceUnavailable;
+    /// Of what everybody may read.
+    PUBLIC = UrlNotFound | TooManyRequests | HeaderTooLarge | ServiceUnavailable;
     /// Of every operation of a version that wants credentials.
     CREDENTIALS = Unauthorized | Forbidden;
     /// Of what reads the inventory, by appkey alone too.

@@ -24,6 +24,8 @@ use crate::domain::result_code::ResultCode;
 /// What stands before the operations.
 const INTRODUCTION: &str = include_str!("introduction.md");
 
+/// The tag of what everybody may read.
+pub(super) const PUBLIC_TAG: &str = "Certificate authority";
 /// The tag of the token endpoints.
 pub(super) const TOKENS_TAG: &str = "Bearer tokens";
 

@@ -26,7 +26,8 @@ impl Responses {
         for (status, response) in &mut operation.responses.responses {
             if let RefOr::T(response) = response {
                 response.headers.insert("X-Request-Id".to_owned(), RefOr::Ref(Ref::new("#/components/headers/RequestId")));
-                if named.is_some() && status == "200" {
+                let is_file = response.content.keys().any(|media_type| media_type != JSON);
+                if named.is_some() && status == "200" && !is_file {
                     envelop(response);
                 }
             }

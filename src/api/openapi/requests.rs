@@ -9,7 +9,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use super::texts::{
     Algorithm, AuthMode, CertificatePassword, Description, DetailQuery, Ipv4Entry, Ipv4EntryQuery, KeyStatusQuery, KeyTypeQuery, KeyVersion, LifeDays,
     MacEntry, MacEntryQuery, Name, NamePart, NameQuery, PageNumber, PageSize, PlainKey, Plaintext, RotationDays, Sealed, SecretValue, SignedBytes, SignedText,
-    WrappedKey, YesNo,
+    SigningRequest, WrappedKey, YesNo,
 };
 
 /// What `PUT /secrets/{keyid}` wants.
@@ -202,6 +202,17 @@ pub(in crate::api) struct NewCertificateRequest {
     description: Option<Description>,
 }
 
+/// A certificate to be, for a key that its client keeps.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct SignCertificateRequest {
+    key_store_name: Name,
+    name: Name,
+    csr: SigningRequest,
+    life_time: LifeDays,
+    description: Option<Description>,
+}
+
 /// Which IPv4 entry is meant.
 #[derive(ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -312,4 +323,16 @@ pub(in crate::api) struct CertificateQuery {
     /// All about the certificate of this name instead of the names of all.
     #[param(inline)]
     value: Option<NameQuery>,
+}
+
+/// The query of `download`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(in crate::api) struct CertificateFileQuery {
+    /// The key store's name.
+    #[param(inline)]
+    key_store_name: Name,
+    /// The certificate's name.
+    #[param(inline)]
+    name: Name,
 }

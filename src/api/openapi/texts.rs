@@ -12,6 +12,7 @@ use crate::domain::inventory::Page;
 use crate::domain::key::RotationPeriod;
 use crate::domain::text::{DESCRIPTION_MAX_CHARS, NAME_MAX_CHARS};
 use crate::service::PLAINTEXT_MAX_BYTES;
+use crate::service::pki::CSR_MAX_BYTES;
 
 /// Control characters and white space (Unicode's property `White_Space`), in a class of a regular expression.
 const CONTROL: &str = r"\x00-\x1F\x7F-\x9F";
@@ -143,6 +144,7 @@ schemas! {
     CertificatePassword: of(
         text().pattern(Some("^[ -~]{1,128}$")).description(Some("The `.p12`'s password: 1 to 128 printable ASCII characters. It is kept nowhere.")).examples([json!("change-it-soon")])
     );
+    SigningRequest: of(text().max_length(Some(CSR_MAX_BYTES)).description(Some("A certificate signing request (PKCS#10), PEM.")));
     LifeDays: of(number(1, crate::service::CERTIFICATE_LIFE_MAX_DAYS).examples([json!(365)]));
     ClientMac: of(text().examples([json!("aa:bb:cc:dd:ee:ff")]));
     // In queries an empty parameter means the same as none.

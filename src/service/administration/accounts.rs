@@ -15,7 +15,7 @@ use crate::store::Change;
 /// The least characters of a password (NIST SP 800-63B, 5.1.1.2 asks for 8; administrators get more).
 const PASSWORD_MIN_CHARS: usize = 12;
 /// The most bytes of a password.
-const PASSWORD_MAX_BYTES: usize = 256;
+pub(in crate::service) const PASSWORD_MAX_BYTES: usize = 256;
 
 /// Whether an account's password can be taken: long enough, and not so long that hashing it is an attack.
 pub fn check_password(password: &SecretText) -> Result<(), Invalid> {

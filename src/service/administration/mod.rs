@@ -2,7 +2,7 @@
 //! leaves one audit record with the uid, in the transaction of the change; a refusal leaves one too.
 
 mod access_keys;
-mod accounts;
+pub(super) mod accounts;
 mod appkeys;
 mod backup;
 mod projects;
@@ -66,7 +66,7 @@ fn random_name() -> Result<String, Refusal> {
 }
 
 /// A login name: 1 to 64 of letters, digits, `.`, `-`, `_` and `@`.
-fn parse_login(login: &str) -> Result<String, Invalid> {
+pub(super) fn parse_login(login: &str) -> Result<String, Invalid> {
     let fits = (1..=LOGIN_MAX_CHARS).contains(&login.len()) && login.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_@".contains(&byte));
     if fits { Ok(login.to_owned()) } else { Err(Invalid::new("login", "must have 1 to 64 letters, digits, '.', '-', '_' or '@'")) }
 }

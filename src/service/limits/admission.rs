@@ -10,14 +10,18 @@ use crate::domain::caller::Caller;
 use crate::domain::ids::ProjectId;
 use crate::domain::key_store::Project;
 use crate::domain::result_code::ResultCode;
-use crate::service::request::Request;
+use crate::service::request::{Named, Request};
 use crate::service::{Refusal, Service};
 
 impl Service {
     /// The project that is asked for, if its limit and the address's let the request in. What is over the address's limit, or names
     /// no project too often, is refused before anything is read.
     pub(in crate::service) async fn admit(&self, request: &Request) -> Result<Arc<Project>, Refusal> {
-        let (appkey, caller) = (Appkey::parse(&request.appkey), &request.caller);
+        let caller = &request.caller;
+        let appkey = match &request.project {
+            Named::Appkey(appkey) => Appkey::parse(appkey),
+            Named::Project(id) => return self.admit_visitor(caller, *id).await,
+        };
         self.admit_address(caller, || Some(self.views().project_kept(appkey.as_ref()?)?.id))?;
         let found = match &appkey {
             Some(appkey) => self.views().project(self.store(), appkey.clone(), self.guesser(&Actor::Unknown, caller)).await,
@@ -39,6 +43,15 @@ impl Service {
             }
             Err(refusal) => Err(refusal),
         }
+    }
+
+    /// The project that a person at the console names.
+    async fn admit_visitor(&self, caller: &Caller, id: ProjectId) -> Result<Arc<Project>, Refusal> {
+        self.admit_address(caller, || Some(id))?;
+        let found = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.project(id)?)).await?;
+        let project = found.ok_or(ResultCode::InvalidAppkey)?;
+        self.admit_to_project(caller, id)?;
+        Ok(Arc::new(project))
     }
 
     /// Takes a token from the address's bucket; to be called before anything is looked up. `project` is told where it is known.

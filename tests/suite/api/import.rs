@@ -174,6 +174,19 @@ fn wrapped_keys(importer: &Importer) {
     importer.grown_by(0, "a spent token");
 }
 
+fn imported_keys_do_not_rotate_and_are_destroyed_like_others(importer: &Importer) {
+    let id = importer.import("short lived", &json!({"keyData": STANDARD.encode(KEY)})).text("keyId");
+    let path = |rest: &str| importer.stage.path("v1.3", &format!("/keys/{id}{rest}"));
+    importer.ask(Ask::new("POST", path("/rotate"))).refused(KEY_NOT_ROTATABLE, "a rotation");
+    let period = importer.ask(Ask::put(path(""), &json!({"autoRotationPeriod": 30})));
+    period.refused(field("autoRotationPeriod must be 0: confidential data and imported keys don't rotate"), "a rotation period");
+    importer.must_be_the_key(&id);
+    importer.grown_by(1, "one version");
+    importer.ask(Ask::new("PUT", path("/delete"))).body();
+    importer.ask(Ask::new("DELETE", path(""))).body();
+    importer.grown_by(-1, "destroyed");
+}
+
 fn of_two_who_spend_a_token_one_does(importer: &Importer) {
     let parameters = importer.parameters();
     let asks = ["one", "other"].map(|name| {
@@ -250,7 +263,8 @@ fn a_token_is_of_its_project_and_of_its_hour(importer: &Importer) {
 
 fn a_project_has_few_pairs_at_a_time(importer: &Importer) {
     let pairs: Vec<_> = (0..16).map(|_| importer.parameters()).collect();
-    let refused = importer.ask(Ask::get(importer.stage.path("v1.3", PARAMETERS)));
+    // Unlike what is over a caller's limit, it is recorded.
+    let refused = importer.ask(Ask::get(importer.stage.path("v1.3", PARAMETERS)).recorded(true));
     refused.refused(TOO_MANY_REQUESTS, "the 17th pair");
     assert_eq!(refused.header("retry-after"), Some("60"));
     importer.grown_by(32, "16 pairs");
@@ -290,6 +304,7 @@ fn everything(stage: Stage) {
     keys_in_the_clear(&importer);
     either_in_the_clear_or_wrapped(&importer);
     wrapped_keys(&importer);
+    imported_keys_do_not_rotate_and_are_destroyed_like_others(&importer);
     of_two_who_spend_a_token_one_does(&importer);
     what_cannot_be_unwrapped_spends_the_token_and_leaves_nothing(&importer);
     only_who_may_change_may_import(&importer);

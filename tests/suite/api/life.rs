@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::http::{
-    CONFLICT, CURRENT_KEY_VERSION, FORBIDDEN, INVALID_KEY_ID, INVALID_KEY_STATUS, INVALID_KEY_VERSION, INVALID_KEY_VERSION_STATUS, KEY_NOT_ROTATABLE,
-    METHOD_NOT_ALLOWED, Refusal, Reply, URL_NOT_FOUND, exists, field,
+    CURRENT_KEY_VERSION, FORBIDDEN, INVALID_KEY_ID, INVALID_KEY_STATUS, INVALID_KEY_VERSION, INVALID_KEY_VERSION_STATUS, KEY_NOT_ROTATABLE, METHOD_NOT_ALLOWED,
+    Refusal, Reply, URL_NOT_FOUND, exists, field,
 };
+use super::life_changes::{changes, versions_are_bounded};
 use super::stage::{Ask, FOREIGN_APPKEY, NO_KEY, Stage};
 use crate::faults::settled::token_objects;
 use crate::support::postgres::Cluster;
@@ -38,20 +39,20 @@ impl<'a> Keeper<'a> {
         self.send("POST", &format!("/keys/{key}/rotate")).body()
     }
 
-    fn change(&self, key: &str, body: Value) -> Reply {
+    pub(super) fn change(&self, key: &str, body: Value) -> Reply {
         self.json("PUT", &format!("/keys/{key}"), &body)
     }
 
-    fn encrypt(&self, key: &str, plaintext: &str) -> Reply {
+    pub(super) fn encrypt(&self, key: &str, plaintext: &str) -> Reply {
         self.json("POST", &format!("/symmetric-keys/{key}/encrypt"), &json!({"plaintext": plaintext}))
     }
 
-    fn decrypt(&self, key: &str, ciphertext: &str) -> Reply {
+    pub(super) fn decrypt(&self, key: &str, ciphertext: &str) -> Reply {
         self.json("POST", &format!("/symmetric-keys/{key}/decrypt"), &json!({"ciphertext": ciphertext}))
     }
 
     /// Numbers, states and dates of deletion of a key's versions, and which is current.
-    fn versions(&self, key: &str) -> (Value, Vec<(u64, String, bool)>) {
+    pub(super) fn versions(&self, key: &str) -> (Value, Vec<(u64, String, bool)>) {
         let body = self.send("GET", &format!("/keys/{key}/versions")).body();
         assert_eq!(super::data::fields(&body), ["currentKeyValueVersion", "keyId", "keyVersionList"]);
         assert_eq!(body["keyId"], key);
@@ -68,20 +69,20 @@ impl<'a> Keeper<'a> {
     }
 }
 
-fn key_taken() -> Refusal {
+pub(super) fn key_taken() -> Refusal {
     exists("name is taken: a key of that name exists")
 }
 
 /// Now, as the API shows it in UTC.
-fn now() -> chrono::NaiveDateTime {
+pub(super) fn now() -> chrono::NaiveDateTime {
     chrono::Utc::now().naive_utc()
 }
 
-fn parsed(text: &Value) -> chrono::NaiveDateTime {
+pub(super) fn parsed(text: &Value) -> chrono::NaiveDateTime {
     chrono::NaiveDateTime::parse_from_str(text.as_str().expect("a date-time"), "%Y-%m-%dT%H:%M:%S").expect("a date-time")
 }
 
-fn is_now(text: &Value) {
+pub(super) fn is_now(text: &Value) {
     assert!((now() - parsed(text)).num_seconds().abs() < 120, "{text} is not now");
 }
 
@@ -264,89 +265,7 @@ fn confidential_data(keeper: &Keeper<'_>) {
     assert_eq!(keeper.stage.installation.database().count(&from), 0, "the data is erased");
 }
 
-const NOT_THIS: Refusal = field("autoRotationPeriod must be 0: confidential data and imported keys don't rotate");
-
-fn changes(keeper: &Keeper<'_>) {
-    let [key, other] = ["changing", "in the way"].map(|name| keeper.stage.make_key("symmetric-keys", name));
-    let same = |changed: &Value, name: &str, description: &str, days: u32| {
-        let expected = json!({
-            "keyId": key, "name": name, "description": description, "autoRotationPeriod": days, "lastChangeUser": "admin",
-            "nextAutoRotationDate": changed["nextAutoRotationDate"], "lastChangeDatetime": changed["lastChangeDatetime"],
-        });
-        assert_eq!(*changed, expected);
-        is_now(&changed["lastChangeDatetime"]);
-    };
-    let changed = keeper.change(&key, json!({"description": "d", "name": null, "unknown": 1})).body();
-    same(&changed, "changing", "d", 0);
-    assert_eq!(changed["nextAutoRotationDate"], Value::Null);
-    let changed = keeper.change(&key, json!({"autoRotationPeriod": 30})).body();
-    same(&changed, "changing", "d", 30);
-    let due = parsed(&changed["nextAutoRotationDate"]);
-    assert!((due - now() - chrono::Duration::days(30)).num_seconds().abs() < 120, "{due}");
-    // The same once more puts nothing off.
-    let earlier = "UPDATE keys SET next_rotation_at = next_rotation_at - 86400000000 WHERE id =";
-    keeper.stage.database.change(&format!("{earlier} '{key}'"));
-    let again = keeper.change(&key, json!({"autoRotationPeriod": 30, "name": "cafe\u{301}"})).body();
-    same(&again, "caf\u{e9}", "d", 30);
-    assert_eq!(parsed(&again["nextAutoRotationDate"]), due - chrono::Duration::days(1));
-    let rotated = keeper.rotate(&key);
-    assert!((parsed(&rotated["nextAutoRotationDate"]) - due).num_seconds().abs() < 120, "a rotation by hand counts: {rotated}");
-    let changed = keeper.change(&key, json!({"autoRotationPeriod": 0, "description": ""})).body();
-    same(&changed, "caf\u{e9}", "", 0);
-    assert_eq!(changed["nextAutoRotationDate"], Value::Null);
-
-    for own in ["caf\u{e9}", "cafe\u{301}", " caf\u{e9} "] {
-        keeper.change(&key, json!({"name": own})).body();
-    }
-    for taken in ["caf\u{e9}", "cafe\u{301}"] {
-        keeper.change(&other, json!({"name": taken, "description": "not kept"})).refused(key_taken(), taken);
-    }
-    keeper.change(&other, json!({"name": "Caf\u{e9}"})).body();
-    keeper.change(&key, json!({"name": "in the way"})).body();
-    const PERIOD: &str = "autoRotationPeriod must be 0 (never) or 30 to 36500 days";
-    const NOTHING: &str = "name or description or autoRotationPeriod is required";
-    for (wrong, message) in [
-        (json!({}), NOTHING),
-        (json!({"name": null, "description": null}), NOTHING),
-        (json!({"name": ""}), "name must have 1 to 100 characters"),
-        (json!({"name": "x".repeat(101)}), "name must have at most 100 characters"),
-        (json!({"name": 1}), "name must be a text"),
-        (json!({"description": "x".repeat(1_001)}), "description must have at most 1000 characters"),
-        (json!({"autoRotationPeriod": 29}), PERIOD),
-        (json!({"autoRotationPeriod": -1}), PERIOD),
-        (json!({"autoRotationPeriod": 36_501}), PERIOD),
-        (json!({"autoRotationPeriod": "30"}), "autoRotationPeriod must be a whole number"),
-    ] {
-        keeper.change(&key, wrong.clone()).refused(field(message), &wrong.to_string());
-    }
-    imported_keys_do_not_rotate(keeper, &key);
-}
-
-fn imported_keys_do_not_rotate(keeper: &Keeper<'_>, key: &str) {
-    keeper.stage.database.change(&format!("UPDATE key_versions SET origin = 'IMPORTED' WHERE key_id = '{key}'"));
-    keeper.change(key, json!({"autoRotationPeriod": 30})).refused(NOT_THIS, "an imported key");
-    keeper.send("POST", &format!("/keys/{key}/rotate")).refused(KEY_NOT_ROTATABLE, "an imported key");
-    keeper.change(key, json!({"description": "imported"})).body();
-    // A version that somebody is making: nobody makes another one.
-    let other = keeper.stage.make_key("symmetric-keys", "rotating");
-    keeper.stage.database.change(&format!(
-        "INSERT INTO key_versions (key_id, version, state, origin, created_by, created_at, changed_by, changed_at)
-         VALUES ('{other}', 1, 'PROVISIONING', 'GENERATED', 'x', 1, 'x', 1);
-         INSERT INTO token_objects (object_id, key_id, version, state, node, lease_until, created_at)
-         VALUES ('cccccccccccccccccccccccccccccccc', '{other}', 1, 'PROVISIONING', 'another', 9000000000000000, 1)"
-    ));
-    keeper.send("POST", &format!("/keys/{other}/rotate")).refused(CONFLICT, "a rotation under way");
-    keeper.send("PUT", &format!("/keys/{other}/versions/1/delete")).refused(INVALID_KEY_VERSION, "a version that isn't made yet");
-    assert_eq!(keeper.versions(&other).1.len(), 1);
-    // Its key's end isn't kept waiting by it: once its lease is over, all of it is gone.
-    keeper.send("PUT", &format!("/keys/{other}/delete")).body();
-    keeper.send("DELETE", &format!("/keys/{other}")).body();
-    keeper.stage.database.change("UPDATE token_objects SET lease_until = 1 WHERE object_id = 'cccccccccccccccccccccccccccccccc'");
-    crate::faults::load::wait_until("destroyed", std::time::Duration::from_secs(75), || {
-        keeper.stage.installation.database().count(&format!("keys WHERE id = '{other}' AND state = 'DESTROYED'")) == 1
-    });
-    keeper.stage.make_key("symmetric-keys", "rotating");
-}
+pub(super) const NOT_THIS: Refusal = field("autoRotationPeriod must be 0: confidential data and imported keys don't rotate");
 
 /// Who may, and in which version.
 fn rights(keeper: &Keeper<'_>) {
@@ -422,6 +341,7 @@ fn whole_life(stage: Stage) {
     asymmetric(&keeper);
     confidential_data(&keeper);
     changes(&keeper);
+    versions_are_bounded(&keeper);
     rights(&keeper);
     records(&keeper);
     assert_eq!(stage.running.operations("/readyz").0, 200);

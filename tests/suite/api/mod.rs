@@ -1,6 +1,7 @@
 //! The API as a plain HTTP client sees it: literal requests, literal answers, and one audit record for each.
 
 mod bodies;
+mod certificates;
 mod checks;
 mod ciphertexts;
 mod contract;
@@ -12,6 +13,7 @@ mod import;
 mod inventory;
 mod key_stores;
 mod life;
+mod life_changes;
 mod life_entries;
 mod life_races;
 mod limits;

@@ -61,7 +61,7 @@ fn survives_crashes(installation: &Installation, rounds: usize, mut random: Rand
 #[test]
 fn on_sqlite() {
     let installation = short_leases(Installation::new());
-    survives_crashes(&installation, if is_full() { 50 } else { 6 }, Random::of_test("faults::crash::on_sqlite"));
+    survives_crashes(&installation, if is_full() { 50 } else { 3 }, Random::of_test("faults::crash::on_sqlite"));
 }
 
 #[test]

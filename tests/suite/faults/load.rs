@@ -1,16 +1,18 @@
 //! Clients that make things and use them, and remember what they were told.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::installation::{Answer, Installation, Running, agent, send};
 use crate::support::random::Random;
 
 /// The key store of the demo that admits 127.0.0.1.
-const STORE: &str = "demo-by-address";
+pub(crate) const STORE: &str = "demo-by-address";
 
 /// What can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,13 +93,42 @@ pub(crate) struct Client {
     base: String,
     appkey: String,
     access_key: [String; 2],
+    /// Shared by clones, so that they don't ask for one each.
+    bearer: Arc<OnceLock<String>>,
 }
 
 impl Client {
     pub(crate) fn new(installation: &Installation, running: &Running) -> Self {
         let roots = std::fs::read(installation.demo("CA")).expect("the CA's certificate");
         let access_key = [installation.demo("ACCESS_KEY_ID").to_owned(), installation.demo("SECRET_ACCESS_KEY").to_owned()];
-        Self { agent: agent(&roots, None), base: format!("https://{}", running.api_address()), appkey: installation.demo("APPKEY").to_owned(), access_key }
+        Self {
+            agent: agent(&roots, None),
+            base: format!("https://{}", running.api_address()),
+            appkey: installation.demo("APPKEY").to_owned(),
+            access_key,
+            bearer: Arc::default(),
+        }
+    }
+
+    /// A request of v1.3, with a bearer token.
+    pub(crate) fn own(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, ureq::Error> {
+        let url = format!("{}/keymanager/v1.3/appkey/{}{path}", self.base, self.appkey);
+        let bearer = self.bearer.get_or_init(|| format!("Bearer {}", self.token()));
+        let body = body.map(|body| body.to_string().into_bytes());
+        send(&self.agent, method, &url, &[("x-nhn-authorization", bearer)], body.as_deref())
+    }
+
+    /// With its bearer token, for when there may soon be nobody to give one.
+    pub(crate) fn signed_in(self) -> Self {
+        self.bearer.get_or_init(|| format!("Bearer {}", self.token()));
+        self
+    }
+
+    fn token(&self) -> String {
+        let basic = format!("Basic {}", STANDARD.encode(self.access_key.join(":")));
+        let headers = [("authorization", basic.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+        let answer = send(&self.agent, "POST", &format!("{}/oauth2/token/create", self.base), &headers, Some(b"grant_type=client_credentials"));
+        answer.expect("a token").json["access_token"].as_str().expect("a token").to_owned()
     }
 
     /// A request by appkey alone.

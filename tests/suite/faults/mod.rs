@@ -7,6 +7,7 @@ mod database_gone;
 mod hang_up;
 mod import;
 mod leaks;
+mod lives;
 pub(crate) mod load;
 pub(crate) mod settled;
 mod signals;

@@ -9,6 +9,14 @@ use serde_json::Value;
 const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
 /// What brings the snapshot up to date.
 const UPDATE: &str = "SKM_TEST_UPDATE=1 cargo nextest run -E 'test(openapi::document)'";
+/// Routes that the contract's fixture can't have: their answers are no JSON, or they need what a token just gave.
+const BESIDE_THE_FIXTURE: [&str; 5] = [
+    "GET /pki/ca.pem",
+    "GET /pki/crl/{name}",
+    "v1.3 GET /auths/certificates/download",
+    "v1.3 GET /keys/symmetric-keys/import-parameters",
+    "v1.3 POST /keys/symmetric-keys/import",
+];
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
 fn document() -> Value {
@@ -91,7 +99,8 @@ fn every_route_of_the_contract_is_described_and_nothing_else() {
         })
         .filter(|name| !name.contains("/oauth2/"))
         .collect();
-    let contract: BTreeSet<String> = contract().into_iter().filter(|name| !name.contains("/oauth2/")).collect();
+    let mut contract: BTreeSet<String> = contract().into_iter().filter(|name| !name.contains("/oauth2/")).collect();
+    contract.extend(BESIDE_THE_FIXTURE.map(str::to_owned));
     let missing: Vec<&String> = contract.difference(&described).collect();
     let unknown: Vec<&String> = described.difference(&contract).collect();
     assert!(missing.is_empty() && unknown.is_empty(), "not described: {missing:#?}\nnot in tests/contract/routes.toml: {unknown:#?}");

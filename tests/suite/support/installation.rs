@@ -128,6 +128,13 @@ impl Installation {
         self.try_start().unwrap_or_else(|log| panic!("skm serve did not become ready:\n{log}"))
     }
 
+    /// Starts another process on the same database and token, with a data directory of its own, and waits until it is ready.
+    pub(crate) fn start_node(&self, node: &str) -> Running {
+        let mut command = self.command(&["serve", "--dev"]);
+        command.env("SKM_SERVER__NODE", node).env("SKM_SERVER__DATA_DIR", self.path().join(format!("data-{node}")));
+        self.try_start_with(command).unwrap_or_else(|log| panic!("skm serve as {node} did not become ready:\n{log}"))
+    }
+
     /// Starts the service; its log, if it ends before it is ready.
     pub(crate) fn try_start(&self) -> Result<Running, String> {
         self.try_start_with(self.command(&["serve", "--dev"]))
@@ -214,7 +221,7 @@ fn pem(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
+pub(crate) fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
     parse_pem(pem).filter_map(|item| if let Ok(PemItem::Certificate(certificate)) = item { Some(certificate) } else { None }).collect()
 }
 

@@ -28,9 +28,6 @@ pub(super) struct Row {
     pub(super) mac: Option<String>,
     /// What else must be there before.
     pub(super) there: Option<String>,
-    /// Other routes without which the request can't be prepared.
-    #[serde(default)]
-    pub(super) needs: Vec<String>,
     body: Option<String>,
     answer: Option<String>,
     /// The message of a refusal, where that is the answer.

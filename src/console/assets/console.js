@@ -1,0 +1,79 @@
+// What HTML alone can't do: copying, dialogs, menus that close, counters. Every page works without it.
+'use strict';
+
+const dialog = () => document.getElementById('dialog');
+let opener = null;
+
+// A dialog is a fragment that htmx puts into #dialog.
+document.addEventListener('click', (event) => {
+  const asks = event.target.closest('[hx-target="#dialog"]');
+  if (asks && !dialog().contains(asks)) opener = asks.closest('details.menu')?.querySelector('summary') ?? asks;
+  const copies = event.target.closest('[data-copy]');
+  if (copies) copy(copies);
+  if (event.target.closest('[data-close]')) {
+    event.preventDefault();
+    dialog().close();
+  }
+  for (const menu of document.querySelectorAll('details.menu[open]')) {
+    if (!menu.contains(event.target) || event.target.closest('.sheet a, .sheet button')) menu.open = false;
+  }
+});
+
+document.addEventListener('keydown', (event) => {
+  if (event.key !== 'Escape') return;
+  for (const menu of document.querySelectorAll('details.menu[open]')) {
+    menu.open = false;
+    menu.querySelector('summary').focus();
+  }
+});
+
+document.addEventListener('htmx:afterSwap', (event) => {
+  if (event.target.id !== 'dialog') return;
+  if (!dialog().open) dialog().showModal();
+  const first = dialog().querySelector('[aria-invalid="true"], [autofocus], input:not([type="hidden"]), textarea, select, button');
+  first?.focus();
+  count(dialog());
+});
+
+// What came instead of a fragment: the form stays as it was typed, and says what to do.
+document.addEventListener('htmx:responseError', (event) => say(event.detail.xhr.status === 401 ? 'ended' : 'failed', event.detail.elt));
+document.addEventListener('htmx:sendError', (event) => say('unreachable', event.detail.elt));
+
+function say(what, element) {
+  const template = document.getElementById(`say-${what}`);
+  const place = element.closest('dialog, form, main') ?? document.querySelector('main');
+  const inner = place.matches('dialog') ? place.firstElementChild ?? place : place;
+  inner.querySelector(':scope > [data-said]')?.remove();
+  inner.prepend(template.content.cloneNode(true));
+}
+
+document.addEventListener('DOMContentLoaded', () => {
+  dialog()?.addEventListener('close', () => {
+    dialog().replaceChildren();
+    opener?.focus();
+    opener = null;
+  });
+  count(document);
+});
+
+async function copy(button) {
+  const told = button.textContent;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = button.dataset.copied;
+  } catch {
+    button.textContent = button.dataset.failed;
+  }
+  setTimeout(() => { button.textContent = told; }, 2000);
+}
+
+// Counters beside long texts: in characters, or in bytes of UTF-8 where the limit is one of bytes.
+function count(within) {
+  for (const output of within.querySelectorAll('[data-counts]')) {
+    const input = document.getElementById(output.dataset.counts);
+    const size = () => output.dataset.unit === 'bytes' ? new TextEncoder().encode(input.value).length : [...input.value.normalize('NFC')].length;
+    const show = () => { output.textContent = `${size()}/${output.dataset.most}`; };
+    input.addEventListener('input', show);
+    show();
+  }
+}

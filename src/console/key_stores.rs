@@ -1,0 +1,282 @@
+//! The Key Depository: key stores, and the keys of the one that was chosen.
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::get;
+
+use super::Console;
+use super::form::{Form, Posted};
+use super::list::{Around, Asked};
+use super::page::{self, Frame, Tab};
+use super::text::{ENGLISH, Texts};
+use super::visitor::{Visitor, wants_fragment};
+use crate::domain::client_checks::{AuthMode, ChecksPolicy, Method};
+use crate::domain::ids::ProjectId;
+use crate::domain::key::{KeyKind, State as LifeState};
+use crate::domain::key_store::KeyStore;
+use crate::domain::listing::Listed;
+use crate::domain::text::Invalid;
+use crate::service::{KeyStoreListing, ListedKey, NewKeyStore, Refusal};
+
+/// The most key stores that stand beside the list.
+const KEY_STORES_MAX: usize = 1_000;
+
+/// The pages of key stores.
+pub(super) fn routes() -> axum::Router<Console> {
+    axum::Router::new()
+        .route("/projects/{project}/key-stores", get(index))
+        .route("/projects/{project}/key-stores/new", get(new).post(add))
+        .route("/projects/{project}/key-stores/{store}", get(show))
+        .route("/projects/{project}/key-stores/{store}/edit", get(edit).post(change))
+        .route("/projects/{project}/key-stores/{store}/delete", get(ask_to_delete).post(delete))
+}
+
+#[derive(Template)]
+#[template(path = "no_project.html")]
+struct NoProject {
+    t: &'static Texts,
+    assets: &'static super::assets::Assets,
+    frame: Frame,
+}
+
+#[derive(Template)]
+#[template(path = "no_key_store.html")]
+struct NoKeyStore {
+    t: &'static Texts,
+    assets: &'static super::assets::Assets,
+    frame: Frame,
+    may_change: bool,
+}
+
+#[derive(Template)]
+#[template(path = "key_store.html")]
+struct KeyStorePage {
+    t: &'static Texts,
+    assets: &'static super::assets::Assets,
+    frame: Frame,
+    may_change: bool,
+    key_stores: Vec<KeyStore>,
+    key_store: KeyStore,
+    keys: Listed<ListedKey>,
+    around: Around,
+}
+
+#[derive(Template)]
+#[template(path = "key_store_form.html")]
+struct KeyStoreForm<'a> {
+    t: &'static Texts,
+    title: &'static str,
+    action: &'a str,
+    csrf: String,
+    form: &'a Form,
+    in_dialog: bool,
+}
+
+#[derive(Template)]
+#[template(path = "confirm.html")]
+struct Confirm<'a> {
+    t: &'static Texts,
+    title: &'static str,
+    told: String,
+    action: &'a str,
+    button: &'static str,
+    csrf: String,
+    form: &'a Form,
+    in_dialog: bool,
+}
+
+/// What stands in [`Asked::done`] after something was done.
+fn notice(done: &str) -> Option<&'static str> {
+    let t = &ENGLISH.key_stores;
+    match done {
+        "added" => Some(t.added),
+        "changed" => Some(t.changed),
+        "deleted" => Some(t.deleted),
+        _ => None,
+    }
+}
+
+/// `GET /`: to the first project.
+pub(super) async fn home(State(console): State<Console>, visitor: Visitor) -> Response {
+    let frame = match Frame::new(&console, &visitor, ENGLISH.frame.no_project).await {
+        Ok(frame) => frame,
+        Err(refusal) => return page::refused(&refusal, visitor.request),
+    };
+    match frame.projects.first() {
+        Some(project) => Redirect::to(&format!("/projects/{}/key-stores", project.id)).into_response(),
+        None => page::show(StatusCode::OK, &NoProject { t: &ENGLISH, assets: frame.assets, frame }),
+    }
+}
+
+async fn key_stores(console: &Console, visitor: &Visitor, project: ProjectId) -> Result<Vec<KeyStore>, Refusal> {
+    let mut all = Vec::new();
+    if let KeyStoreListing::Details(mut pieces) = console.service.list_key_stores(visitor.about(project), Ok(true)).await? {
+        while let Some(piece) = pieces.next().await? {
+            all.extend(piece);
+            if all.len() >= KEY_STORES_MAX {
+                break;
+            }
+        }
+    }
+    Ok(all)
+}
+
+async fn index(State(console): State<Console>, visitor: Visitor, Path(project): Path<i64>, Query(asked): Query<Asked>) -> Response {
+    let project = ProjectId(project);
+    let shown = async {
+        let all = key_stores(&console, &visitor, project).await?;
+        if let Some(first) = all.first() {
+            let done = if notice(&asked.done).is_some() { format!("?done={}", asked.done) } else { String::new() };
+            return Ok(Redirect::to(&format!("/projects/{project}/key-stores/{}{done}", first.number)).into_response());
+        }
+        let frame = Frame::of_project(&console, &visitor, project, Tab::KeyDepository, ENGLISH.frame.key_depository).await?.noticing(notice(&asked.done));
+        Ok(page::show(StatusCode::OK, &NoKeyStore { t: &ENGLISH, assets: frame.assets, frame, may_change: visitor.may_change(project) }))
+    };
+    shown.await.unwrap_or_else(|refusal: Refusal| page::refused(&refusal, visitor.request))
+}
+
+async fn show(State(console): State<Console>, visitor: Visitor, Path((project, store)): Path<(i64, String)>, Query(asked): Query<Asked>) -> Response {
+    let project = ProjectId(project);
+    let shown = async {
+        let query = asked.query();
+        let (key_store, keys) = console.service.list_keys_page(visitor.about(project), store, query.clone()).await?;
+        let frame = Frame::of_project(&console, &visitor, project, Tab::KeyDepository, key_store.name.to_string()).await?.noticing(notice(&asked.done));
+        let around = Around::new(format!("{}/key-stores/{}", frame.base(), key_store.number), query, &keys);
+        let key_stores = key_stores(&console, &visitor, project).await?;
+        let may_change = visitor.may_change(project);
+        Ok(page::show(StatusCode::OK, &KeyStorePage { t: &ENGLISH, assets: frame.assets, frame, may_change, key_stores, key_store, keys, around }))
+    };
+    shown.await.unwrap_or_else(|refusal: Refusal| page::refused(&refusal, visitor.request))
+}
+
+/// A form in the dialog that asked for it, or on a page of its own.
+async fn present(
+    console: &Console,
+    visitor: &Visitor,
+    project: ProjectId,
+    status: StatusCode,
+    title: &str,
+    fragment: &impl Template,
+    in_dialog: bool,
+) -> Response {
+    if in_dialog {
+        return page::show(status, fragment);
+    }
+    match Frame::of_project(console, visitor, project, Tab::KeyDepository, title).await {
+        Ok(frame) => page::alone(status, frame, fragment),
+        Err(refusal) => page::refused(&refusal, visitor.request),
+    }
+}
+
+async fn present_form(console: &Console, visitor: &Visitor, project: ProjectId, title: &'static str, action: &str, form: &Form, in_dialog: bool) -> Response {
+    let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let fragment = KeyStoreForm { t: &ENGLISH, title, action, csrf: visitor.csrf(), form, in_dialog };
+    present(console, visitor, project, status, title, &fragment, in_dialog).await
+}
+
+fn typed(form: &Form) -> Result<NewKeyStore, Refusal> {
+    let mode = AuthMode::parse(form.value("authMode")).ok_or_else(|| Invalid::new("authMode", "must be chosen"))?;
+    let checks = ChecksPolicy::new(form.has("ip4AuthUse", "Y"), form.has("macAuthUse", "Y"), form.has("certificateAuthUse", "Y"), mode)?;
+    Ok(NewKeyStore { name: form.name("name")?, description: form.description()?, checks })
+}
+
+fn filled(key_store: &KeyStore) -> Form {
+    let on = |method| if key_store.checks.uses(method) { "Y" } else { "N" };
+    Form::showing([
+        ("name", key_store.name.as_str()),
+        ("description", key_store.description.as_str()),
+        ("ip4AuthUse", on(Method::Ipv4)),
+        ("macAuthUse", on(Method::Mac)),
+        ("certificateAuthUse", on(Method::Certificate)),
+        ("authMode", key_store.checks.mode().as_str()),
+    ])
+}
+
+async fn new(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, Path(project): Path<i64>) -> Response {
+    let action = format!("/projects/{project}/key-stores/new");
+    let form = Form::showing([("ip4AuthUse", "Y"), ("authMode", "AND")]);
+    present_form(&console, &visitor, ProjectId(project), ENGLISH.key_stores.add, &action, &form, wants_fragment(&headers)).await
+}
+
+async fn add(State(console): State<Console>, Path(project): Path<i64>, posted: Posted) -> Response {
+    let (base, project) = (format!("/projects/{project}/key-stores"), ProjectId(project));
+    let Posted { visitor, form, in_dialog, is_ours } = posted;
+    let made = if is_ours { Some(console.service.create_key_store(visitor.about(project), typed(&form)).await) } else { None };
+    let form = match made {
+        Some(Ok(key_store)) => return page::go(in_dialog, &format!("{base}/{}?done=added", key_store.number)),
+        Some(Err(refusal)) => match form.refuse(refusal) {
+            Ok(form) => form,
+            Err(refusal) => return page::refused(&refusal, visitor.request),
+        },
+        None => form,
+    };
+    present_form(&console, &visitor, project, ENGLISH.key_stores.add, &format!("{base}/new"), &form, in_dialog).await
+}
+
+async fn edit(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, Path((project, store)): Path<(i64, String)>) -> Response {
+    let action = format!("/projects/{project}/key-stores/{store}/edit");
+    match console.service.read_key_store(visitor.about(ProjectId(project)), store).await {
+        Ok(key_store) => {
+            present_form(&console, &visitor, ProjectId(project), ENGLISH.key_stores.edit, &action, &filled(&key_store), wants_fragment(&headers)).await
+        }
+        Err(refusal) => page::refused(&refusal, visitor.request),
+    }
+}
+
+async fn change(State(console): State<Console>, Path((project, store)): Path<(i64, String)>, posted: Posted) -> Response {
+    let (base, project) = (format!("/projects/{project}/key-stores/{store}"), ProjectId(project));
+    let Posted { visitor, form, in_dialog, is_ours } = posted;
+    let changed = if is_ours { Some(console.service.replace_key_store(visitor.about(project), store, typed(&form)).await) } else { None };
+    let form = match changed {
+        Some(Ok(())) => return page::go(in_dialog, &format!("{base}?done=changed")),
+        Some(Err(refusal)) => match form.refuse(refusal) {
+            Ok(form) => form,
+            Err(refusal) => return page::refused(&refusal, visitor.request),
+        },
+        None => form,
+    };
+    present_form(&console, &visitor, project, ENGLISH.key_stores.edit, &format!("{base}/edit"), &form, in_dialog).await
+}
+
+async fn present_deletion(console: &Console, visitor: &Visitor, project: ProjectId, store: &str, form: &Form, in_dialog: bool) -> Response {
+    let key_store = match console.service.read_key_store(visitor.about(project), store.to_owned()).await {
+        Ok(key_store) => key_store,
+        Err(refusal) => return page::refused(&refusal, visitor.request),
+    };
+    let action = format!("/projects/{project}/key-stores/{store}/delete");
+    let told = format!("{}: {}", ENGLISH.key_stores.delete_told, key_store.name);
+    let title = ENGLISH.key_stores.delete;
+    let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let fragment = Confirm { t: &ENGLISH, title, told, action: &action, button: ENGLISH.frame.delete, csrf: visitor.csrf(), form, in_dialog };
+    present(console, visitor, project, status, title, &fragment, in_dialog).await
+}
+
+async fn ask_to_delete(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, Path((project, store)): Path<(i64, String)>) -> Response {
+    present_deletion(&console, &visitor, ProjectId(project), &store, &Form::default(), wants_fragment(&headers)).await
+}
+
+async fn delete(State(console): State<Console>, Path((project, store)): Path<(i64, String)>, posted: Posted) -> Response {
+    let (base, project) = (format!("/projects/{project}/key-stores"), ProjectId(project));
+    let Posted { visitor, form, in_dialog, is_ours } = posted;
+    let deleted = if is_ours { Some(console.service.delete_key_store(visitor.about(project), store.clone()).await) } else { None };
+    let form = match deleted {
+        Some(Ok(())) => return page::go(in_dialog, &format!("{base}?done=deleted")),
+        Some(Err(refusal)) => match form.refuse(refusal) {
+            Ok(form) => form,
+            Err(refusal) => return page::refused(&refusal, visitor.request),
+        },
+        None => form,
+    };
+    present_deletion(&console, &visitor, project, &store, &form, in_dialog).await
+}
+
+impl KeyStorePage {
+    fn status(&self, state: &LifeState) -> (&'static str, &'static str) {
+        match state {
+            LifeState::Active => ("good", self.t.key_stores.in_service),
+            _ => ("warn", self.t.key_stores.scheduled_to_be_deleted),
+        }
+    }
+}

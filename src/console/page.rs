@@ -1,0 +1,159 @@
+//! Pages and fragments: the frame around them, and how they are answered.
+
+use askama::Template;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{Html, IntoResponse as _, Redirect, Response};
+
+use super::Console;
+use super::assets::{ASSETS, Assets};
+use super::text::{ENGLISH, Texts};
+use super::visitor::Visitor;
+use crate::domain::ids::{ProjectId, RequestId};
+use crate::domain::key_store::Project;
+use crate::domain::result_code::ResultCode;
+use crate::service::Refusal;
+
+/// htmx goes to another page instead of swapping.
+const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
+
+/// The tabs of a project, and what else can be current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tab {
+    KeyDepository,
+    UsageHistory,
+    Statistics,
+    /// Not among the project's tabs.
+    Elsewhere,
+}
+
+/// What stands around a page's content.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) t: &'static Texts,
+    pub(super) assets: &'static Assets,
+    /// The page's own title.
+    pub(super) title: String,
+    pub(super) login: String,
+    pub(super) administrator: bool,
+    pub(super) csrf: String,
+    pub(super) projects: Vec<Project>,
+    pub(super) project: Option<Project>,
+    pub(super) tab: Tab,
+    /// What was just done.
+    pub(super) notice: Option<&'static str>,
+}
+
+impl Frame {
+    /// Around a page of a project; refused where the visitor doesn't see the project.
+    pub(super) async fn of_project(console: &Console, visitor: &Visitor, project: ProjectId, tab: Tab, title: impl Into<String>) -> Result<Self, Refusal> {
+        let mut frame = Self::new(console, visitor, title).await?;
+        let found = frame.projects.iter().find(|known| known.id == project).cloned();
+        frame.project = Some(found.ok_or(ResultCode::InvalidAppkey)?);
+        frame.tab = tab;
+        Ok(frame)
+    }
+
+    /// Around a page that belongs to no project.
+    pub(super) async fn new(console: &Console, visitor: &Visitor, title: impl Into<String>) -> Result<Self, Refusal> {
+        Ok(Self {
+            t: &ENGLISH,
+            assets: &ASSETS,
+            title: title.into(),
+            login: visitor.session.login.clone(),
+            administrator: visitor.session.administrator,
+            csrf: visitor.csrf(),
+            projects: console.service.projects_of(&visitor.session).await?,
+            project: None,
+            tab: Tab::Elsewhere,
+            notice: None,
+        })
+    }
+
+    /// With a word about what was just done.
+    pub(super) fn noticing(mut self, notice: Option<&'static str>) -> Self {
+        self.notice = notice;
+        self
+    }
+
+    /// `/projects/7`, for addresses below it.
+    pub(super) fn base(&self) -> String {
+        self.project.as_ref().map(|project| format!("/projects/{}", project.id)).unwrap_or_default()
+    }
+
+    /// The project's name.
+    pub(super) fn project_name(&self) -> &str {
+        self.project.as_ref().map_or("", |project| project.name.as_str())
+    }
+
+    /// Whether that tab is the page's.
+    pub(super) fn is_at(&self, tab: Tab) -> bool {
+        self.tab == tab
+    }
+}
+
+/// What went wrong, as a page of its own, for those whom no frame can be given.
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct Problem {
+    t: &'static Texts,
+    assets: &'static Assets,
+    title: &'static str,
+    told: &'static str,
+    request: String,
+}
+
+/// A page or fragment.
+pub(super) fn show(status: StatusCode, template: &impl Template) -> Response {
+    match template.render() {
+        Ok(html) => (status, Html(html)).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// A fragment on a page of its own.
+#[derive(Template)]
+#[template(path = "alone.html")]
+struct Alone {
+    t: &'static Texts,
+    assets: &'static Assets,
+    frame: Frame,
+    fragment: String,
+}
+
+/// A fragment on a page of its own, for those without the script.
+pub(super) fn alone(status: StatusCode, frame: Frame, fragment: &impl Template) -> Response {
+    match fragment.render() {
+        Ok(fragment) => show(status, &Alone { t: &ENGLISH, assets: &ASSETS, frame, fragment }),
+        Err(error) => {
+            tracing::error!(%error, "a form could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// To another page; htmx is told by a header, everybody else by a redirection.
+pub(super) fn go(htmx: bool, to: &str) -> Response {
+    match HeaderValue::from_str(to) {
+        Ok(to) if htmx => (StatusCode::OK, [(HX_REDIRECT, to)]).into_response(),
+        _ => Redirect::to(to).into_response(),
+    }
+}
+
+/// A page that says why there is none.
+pub(super) fn refused(refusal: &Refusal, request: RequestId) -> Response {
+    let t = &ENGLISH.frame;
+    let (status, title, told) = match refusal.code() {
+        ResultCode::Unauthorized => (StatusCode::UNAUTHORIZED, ENGLISH.sign_in.title, ENGLISH.sign_in.ended),
+        ResultCode::Forbidden => (StatusCode::FORBIDDEN, t.forbidden_title, t.forbidden),
+        ResultCode::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, t.unavailable_title, t.too_many),
+        ResultCode::ServiceUnavailable => (StatusCode::SERVICE_UNAVAILABLE, t.unavailable_title, t.unavailable),
+        _ => (StatusCode::NOT_FOUND, t.not_found_title, t.not_found),
+    };
+    if let Refusal::Unavailable { reason } = refusal {
+        tracing::warn!(request_id = %request, %reason, "a page of the console could not be shown");
+    }
+    show(status, &Problem { t: &ENGLISH, assets: &ASSETS, title, told, request: request.to_string() })
+}

@@ -1,0 +1,43 @@
+//! Key stores.
+
+texts! {
+    /// Key stores.
+    Texts {
+        title = "Key stores",
+        none_title = "No key store yet",
+        none_told = "A key store groups confidential data, symmetric keys and asymmetric keys, and says which clients may use them: by IPv4 address, MAC address or client certificate.",
+        none_viewer = "An administrator of this project adds the first one.",
+        add = "Add Key Store",
+        edit = "Edit key store",
+        delete = "Delete key store",
+        authentication = "Authentication methods",
+        authentication_hint = "One or more. A method without entries admits nobody.",
+        ipv4 = "IPv4 Address",
+        mac = "MAC Address",
+        mac_hint = "a claim that any client can make: use it beside another method",
+        certificate = "Client Certificate",
+        combine = "How they combine",
+        all_must_pass = "All must pass",
+        any_one_passes = "Any one passes",
+        delete_told = "This deletes the key store and its authentication entries for good. It can't be undone",
+        key_management = "Key Management",
+        ipv4_management = "IPv4 Address Management",
+        mac_management = "MAC Address Management",
+        certificate_management = "Certificate Management",
+        no_keys = "No keys yet",
+        no_keys_told = "Keys are made in the token and never leave it.",
+        nothing_found = "Nothing matches the search.",
+        key_type = "Type",
+        key_id = "ID",
+        key_store_id = "Key store ID",
+        last_access = "Last access",
+        secret = "Confidential Data",
+        symmetric = "Symmetric Key",
+        asymmetric = "Asymmetric Key",
+        in_service = "In Service",
+        scheduled_to_be_deleted = "Scheduled to be Deleted",
+        added = "The key store was added.",
+        changed = "The key store was changed.",
+        deleted = "The key store was deleted.",
+    }
+}

@@ -1,0 +1,34 @@
+//! Every text of the console, in one catalogue: a file for each area, English beside the name. Another language is another constant of
+//! the same types, so that a text that is missing there is a mistake the compiler finds.
+
+macro_rules! texts {
+    ($(#[$doc:meta])* $name:ident { $($key:ident = $english:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(in crate::console) struct $name {
+            $(pub(in crate::console) $key: &'static str),*
+        }
+
+        impl $name {
+            pub(in crate::console) const ENGLISH: Self = Self { $($key: $english),* };
+        }
+    };
+}
+
+mod frame;
+mod key_stores;
+mod sign_in;
+
+/// The catalogue.
+#[derive(Debug)]
+pub(super) struct Texts {
+    /// The language tag (BCP 47).
+    pub(super) language: &'static str,
+    pub(super) frame: frame::Texts,
+    pub(super) sign_in: sign_in::Texts,
+    pub(super) key_stores: key_stores::Texts,
+}
+
+/// The texts of the console.
+pub(super) static ENGLISH: Texts =
+    Texts { language: "en", frame: frame::Texts::ENGLISH, sign_in: sign_in::Texts::ENGLISH, key_stores: key_stores::Texts::ENGLISH };
