@@ -36,10 +36,17 @@ impl Service {
     pub async fn change_secret(&self, request: Request, key: String, value: Result<SecretText, Refusal>) -> Result<ChangedSecret, Refusal> {
         self.run(request, Operation::ChangeSecret, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let access = service.access_key_of_kind(scope, &key, KeyKind::Secret, ClientChecks::Run).await?;
+                let mut access = service.access_key_of_kind(scope, &key, KeyKind::Secret, ClientChecks::Run).await?;
                 let value = value?;
                 let bytes = secret_value(value.clone())?;
-                let changed = service.put_secret(scope, &access, bytes).await?;
+                let changed = match service.put_secret(scope, &access, bytes.clone()).await {
+                    // Changed on another node a moment ago, of which the change log will tell.
+                    Err(Refusal::Code(ResultCode::Conflict)) => {
+                        access.look_again(service).await?;
+                        service.put_secret(scope, &access, bytes).await?
+                    }
+                    outcome => outcome?,
+                };
                 Ok(ChangedSecret { key: access.view.key.clone(), value, changed })
             })
         })

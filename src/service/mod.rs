@@ -86,6 +86,9 @@ pub use sign_in::{SignInRequest, SignedIn};
 pub use tokens::{IssuedToken, TokenRequest};
 pub use verify::{Verified, VerifyStandard};
 
+/// How many lists are read at a time.
+const LISTS_AT_ONCE: usize = 2;
+
 /// How the service works.
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
@@ -125,6 +128,8 @@ struct Inner {
     /// Key versions near the limit of their use, as last looked at: a warning.
     near_use_limit: arc_swap::ArcSwap<use_limits::NearLimit>,
     metrics: Metrics,
+    /// Lists are read a few at a time: they may take long, and what proves who asks is read over the same connections.
+    listing: tokio::sync::Semaphore,
 }
 
 impl Service {
@@ -146,6 +151,7 @@ impl Service {
             comparison: arc_swap::ArcSwapOption::empty(),
             near_use_limit: arc_swap::ArcSwap::default(),
             metrics,
+            listing: tokio::sync::Semaphore::new(LISTS_AT_ONCE),
         }));
         let follower = Arc::downgrade(&service.0);
         service.0.store.follow(service.0.settings.freshness_interval, move |changes| {

@@ -73,7 +73,7 @@ impl Service {
                 let begin = service
                     .change_held_key(scope, key, Command::Destroy, move |tx, _, stamp| Ok((tx.begin_destroying_key(key, lease_until, stamp)?, stamp.at)));
                 let (objects, at) = begin.await?;
-                service.finish_destruction(objects).await?;
+                service.finish_destruction_soon(objects).await;
                 Ok(KeyDeletion { key, at })
             })
         })
