@@ -181,8 +181,14 @@ impl Service {
             match change {
                 Change::ObjectGone(object) => self.0.token.forget(*object),
                 // A cached handle of an object that is gone answers so, and is then dropped.
-                Change::Key(_) | Change::KeyStore(_) | Change::Project(_) | Change::Identity | Change::AccessKey(_) | Change::Token(_) | Change::Session(_) | Change::Everything => {
-                }
+                Change::Key(_)
+                | Change::KeyStore(_)
+                | Change::Project(_)
+                | Change::Identity
+                | Change::AccessKey(_)
+                | Change::Token(_)
+                | Change::Session(_)
+                | Change::Everything => {}
             }
         }
     }
