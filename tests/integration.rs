@@ -19,6 +19,8 @@ mod api;
 mod audit;
 #[path = "suite/browser/mod.rs"]
 mod browser;
+#[path = "suite/certificates/mod.rs"]
+mod certificates;
 #[path = "suite/client.rs"]
 mod client;
 #[path = "suite/clockwork/mod.rs"]
@@ -27,6 +29,8 @@ mod clockwork;
 mod config;
 #[path = "suite/faults/mod.rs"]
 mod faults;
+#[path = "suite/openapi/mod.rs"]
+mod openapi;
 #[path = "suite/operations.rs"]
 mod operations;
 #[path = "suite/process.rs"]

@@ -152,7 +152,15 @@ async fn show(State(console): State<Console>, visitor: Visitor, Path((project, s
 }
 
 /// A form in the dialog that asked for it, or on a page of its own.
-async fn present(console: &Console, visitor: &Visitor, project: ProjectId, status: StatusCode, title: &str, fragment: &impl Template, in_dialog: bool) -> Response {
+async fn present(
+    console: &Console,
+    visitor: &Visitor,
+    project: ProjectId,
+    status: StatusCode,
+    title: &str,
+    fragment: &impl Template,
+    in_dialog: bool,
+) -> Response {
     if in_dialog {
         return page::show(status, fragment);
     }

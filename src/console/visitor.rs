@@ -66,7 +66,12 @@ impl FromRequestParts<Console> for Visitor {
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Response> {
         require_same_origin(parts)?;
         let found = match cookie(&parts.headers) {
-            Some(token) => console.service.session(&token, &caller(parts)).await.map_err(|refusal| page::refused(&refusal, request_id(parts)))?.map(|session| (session, token)),
+            Some(token) => console
+                .service
+                .session(&token, &caller(parts))
+                .await
+                .map_err(|refusal| page::refused(&refusal, request_id(parts)))?
+                .map(|session| (session, token)),
             None => None,
         };
         let Some((session, token)) = found else { return Err(to_sign_in(parts)) };

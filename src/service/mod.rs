@@ -6,7 +6,9 @@
 mod administration;
 mod audit_log;
 pub mod audit_verify;
+mod authorities;
 pub mod bootstrap;
+mod certificates;
 mod change_key_store;
 mod change_secret;
 mod client_rule_life;
@@ -34,6 +36,7 @@ mod read_secret;
 mod reconcile;
 pub mod refusal;
 pub mod request;
+mod revocation;
 mod rotate_key;
 mod sign;
 mod sign_in;
@@ -56,7 +59,8 @@ use crate::telemetry::Metrics;
 pub use crate::hsm::{OaepHash, RsaPadding as Padding};
 pub use administration::{LIST_PAGE, NewAccessKey, NewAppkey, Operator, check_password};
 pub use audit_log::CheckpointOutcome;
-pub use bootstrap::ServerIdentity;
+pub use authorities::{AuthorityInfo, CertificateSettings};
+pub use certificates::{CertificateSelector, DownloadedCertificate, Expiry, ServerIdentity, SignedCertificate, SigningRequest};
 pub use change_secret::ChangedSecret;
 pub use client_rules::{NewClientRule, NewRuleValue, RegisteredClientRule, RuleSelector, shown_value};
 pub use confirm::Confirmed;
@@ -64,16 +68,18 @@ pub use create_key::{CreatedKey, NewContent, NewKeyRequest};
 pub use create_key_store::NewKeyStore;
 pub use decrypt::Decrypted;
 pub use due::Swept;
-pub use encrypt::{Encrypted, LocalKey};
+pub use encrypt::{Encrypted, LocalKey, PLAINTEXT_MAX_BYTES};
 pub use health::Health;
 pub use import_key::{ImportParameters, WRAPPED_KEY_BYTES, WrappedKey};
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
 pub use key_life::{ChangedKey, KeyChange, KeyDeletion, KeyVersions, ListedVersion, RestoredKey, RestoredVersion, VersionDeletion};
 pub use limits::{LimitSettings, TRACKED_MAX};
+pub use pki::LIFE_MAX_DAYS as CERTIFICATE_LIFE_MAX_DAYS;
 pub use public_key::PublicKey;
 pub use reconcile::{Comparison, MissingObject, Orphan, Reconciled};
 pub use refusal::Refusal;
 pub use request::{Credentials, Named, Request, Right};
+pub use revocation::MAX_AGE as REVOCATION_LIST_MAX_AGE;
 pub use rotate_key::RotatedKey;
 pub use sign::{Signed, SignedStandard};
 pub use sign_in::{SignInRequest, SignedIn};
@@ -93,6 +99,8 @@ pub struct ServiceSettings {
     pub lease: Duration,
     /// How much one caller may ask.
     pub limits: LimitSettings,
+    /// How the internal certificate authorities work.
+    pub certificates: CertificateSettings,
 }
 
 /// The service, shared by everything in the process. Cloning is cheap.
@@ -108,7 +116,9 @@ struct Inner {
     views: views::Views,
     limits: limits::Limits,
     tasks: TaskTracker,
-    pki: arc_swap::ArcSwapOption<bootstrap::Authority>,
+    authorities: authorities::AuthorityRoom,
+    revocations: revocation::Revocations,
+    expiry: arc_swap::ArcSwapOption<Expiry>,
     audit: audit_log::AuditKeys,
     /// Token and database as last compared: objects missing from the token are an alarm.
     comparison: arc_swap::ArcSwapOption<Comparison>,
@@ -129,7 +139,9 @@ impl Service {
             views: views::Views::new(metrics.clone()),
             limits,
             tasks: TaskTracker::new(),
-            pki: arc_swap::ArcSwapOption::empty(),
+            authorities: authorities::AuthorityRoom::default(),
+            revocations: revocation::Revocations::default(),
+            expiry: arc_swap::ArcSwapOption::empty(),
             audit: audit_log::AuditKeys::default(),
             comparison: arc_swap::ArcSwapOption::empty(),
             near_use_limit: arc_swap::ArcSwap::default(),
@@ -180,9 +192,14 @@ impl Service {
         for change in changes {
             match change {
                 Change::ObjectGone(object) => self.0.token.forget(*object),
-                // A cached handle of an object that is gone answers so, and is then dropped.
-                Change::Key(_) | Change::KeyStore(_) | Change::Project(_) | Change::Identity | Change::AccessKey(_) | Change::Token(_) | Change::Session(_) | Change::Everything => {
+                Change::Authorities => self.0.authorities.note_change(),
+                Change::KeyStore(_) => self.0.revocations.note_change(),
+                Change::Everything => {
+                    self.0.authorities.note_change();
+                    self.0.revocations.note_change();
                 }
+                // A cached handle of an object that is gone answers so, and is then dropped.
+                Change::Key(_) | Change::Project(_) | Change::Identity | Change::AccessKey(_) | Change::Token(_) | Change::Session(_) => {}
             }
         }
     }

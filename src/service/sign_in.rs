@@ -166,7 +166,8 @@ async fn password_matches(hash: &str, password: SecretText) -> Result<bool, Refu
     let hash = hash.to_owned();
     let compared = tokio::task::spawn_blocking(move || {
         // What is longer than any password is none, and would be an attack to hash.
-        password.expose().len() <= super::administration::accounts::PASSWORD_MAX_BYTES && Argon2::default().verify_password(password.expose().as_bytes(), hash.as_str()).is_ok()
+        password.expose().len() <= super::administration::accounts::PASSWORD_MAX_BYTES
+            && Argon2::default().verify_password(password.expose().as_bytes(), hash.as_str()).is_ok()
     });
     compared.await.map_err(|_| Refusal::unavailable("comparing a password panicked"))
 }

@@ -43,8 +43,7 @@ impl Reader<'_> {
     /// The projects in which an account has a role, or all of them, by name.
     pub fn projects_of(&mut self, account: AccountId, all: bool, limit: i64) -> Result<Vec<Project>, StoreError> {
         let with_role = account_roles::table.filter(account_roles::account_id.eq(account.0)).select(account_roles::project_id);
-        let mut query =
-            projects::table.order(projects::name).limit(limit).select((projects::id, projects::name, projects::appkey_reads)).into_boxed();
+        let mut query = projects::table.order(projects::name).limit(limit).select((projects::id, projects::name, projects::appkey_reads)).into_boxed();
         if !all {
             query = query.filter(projects::id.eq_any(with_role));
         }
