@@ -44,6 +44,7 @@ pub(crate) struct Browser {
     _profile: tempfile::TempDir,
 }
 
+#[allow(dead_code, reason = "all that a person can do, whether or not a test does it today")]
 impl Browser {
     /// At a browser that has never been used.
     pub(crate) fn of(running: &Running) -> Self {
