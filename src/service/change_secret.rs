@@ -3,12 +3,15 @@
 use super::Service;
 use super::encrypt::{PLAINTEXT_MAX_BYTES, bounded};
 use super::key_access::{ClientChecks, KeyAccess};
+use super::key_life::{KeyAsSeen, KeyChange, put, require_as_seen};
 use super::read_secret::secret_context;
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use super::views::take_encryption;
 use crate::domain::audit::{KeyUse, Operation};
+use crate::domain::clock::Timestamp;
 use crate::domain::key::{Key, KeyKind, Stamp};
+use crate::domain::lifecycle::{Command, permit};
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::{SecretBytes, SecretText};
 use crate::domain::text::Invalid;
@@ -36,17 +39,44 @@ impl Service {
     pub async fn change_secret(&self, request: Request, key: String, value: Result<SecretText, Refusal>) -> Result<ChangedSecret, Refusal> {
         self.run(request, Operation::ChangeSecret, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let access = service.access_key_of_kind(scope, &key, KeyKind::Secret, ClientChecks::Run).await?;
+                let mut access = service.access_key_of_kind(scope, &key, KeyKind::Secret, ClientChecks::Run).await?;
                 let value = value?;
                 let bytes = secret_value(value.clone())?;
-                let changed = service.put_secret(scope, &access, bytes).await?;
+                let changed = match service.put_secret(scope, &access, bytes.clone(), None).await {
+                    // Changed on another node a moment ago, of which the change log will tell.
+                    Err(Refusal::Code(ResultCode::Conflict)) => {
+                        access.look_again(service).await?;
+                        service.put_secret(scope, &access, bytes, None).await?
+                    }
+                    outcome => outcome?,
+                };
                 Ok(ChangedSecret { key: access.view.key.clone(), value, changed })
             })
         })
         .await
     }
 
-    async fn put_secret(&self, scope: &mut Scope, access: &KeyAccess, value: SecretBytes) -> Result<Stamp, Refusal> {
+    /// Replaces the value of confidential data together with its name and description, in one transaction: all of it or nothing.
+    pub async fn edit_secret(&self, request: Request, key: KeyAsSeen, input: Result<(KeyChange, SecretText), Refusal>) -> Result<(), Refusal> {
+        self.run(request, Operation::ChangeSecret, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let access = service.access_key_of_kind(scope, &key.id, KeyKind::Secret, ClientChecks::Run).await?;
+                let (change, value) = input?;
+                change.check()?;
+                scope.details(change.told());
+                service.put_secret(scope, &access, secret_value(value)?, Some((change, key.changed))).await.map(drop)
+            })
+        })
+        .await
+    }
+
+    async fn put_secret(
+        &self,
+        scope: &mut Scope,
+        access: &KeyAccess,
+        value: SecretBytes,
+        edit: Option<(KeyChange, Option<Timestamp>)>,
+    ) -> Result<Stamp, Refusal> {
         let (id, current) = (access.id(), access.view.key.current_version);
         let next = current.next().ok_or(ResultCode::KeyUseLimitReached)?;
         scope.names_version(next);
@@ -62,6 +92,12 @@ impl Service {
         let changes = [Change::Key(id)];
         self.store()
             .change::<_, Refusal, _>(move |tx| {
+                if let Some((change, seen)) = edit {
+                    let (_, row) = tx.hold_key(id)?.ok_or(ResultCode::InvalidKeyId)?;
+                    require_as_seen(&row.key, seen)?;
+                    permit(&row.key, &row.versions, Command::Change)?;
+                    put(tx, &row, change, &changed)?;
+                }
                 tx.put_secret_version(id, Some(current), next, &sealed, &changed)?;
                 tx.changed(Change::Key(id))?;
                 Ok(tx.audit(event, uses)?)
