@@ -67,7 +67,7 @@ schemas! {
     Appkey: of(text().pattern(Some("^[0-9A-Za-z]+$")).min_length(Some(1)).max_length(Some(APPKEY_MAX_CHARS)));
     KeyId: of(text().pattern(Some("^[0-9a-f]{32}$")).description(Some("A UUID without dashes.")).examples([json!("0f8fad5bd9cb469fa16570867728950e")]));
     KeyStoreId: of(ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).examples([json!(1)]));
-    KeyVersion: of(number(0, Version::MAX.number()).description(Some("A version's number; the first is 0.")));
+    KeyVersion: of(number(0, Version::MAX.number()).description(Some("A version's number; the first is 0.")).examples([json!(0)]));
     Name: of(
         text()
             .min_length(Some(1))
@@ -154,7 +154,7 @@ schemas! {
     Ipv4EntryQuery: or_empty(IPV4_PATTERN);
     MacEntryQuery: or_empty(MAC_PATTERN);
     NameQuery: or_empty(&name_pattern());
-    PageNumber: of(number(1, Page::NUMBER_MAX));
-    PageSize: of(number(Page::SIZE_MIN, Page::SIZE_MAX));
+    PageNumber: of(number(1, Page::NUMBER_MAX).examples([json!(1)]));
+    PageSize: of(number(Page::SIZE_MIN, Page::SIZE_MAX).examples([json!(10)]));
     NamePart: of(text().max_length(Some(NAME_MAX_CHARS)).pattern(Some(r"^[^\x00-\x1F\x7F-\x9F]*$")));
 }
