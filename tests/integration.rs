@@ -27,6 +27,8 @@ mod clockwork;
 mod config;
 #[path = "suite/faults/mod.rs"]
 mod faults;
+#[path = "suite/openapi/mod.rs"]
+mod openapi;
 #[path = "suite/operations.rs"]
 mod operations;
 #[path = "suite/process.rs"]

@@ -78,7 +78,7 @@ impl Service {
                     Ok((tx.begin_destroying_key(key, lease_until, stamp)?, stamp.at))
                 });
                 let (objects, at) = begin.await?;
-                service.finish_destruction(objects).await?;
+                service.finish_destruction_soon(objects).await;
                 Ok(KeyDeletion { key, at })
             })
         })

@@ -122,7 +122,7 @@ impl Service {
                     Ok((tx.begin_destroying_version(key, version, lease_until, stamp)?, stamp.at))
                 });
                 let (objects, at) = begin.await?;
-                service.finish_destruction(objects).await?;
+                service.finish_destruction_soon(objects).await;
                 Ok(VersionDeletion { key, version, at })
             })
         })
