@@ -8,6 +8,7 @@ mod assets;
 mod depository;
 mod form;
 mod key_stores;
+mod keys;
 mod list;
 mod page;
 mod shown;
@@ -59,6 +60,7 @@ pub fn router(console: Console) -> Router {
         .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
         .merge(key_stores::routes())
+        .merge(keys::routes())
         .route("/assets/{name}", get(assets::serve))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))

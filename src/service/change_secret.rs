@@ -34,6 +34,9 @@ pub(super) fn secret_value(text: SecretText) -> Result<SecretBytes, Invalid> {
     if bytes.is_empty() { Err(Invalid::new("secretValue", "must have 1 to 32768 bytes of UTF-8")) } else { Ok(bytes) }
 }
 
+/// What else changes with the value, and the last change of the key that the caller knows of.
+type Edit = (KeyChange, Option<Timestamp>);
+
 impl Service {
     /// Replaces the value of confidential data. The old value is erased in the transaction that makes the new one current.
     pub async fn change_secret(&self, request: Request, key: String, value: Result<SecretText, Refusal>) -> Result<ChangedSecret, Refusal> {
@@ -42,14 +45,7 @@ impl Service {
                 let mut access = service.access_key_of_kind(scope, &key, KeyKind::Secret, ClientChecks::Run).await?;
                 let value = value?;
                 let bytes = secret_value(value.clone())?;
-                let changed = match service.put_secret(scope, &access, bytes.clone(), None).await {
-                    // Changed on another node a moment ago, of which the change log will tell.
-                    Err(Refusal::Code(ResultCode::Conflict)) => {
-                        access.look_again(service).await?;
-                        service.put_secret(scope, &access, bytes, None).await?
-                    }
-                    outcome => outcome?,
-                };
+                let changed = service.put_secret(scope, &mut access, bytes, None).await?;
                 Ok(ChangedSecret { key: access.view.key.clone(), value, changed })
             })
         })
@@ -60,23 +56,28 @@ impl Service {
     pub async fn edit_secret(&self, request: Request, key: KeyAsSeen, input: Result<(KeyChange, SecretText), Refusal>) -> Result<(), Refusal> {
         self.run(request, Operation::ChangeSecret, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let access = service.access_key_of_kind(scope, &key.id, KeyKind::Secret, ClientChecks::Run).await?;
+                let mut access = service.access_key_of_kind(scope, &key.id, KeyKind::Secret, ClientChecks::Run).await?;
                 let (change, value) = input?;
                 change.check()?;
                 scope.details(change.told());
-                service.put_secret(scope, &access, secret_value(value)?, Some((change, key.changed))).await.map(drop)
+                service.put_secret(scope, &mut access, secret_value(value)?, Some((change, key.changed))).await.map(drop)
             })
         })
         .await
     }
 
-    async fn put_secret(
-        &self,
-        scope: &mut Scope,
-        access: &KeyAccess,
-        value: SecretBytes,
-        edit: Option<(KeyChange, Option<Timestamp>)>,
-    ) -> Result<Stamp, Refusal> {
+    async fn put_secret(&self, scope: &mut Scope, access: &mut KeyAccess, value: SecretBytes, edit: Option<Edit>) -> Result<Stamp, Refusal> {
+        match self.put_secret_once(scope, access, value.clone(), edit.clone()).await {
+            // Changed on another node a moment ago, of which the change log will tell.
+            Err(Refusal::Code(ResultCode::Conflict)) => {
+                access.look_again(self).await?;
+                self.put_secret_once(scope, access, value, edit).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn put_secret_once(&self, scope: &mut Scope, access: &KeyAccess, value: SecretBytes, edit: Option<Edit>) -> Result<Stamp, Refusal> {
         let (id, current) = (access.id(), access.view.key.current_version);
         let next = current.next().ok_or(ResultCode::KeyUseLimitReached)?;
         scope.names_version(next);

@@ -17,6 +17,7 @@ macro_rules! texts {
 
 mod frame;
 mod key_stores;
+mod keys;
 mod sign_in;
 
 /// The catalogue.
@@ -27,8 +28,14 @@ pub(super) struct Texts {
     pub(super) frame: frame::Texts,
     pub(super) sign_in: sign_in::Texts,
     pub(super) key_stores: key_stores::Texts,
+    pub(super) keys: keys::Texts,
 }
 
 /// The texts of the console.
-pub(super) static ENGLISH: Texts =
-    Texts { language: "en", frame: frame::Texts::ENGLISH, sign_in: sign_in::Texts::ENGLISH, key_stores: key_stores::Texts::ENGLISH };
+pub(super) static ENGLISH: Texts = Texts {
+    language: "en",
+    frame: frame::Texts::ENGLISH,
+    sign_in: sign_in::Texts::ENGLISH,
+    key_stores: key_stores::Texts::ENGLISH,
+    keys: keys::Texts::ENGLISH,
+};
