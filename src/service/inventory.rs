@@ -42,7 +42,7 @@ impl<T> std::fmt::Debug for Pieces<T> {
 }
 
 impl<T: Clone + Send + 'static> Pieces<T> {
-    async fn begin<F>(service: &Service, at_once: i64, read: F) -> Result<Self, Refusal>
+    pub(super) async fn begin<F>(service: &Service, at_once: i64, read: F) -> Result<Self, Refusal>
     where
         F: Fn(Service, Option<T>) -> BoxFuture<'static, Result<Vec<T>, Refusal>> + Send + Sync + 'static,
     {
