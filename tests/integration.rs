@@ -17,6 +17,8 @@ mod admin;
 mod api;
 #[path = "suite/audit/mod.rs"]
 mod audit;
+#[path = "suite/certificates/mod.rs"]
+mod certificates;
 #[path = "suite/client.rs"]
 mod client;
 #[path = "suite/clockwork/mod.rs"]

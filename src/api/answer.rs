@@ -1,5 +1,7 @@
 //! The envelope of every answer, and the formats inside it.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -10,6 +12,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::domain::clock::Timestamp;
+use crate::domain::secret::SecretBytes;
 use crate::service::{Pieces, Refusal};
 
 /// The header part of the envelope.
@@ -36,6 +39,15 @@ impl AsRef<[u8]> for Wiped {
     }
 }
 
+/// A secret that is wiped once the connection has sent it.
+struct Contents(SecretBytes);
+
+impl AsRef<[u8]> for Contents {
+    fn as_ref(&self) -> &[u8] {
+        self.0.expose()
+    }
+}
+
 /// The largest answers are confidential data of 32 KiB, escaped; most are far smaller.
 const ANSWER_CAPACITY: usize = 512;
 
@@ -57,6 +69,23 @@ fn json(status: StatusCode, body: Body) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A file for the caller alone, wiped after sending.
+pub(super) fn file(kind: HeaderValue, contents: SecretBytes) -> Response {
+    let mut response = json(StatusCode::OK, Body::from(Bytes::from_owner(Contents(contents))));
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// A file for everybody, that may be kept for so long.
+pub(super) fn public_file(kind: HeaderValue, contents: Bytes, kept: Duration) -> Response {
+    let mut response = json(StatusCode::OK, Body::from(contents));
+    let cached = HeaderValue::try_from(format!("public, max-age={}", kept.as_secs())).unwrap_or(HeaderValue::from_static("no-cache"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(header::CACHE_CONTROL, cached);
     response
 }
 

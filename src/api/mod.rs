@@ -6,6 +6,7 @@
 pub mod answer;
 mod body;
 mod call;
+mod certificates;
 mod clients;
 mod context;
 mod data;

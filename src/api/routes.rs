@@ -11,7 +11,7 @@ use axum::routing::{delete, get, post, put};
 use super::context::{self, Version, new_request_id};
 use super::error::refused;
 use super::progress::watch_body;
-use super::{Api, clients, data, import, inventory, key_stores, keys, life, oauth};
+use super::{Api, certificates, clients, data, import, inventory, key_stores, keys, life, oauth};
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 use crate::telemetry::redaction;
@@ -94,7 +94,7 @@ fn import_routes() -> Router<Api> {
 
 /// Our own (v1.3): certificates.
 fn certificate_routes() -> Router<Api> {
-    Router::new()
+    Router::new().route("/auths/certificates/download", get(certificates::download)).route("/auths/certificates/sign", post(certificates::sign))
 }
 
 fn routes_of(version: Version) -> Router<Api> {
@@ -120,6 +120,8 @@ pub fn router(api: Api) -> Router {
     router
         .route("/oauth2/token/create", post(oauth::create))
         .route("/oauth2/token/revoke", post(oauth::revoke))
+        .route("/pki/ca.pem", get(certificates::authorities))
+        .route("/pki/crl/{name}", get(certificates::revocation_list))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(from_fn_with_state(api.clone(), around))

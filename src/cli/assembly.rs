@@ -9,9 +9,11 @@ use crate::config::{self, Config};
 use crate::domain::clock::{SharedClock, SystemClock};
 use crate::domain::rate::Rate;
 use crate::hsm::{HsmError, Token};
-use crate::service::{LimitSettings, Refusal, Service, ServiceSettings};
+use crate::service::{CertificateSettings, LimitSettings, Refusal, Service, ServiceSettings};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
+
+const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// The rooms of a process.
 #[derive(Debug, Clone)]
@@ -64,6 +66,10 @@ pub(super) fn assemble(config: &Config, file: &Path) -> Result<Assembly, Failure
         freshness_interval: config.freshness.interval,
         lease,
         limits: limits(&config.limits),
+        certificates: CertificateSettings {
+            public_url: config.certificates.public_url.as_ref().map(|url| url.as_str().to_owned()),
+            overlap: DAY.saturating_mul(config.certificates.authority_overlap_days),
+        },
     };
     let service = Service::new(settings, token.clone(), store.clone(), Arc::clone(&clock), metrics.clone());
     Ok(Assembly { service, token, store, metrics, clock })

@@ -17,7 +17,7 @@ use super::assembly::{self, Assembly};
 use super::exit::{Exit, Failure};
 use super::init::{CA_NAME, operator};
 use super::lock::{self, DataDirectoryLock};
-use super::server_certificate::{self, write_whole};
+use super::server_certificate::{self, ServerCertificate, write_whole};
 use super::{configuration, output};
 use crate::config::{Config, ProfileRef};
 use crate::domain::account::{Role, TokenLife};
@@ -219,7 +219,7 @@ async fn make_demo(layout: &Layout, config: &Config, assembly: &Assembly) -> Res
         access_key: access_key.clone(),
         password,
     };
-    server_certificate::open(config, assembly).await?;
+    ServerCertificate::new(config, assembly).open().await?;
     write_whole(&layout.file("dev.env"), environment(layout, config, &demo)?.expose().as_bytes(), 0o600).map_err(Failure::from)
 }
 

@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::assembly::Assembly;
-use super::server_certificate::ServerCertificates;
+use super::server_certificate::Listeners;
+use crate::domain::clock::Timestamp;
 use crate::telemetry::Metrics;
 use crate::tls::{HandshakeFailure, ListenerCounters};
 
 /// What the rooms tell about themselves, at each scrape.
-pub(super) fn show_gauges(assembly: &Assembly, certificates: &ServerCertificates) {
+pub(super) fn show_gauges(assembly: &Assembly, certificates: &Listeners) {
     let metrics = &assembly.metrics;
     let health = |pick: fn(&crate::service::Health) -> Option<f64>| {
         let service = assembly.service.clone();
@@ -38,12 +39,42 @@ pub(super) fn show_gauges(assembly: &Assembly, certificates: &ServerCertificates
     metrics.gauge("keys_kept", "Keys kept ready", health(|h| whole(h.keys_kept as u64)));
     let service = assembly.service.clone();
     metrics.gauge("limited_addresses", "Addresses whose requests are counted against their limit now", move || whole(service.addresses_tracked() as u64));
+    metrics.gauge("use_cases", "Use cases under way", health(|h| whole(h.tasks as u64)));
+    show_expiry(assembly, certificates);
+}
+
+/// What expires when: points in time, as Prometheus likes them, so that a rule subtracts `time()`.
+fn show_expiry(assembly: &Assembly, certificates: &Listeners) {
+    let metrics = &assembly.metrics;
     let certificate = Arc::clone(&certificates.api);
     metrics.gauge("server_certificate_expires_seconds", "When the server's certificate expires, in seconds since the Unix epoch", move || {
-        // Whole seconds below 2^53 are exact in a gauge.
-        u64::try_from(certificate.not_after().seconds()).ok().map(|seconds| Duration::from_secs(seconds).as_secs_f64())
+        since_epoch(certificate.not_after())
     });
-    metrics.gauge("use_cases", "Use cases under way", health(|h| whole(h.tasks as u64)));
+    let service = assembly.service.clone();
+    let help = "When an internal certificate authority expires, in seconds since the Unix epoch";
+    metrics.gauges("authority_certificate_expires_seconds", help, "authority", move || {
+        let authorities = service.list_authorities().unwrap_or_default();
+        authorities.iter().filter_map(|authority| Some((authority.number.to_string(), since_epoch(authority.validity.not_after)?))).collect()
+    });
+    let expiry = |pick: fn(crate::service::Expiry) -> Option<f64>| {
+        let service = assembly.service.clone();
+        move || service.expiry().and_then(pick)
+    };
+    metrics.gauge(
+        "client_certificates_expiring",
+        "Clients' certificates in service that expire within 30 days",
+        expiry(|expiry| whole(u64::try_from(expiry.clients_soon).unwrap_or(0))),
+    );
+    metrics.gauge(
+        "client_certificate_expires_seconds",
+        "When the next of clients' certificates in service expires, in seconds since the Unix epoch",
+        expiry(|expiry| expiry.next_client.and_then(since_epoch)),
+    );
+}
+
+/// Whole seconds below 2^53 are exact in a gauge.
+fn since_epoch(at: Timestamp) -> Option<f64> {
+    u64::try_from(at.seconds()).ok().map(|seconds| Duration::from_secs(seconds).as_secs_f64())
 }
 
 /// Counts stay far below 2^32; what doesn't is shown as that.

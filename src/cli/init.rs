@@ -152,7 +152,7 @@ async fn initialise(assembly: &Assembly, config: &Config, arguments: &Arguments,
         Err(refusal) => return Err(refusal.into()),
     }
     // Before anything is printed once only: a certificate file that is missing ends it here.
-    super::server_certificate::open(config, assembly).await?;
+    super::server_certificate::ServerCertificate::new(config, assembly).open().await?;
     if let Some(name) = &arguments.project {
         let appkey = service.create_project_if_missing(operator, name).await?.appkey;
         for role in [Role::Admin, Role::ApiAdmin] {

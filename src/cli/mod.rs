@@ -4,6 +4,7 @@ mod admin;
 mod assembly;
 mod audit;
 mod backup;
+mod certificate;
 mod check_config;
 mod client;
 pub mod configuration;
@@ -55,6 +56,8 @@ enum Command {
     Restore(restore::RestoreArguments),
     /// Say whether the configuration is right, or everything that is wrong with it
     CheckConfig(check_config::Arguments),
+    /// The server's certificate and the certificate authorities
+    Certificate(certificate::Arguments),
     /// Read and verify the audit log
     #[command(subcommand)]
     Audit(audit::Arguments),
@@ -92,6 +95,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Backup(arguments) => backup::back_up(config, &arguments),
         Command::Restore(arguments) => restore::restore(config, &arguments),
         Command::CheckConfig(arguments) => check_config::run(config, &arguments),
+        Command::Certificate(arguments) => certificate::run(config, &arguments),
         Command::Audit(arguments) => audit::run(config, &arguments),
         Command::Hsm(arguments) => hsm::run(config, &arguments),
         Command::Admin(arguments) => admin::run(config, arguments),

@@ -17,7 +17,7 @@ use super::assembly::{self, Assembly};
 use super::exit::{Exit, Failure};
 use super::gauges::{show_gauges, show_listener};
 use super::lock::DataDirectoryLock;
-use super::server_certificate::{self, ServerCertificates};
+use super::server_certificate::{Listeners, ServerCertificate};
 use super::{admin, backup, configuration, output, process, welcome};
 use crate::config::Config;
 use crate::scheduler::{Scheduler, SchedulerSettings};
@@ -152,7 +152,7 @@ async fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
 /// Everything that runs.
 struct Up {
     addresses: Addresses,
-    certificates: ServerCertificates,
+    certificates: Listeners,
     clients: Vec<Listening>,
     operations: Listening,
     scheduler: Scheduler,
@@ -177,9 +177,10 @@ async fn serve(config: &Config, file: &Path, arguments: &Arguments, assembly: &A
 async fn start(config: &Config, file: &Path, assembly: &Assembly, stops: &Stops) -> Result<Up, Failure> {
     let sockets = Sockets::bind(config).await?;
     let addresses = sockets.addresses()?;
-    let commands = admin::Admin::new(assembly, backup::token_directory(config, file)?);
+    let certificate = ServerCertificate::new(config, assembly);
+    let commands = admin::Admin::new(assembly, backup::token_directory(config, file)?, Arc::clone(&certificate));
     assembly.service.begin().await?;
-    let certificates = server_certificate::open(config, assembly).await?;
+    let certificates = certificate.open().await?;
     show_gauges(assembly, &certificates);
     let scheduler_settings = SchedulerSettings {
         checkpoint_interval: config.audit.checkpoint_interval,
@@ -188,6 +189,7 @@ async fn start(config: &Config, file: &Path, assembly: &Assembly, stops: &Stops)
     };
     let scheduler = Scheduler::start(&assembly.service, scheduler_settings, assembly.metrics.clone(), stops.background.clone());
     let admin = admin::socket::listen(&config.server.data_dir, commands, stops.background.clone())?;
+    tokio::spawn(certificate.tend(assembly.metrics.clone(), stops.background.clone()));
     for reloader in [&certificates.api, &certificates.console] {
         tokio::spawn(Arc::clone(reloader).watch(CERTIFICATE_WATCH, stops.background.clone()));
     }
@@ -263,7 +265,7 @@ impl Signals {
 }
 
 /// Waits for SIGTERM or SIGINT; SIGHUP reloads the certificate.
-async fn wait_for_stop(certificates: &ServerCertificates, signals: &mut Signals) {
+async fn wait_for_stop(certificates: &Listeners, signals: &mut Signals) {
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => return,
@@ -294,7 +296,7 @@ fn listener_settings(config: &Config, proxy_protocol: ProxyProtocol) -> Listener
     }
 }
 
-fn listen(config: &Config, assembly: &Assembly, sockets: Sockets, certificates: &ServerCertificates, stops: &Stops) -> (Vec<Listening>, Listening) {
+fn listen(config: &Config, assembly: &Assembly, sockets: Sockets, certificates: &Listeners, stops: &Stops) -> (Vec<Listening>, Listening) {
     let api_settings = api::ApiSettings {
         trusted_proxies: config.api.trusted_proxies.clone(),
         zone: config.server.timezone,

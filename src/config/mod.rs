@@ -5,6 +5,7 @@
 
 mod api;
 mod audit;
+mod certificates;
 mod console;
 mod database;
 mod document;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use api::Api;
 pub use audit::Audit;
+pub use certificates::{Certificates, PublicUrl};
 pub use console::Console;
 pub use database::{Database, DatabaseUrl};
 pub use document::{Place, Problem, Variables};
@@ -64,6 +66,8 @@ pub struct Config {
     pub freshness: Freshness,
     /// `[limits]`
     pub limits: Limits,
+    /// `[certificates]`
+    pub certificates: Certificates,
 }
 
 /// The largest configuration file that is read, in bytes.
@@ -81,6 +85,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     (Log::NAME, Log::KEYS),
     (Freshness::NAME, Freshness::KEYS),
     (Limits::NAME, Limits::KEYS),
+    (Certificates::NAME, Certificates::KEYS),
 ];
 
 impl Config {
@@ -109,6 +114,7 @@ impl Config {
             log: document.section(),
             freshness: document.section(),
             limits: document.section(),
+            certificates: document.section(),
         };
         document.refuse_unknown_sections();
         config.find_contradictions(&mut document);

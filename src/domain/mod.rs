@@ -16,6 +16,7 @@ pub mod key_store;
 pub mod lifecycle;
 pub mod listing;
 pub mod rate;
+pub mod renewal;
 pub mod result_code;
 pub mod secret;
 pub mod text;

@@ -1,7 +1,8 @@
-//! Makes changes to a token that keeps its objects in files survive a power failure, where the token itself doesn't.
+//! What a token that keeps its objects in files doesn't do itself: changes survive a power failure, and each process sees those of others.
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::errors::HsmError;
@@ -9,19 +10,51 @@ use super::profile::{Durability, Profile, TokenDirectory};
 
 /// The directory of the tokens.
 #[derive(Debug, Clone)]
-pub(super) struct TokenFiles(PathBuf);
+pub(super) struct TokenFiles {
+    directory: PathBuf,
+    generation_file: Option<String>,
+}
 
 impl TokenFiles {
     /// Where the profile says; `None` where it asks for no synchronising.
     pub(super) fn locate(durability: &Durability) -> Result<Option<Self>, HsmError> {
-        if durability.fsync { Ok(directory_of(durability)?.map(Self)) } else { Ok(None) }
+        if !durability.fsync {
+            return Ok(None);
+        }
+        let generation_file = durability.generation_file.clone();
+        Ok(directory_of(durability)?.map(|directory| Self { directory, generation_file }))
     }
 
     /// Waits until everything that was written is on disk: the file system is synchronised as a whole (`syncfs`), because
     /// finding the few new files among many takes longer, 20 ms among 10,000.
     pub(super) fn synchronise(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(&self.0)?)?)
+        Ok(rustix::fs::syncfs(File::open(&self.directory)?)?)
     }
+
+    /// Raises the number by which the token's processes tell each other of changes, so that the next search of each, of this one too, looks at
+    /// the files. To be called with the object lock held after each change: SoftHSM2 raises the number as well, but takes what it then has for
+    /// what it has seen, and would never find what another process made shortly before.
+    pub(super) fn raise_generation(&self) -> io::Result<()> {
+        let Some(name) = &self.generation_file else { return Ok(()) };
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path().join(name);
+            // Neither a token's directory nor what stands in for the file may hold us up.
+            if path.is_file() {
+                raise(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Under the lock (`fcntl`) that the token's library takes for it. Closing the file lets go of that lock for the whole process: nothing of
+/// the library has it while the object lock is ours.
+fn raise(path: &Path) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+    let mut number = [0; 8];
+    file.read_exact_at(&mut number, 0)?;
+    file.write_all_at(&u64::from_be_bytes(number).wrapping_add(1).max(1).to_be_bytes(), 0)
 }
 
 /// The directory in which tokens of the profile's kind keep their objects; `None` for a token that doesn't keep them in files
@@ -74,9 +107,23 @@ mod tests {
     #[test]
     fn files_of_a_token_can_be_synchronised() {
         let directory = tempfile::tempdir().expect("a directory");
-        let files = TokenFiles(directory.path().to_owned());
+        let files = TokenFiles { directory: directory.path().to_owned(), generation_file: None };
         files.synchronise().expect("synchronised");
         fs::remove_dir_all(directory.path()).expect("removed");
         assert!(files.synchronise().is_err());
+    }
+
+    #[test]
+    fn the_generation_of_each_token_is_raised() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("token/generation");
+        fs::create_dir_all(directory.path().join("empty")).expect("a directory");
+        fs::create_dir_all(directory.path().join("token")).expect("a directory");
+        let files = TokenFiles { directory: directory.path().to_owned(), generation_file: Some("generation".to_owned()) };
+        for (before, after) in [(0x1ff_u64, 0x200_u64), (u64::MAX, 1)] {
+            fs::write(&file, before.to_be_bytes()).expect("written");
+            files.raise_generation().expect("raised");
+            assert_eq!(fs::read(&file).expect("read"), after.to_be_bytes());
+        }
     }
 }

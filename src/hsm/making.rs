@@ -64,10 +64,12 @@ fn make(
         call(&lock, tools)
     };
     let made = match with {
-        None => desk.call(attempt)?,
+        None => desk.call(attempt),
         // What is unwrapped came from outside.
-        Some(key) => desk.use_key(key, Blame::Caller, attempt)?,
-    }?;
+        Some(key) => desk.use_key(key, Blame::Caller, attempt).map_err(HsmError::from),
+    };
+    tell_others(desk);
+    let made = made??;
     // Under the lock, so that a second one with that ID is refused.
     room.cache.learn(desk.connection.generation, id, made.entry);
     drop(lock);
@@ -87,6 +89,7 @@ pub(super) fn destroy(desk: &mut Desk, id: ObjectId, deadline: Instant) -> Resul
     let lock = room.objects.acquire(deadline, DESTROY)?;
     let destroyed = desk.call(|tools| objects::destroy(&lock, tools.session, id));
     room.cache.forget(id);
+    tell_others(desk);
     drop(lock);
     let destroyed = destroyed?;
     if destroyed == 0 {
@@ -113,6 +116,13 @@ pub(super) fn list(desk: &mut Desk, deadline: Instant) -> Result<Vec<ObjectInfo>
     }
     desk.believe("the list of objects")?;
     Ok(infos)
+}
+
+/// Has other processes on the token see what was changed here, and this one what they changed; with the lock held.
+fn tell_others(desk: &Desk) {
+    if let Some(Err(error)) = desk.room.files.as_ref().map(super::durability::TokenFiles::raise_generation) {
+        tracing::warn!(%error, "the token's generation number could not be raised: processes may overlook each other's objects");
+    }
 }
 
 /// Has what was changed survive a power failure, where the profile says that the token doesn't see to it.

@@ -178,6 +178,9 @@ pub struct Durability {
     pub fsync: bool,
     /// Where those files are; needed when `fsync` is set.
     pub directory: Option<TokenDirectory>,
+    /// The file in a token's directory by whose number (8 bytes, big-endian) processes tell each other that objects came or went, where a
+    /// process that raises the number takes no notice of how far others had raised it. Needed for several processes on one such token.
+    pub generation_file: Option<String>,
 }
 
 /// How to find the directory of a token that keeps its objects in files: by a line `key = directory` of its configuration file.

@@ -58,6 +58,7 @@ impl Scheduler {
         scheduler.spawn("expire_imports", every(10).seconds().in_timezone(&Utc), Duration::ZERO, tasks::expire_imports(service.clone()));
         let refusals = tasks::record_refusals(service.clone(), settings.refusals_interval);
         scheduler.spawn("record_refusals", every(1).second().in_timezone(&Utc), RETRY_MAX, refusals);
+        scheduler.spawn("certificates", every(10).seconds().in_timezone(&Utc), RETRY_MAX, tasks::certificates(service.clone()));
         scheduler.tasks.close();
         scheduler
     }

@@ -55,6 +55,15 @@ pub(super) fn use_limits(service: Service) -> Work {
     work(service, |service| Box::pin(async move { all_done(service.keep_use_limits().await?) }))
 }
 
+pub(super) fn certificates(service: Service) -> Work {
+    work(service, |service| {
+        Box::pin(async move {
+            service.look_at_expiry().await?;
+            service.renew_authority_if_due().await
+        })
+    })
+}
+
 pub(super) fn compare(service: Service) -> Work {
     work(service, |service| Box::pin(async move { service.compare_token().await.map(drop) }))
 }

@@ -1,11 +1,8 @@
 //! The service's own beginnings: the keys it needs for itself, its certificate authority, and its start.
 
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Service;
-use super::pki::{self, Ca, IssuedKeyPair, TokenKey};
 use super::provisioning::{NewMaterial, random_id};
 use super::refusal::Refusal;
 use crate::domain::audit::{Actor, Operation, Uses};
@@ -14,12 +11,6 @@ use crate::domain::key::{Origin, Stamp};
 use crate::hsm::ObjectKind;
 use crate::store::{Change, InternalKey, Purpose};
 
-/// The setting that holds the CA's certificate (DER).
-const CA_CERTIFICATE: &str = "ca_certificate";
-/// How long the internal CA lives.
-const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
-/// Days that a server certificate of the internal CA lives (the CA/Browser Forum's longest).
-const SERVER_CERTIFICATE_DAYS: u32 = 397;
 /// How long after its lease an object of an interrupted run may still be in the way.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(5);
 /// How long to wait before looking again whether that lease has ended.
@@ -28,17 +19,6 @@ const LEFTOVER_PAUSE: Duration = Duration::from_millis(500);
 const LEFTOVERS_MAX: i64 = 64;
 /// How long the start waits for the change log to be read.
 const FRESHNESS_WAIT: Duration = Duration::from_secs(5);
-
-/// The certificate authority, once it is there.
-#[derive(Debug)]
-pub(super) struct Authority {
-    pub(super) ca: Ca,
-    /// Seals `.p12` files.
-    pub(super) seal: InternalKey,
-}
-
-/// A server certificate of the internal CA with its key, which is for the listener alone.
-pub type ServerIdentity = IssuedKeyPair;
 
 impl Service {
     /// Makes what is missing of the service's own keys and its CA. Running it again makes nothing twice. The audit log's
@@ -55,7 +35,7 @@ impl Service {
                 self.make_internal_key(purpose, kind, Some(operator_uid)).await?;
             }
         }
-        self.make_ca_certificate(operator_uid, ca_name).await?;
+        self.make_first_authority(operator_uid, ca_name).await?;
         self.use_own_keys().await
     }
 
@@ -72,12 +52,7 @@ impl Service {
         let missing = || Refusal::unavailable("the service's own keys are missing: run `skm init`");
         let canary = self.internal_key(Purpose::Canary).await?.ok_or_else(missing)?;
         self.token().use_canary(canary.object);
-        let seal = self.internal_key(Purpose::Seal).await?.ok_or_else(missing)?;
-        let key = self.internal_key(Purpose::CertificateAuthority).await?.ok_or_else(missing)?;
-        let certificate = self.setting(CA_CERTIFICATE).await?.ok_or_else(missing)?;
-        let signer = Arc::new(TokenKey { token: self.token().clone(), key: key.object });
-        let ca = Ca::open(&certificate, signer, None).map_err(|error| Refusal::unavailable(format!("the CA's certificate: {error}")))?;
-        self.0.pki.store(Some(Arc::new(Authority { ca, seal })));
+        self.load_authorities().await?;
         let deadline = tokio::time::Instant::now() + FRESHNESS_WAIT;
         while let Err(refusal) = self.require_freshness() {
             if tokio::time::Instant::now() > deadline {
@@ -88,15 +63,6 @@ impl Service {
         Ok(())
     }
 
-    pub(super) fn authority(&self) -> Result<Arc<Authority>, Refusal> {
-        self.0.pki.load_full().ok_or_else(|| Refusal::unavailable("the certificate authority is not loaded"))
-    }
-
-    /// The CA's certificate, DER.
-    pub fn ca_certificate(&self) -> Result<Vec<u8>, Refusal> {
-        Ok(self.authority()?.ca.certificate().to_vec())
-    }
-
     /// The DER SPKI of the key that signs the audit log, to be pinned elsewhere, with its ID.
     pub async fn audit_public_key(&self) -> Result<(KeyId, Vec<u8>), Refusal> {
         let key = self.internal_key(Purpose::AuditCheckpoint).await?.ok_or_else(|| Refusal::unavailable("no audit key: run `skm init`"))?;
@@ -104,43 +70,8 @@ impl Service {
         Ok((key.id, spki))
     }
 
-    /// A certificate for the listener from the internal CA.
-    pub async fn issue_server_certificate(&self, names: Vec<String>, addresses: Vec<IpAddr>) -> Result<ServerIdentity, Refusal> {
-        let (authority, now) = (self.authority()?, self.now());
-        let issued = tokio::task::spawn_blocking(move || authority.ca.issue_server(&names, &addresses, SERVER_CERTIFICATE_DAYS, now)).await;
-        let issued = issued.map_err(|_| Refusal::unavailable("issuing a certificate panicked"))?;
-        issued.map_err(|error| Refusal::unavailable(format!("issuing a server certificate: {error}")))
-    }
-
     async fn internal_key(&self, purpose: Purpose) -> Result<Option<InternalKey>, Refusal> {
         self.store().read(move |reader| Ok(reader.internal_key(purpose)?)).await
-    }
-
-    async fn setting(&self, name: &'static str) -> Result<Option<Vec<u8>>, Refusal> {
-        self.store().read(move |reader| Ok(reader.setting(name)?)).await
-    }
-
-    async fn make_ca_certificate(&self, operator_uid: u32, name: &str) -> Result<(), Refusal> {
-        if self.setting(CA_CERTIFICATE).await?.is_some() {
-            return Ok(());
-        }
-        let key = self.internal_key(Purpose::CertificateAuthority).await?.ok_or_else(|| Refusal::unavailable("the CA's key is missing"))?;
-        let signer = TokenKey { token: self.token().clone(), key: key.object };
-        let spki = key.public_key.ok_or_else(|| Refusal::unavailable("the CA's key has no public key"))?;
-        let (name, now) = (name.to_owned(), self.now());
-        let made = tokio::task::spawn_blocking(move || pki::make_ca_certificate(&name, &spki, &signer, now, CA_LIFE)).await;
-        let made = made.map_err(|_| Refusal::unavailable("making the CA's certificate panicked"))?;
-        let certificate = made.map_err(|error| Refusal::unavailable(format!("making the CA's certificate: {error}")))?;
-        let mut event = self.own_event(Operation::CreateKey)?;
-        event.actor = Actor::Operator(operator_uid);
-        event.key = Some(key.id);
-        event.detail = Some("certificate of the internal CA".to_owned());
-        self.store()
-            .change(move |tx| {
-                tx.put_setting(CA_CERTIFICATE, &certificate)?;
-                Ok(tx.audit(event, Uses::default())?)
-            })
-            .await
     }
 
     /// Makes a key of the service's own. What an interrupted run left of it is waited for (its maker may still be at work until

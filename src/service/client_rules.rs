@@ -3,7 +3,7 @@
 use ipnet::Ipv4Net;
 
 use super::Service;
-use super::bootstrap::Authority;
+use super::authorities::Authority;
 use super::key_store_ref::KeyStoreRef;
 use super::pki::{self, IssuedKeyPair};
 use super::refusal::Refusal;
@@ -12,7 +12,7 @@ use crate::domain::audit::{KeyUse, Operation};
 use crate::domain::caller::{CertFingerprint, MacAddr};
 use crate::domain::client_checks::{Method, RuleValue, parse_ipv4_rule};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::KeyStoreId;
+use crate::domain::ids::{KeyStoreId, KeyVersion};
 use crate::domain::secret::{SecretBytes, SecretText};
 use crate::domain::text::{Description, Invalid, Name};
 use crate::store::{Change, StoreError};
@@ -73,17 +73,25 @@ pub struct RuleSelector {
     pub seen: Option<Timestamp>,
 }
 
+/// What is kept of a certificate beside its entry.
+pub(super) struct Certified {
+    /// The version of the CA's key that signed it.
+    pub(super) issuer: KeyVersion,
+    /// Its `.p12`, if its key was made here.
+    pub(super) sealed_p12: Option<Vec<u8>>,
+}
+
 struct Prepared {
     value: RuleValue,
     shown: String,
-    sealed_p12: Option<Vec<u8>>,
+    certified: Option<Certified>,
     /// The encryption that sealed it.
     sealing: Option<KeyUse>,
     issued: Option<IssuedKeyPair>,
 }
 
 /// What a `.p12` at rest is bound to.
-fn p12_context(fingerprint: CertFingerprint) -> Vec<u8> {
+pub(super) fn p12_context(fingerprint: CertFingerprint) -> Vec<u8> {
     [b"p12".as_slice(), &fingerprint.0].concat()
 }
 
@@ -176,7 +184,7 @@ impl Service {
                 scope.details(format!("{} {}", prepared.value.method().as_str(), prepared.shown));
                 prepared.sealing.into_iter().for_each(|sealing| scope.uses_key(sealing));
                 let (value, shown, issued) = (prepared.value, prepared.shown, prepared.issued);
-                service.insert_rule(scope, key_store.key_store.id, value, input.description.clone(), prepared.sealed_p12).await?;
+                service.insert_rule(scope, key_store.key_store.id, value, input.description.clone(), prepared.certified).await?;
                 Ok(RegisteredClientRule { value: shown, description: input.description, issued })
             })
         })
@@ -188,11 +196,11 @@ impl Service {
             NewRuleValue::Ipv4(text) => {
                 let net = parse_ipv4_rule("value", &text)?;
                 let shown = shown_net(net);
-                Ok(Prepared { value: RuleValue::Ipv4(net), shown, sealed_p12: None, sealing: None, issued: None })
+                Ok(Prepared { value: RuleValue::Ipv4(net), shown, certified: None, sealing: None, issued: None })
             }
             NewRuleValue::Mac(text) => {
                 let mac = parse_mac(&text)?;
-                Ok(Prepared { value: RuleValue::Mac(mac), shown: mac.to_string(), sealed_p12: None, sealing: None, issued: None })
+                Ok(Prepared { value: RuleValue::Mac(mac), shown: mac.to_string(), certified: None, sealing: None, issued: None })
             }
             NewRuleValue::Certificate { name, password, life_days } => self.prepare_certificate(name, password, life_days).await,
         }
@@ -201,19 +209,28 @@ impl Service {
     async fn prepare_certificate(&self, name: Name, password: SecretText, life_days: i64) -> Result<Prepared, Refusal> {
         pki::check_password(&password)?;
         let life_days = pki::parse_life_days(life_days)?;
-        let (authority, now, common_name) = (self.authority()?, self.now(), name.clone());
+        let (authorities, now, common_name) = (self.authorities()?, self.now(), name.clone());
+        let (authority, seal) = (authorities.for_clients(now), authorities.seal.clone());
+        let issuer = authority.version;
         let made = tokio::task::spawn_blocking(move || issue(&authority, &common_name, &password, life_days, now)).await;
         let (issued, p12) = made.map_err(|_| Refusal::unavailable("issuing a certificate panicked"))??;
-        let seal = self.authority()?.seal.clone();
         let certificate = &issued.certificate;
         let sealed = self.seal(&seal, &p12_context(certificate.fingerprint), p12).await?;
         let sealing = KeyUse { key: seal.id, version: seal.version, encryptions: 1 };
         let (fingerprint, serial, not_after) = (certificate.fingerprint, certificate.serial.clone(), certificate.not_after);
         let value = RuleValue::Certificate { name: name.to_string(), fingerprint, serial, not_after };
-        Ok(Prepared { value, shown: name.to_string(), sealed_p12: Some(sealed), sealing: Some(sealing), issued: Some(issued) })
+        let certified = Some(Certified { issuer, sealed_p12: Some(sealed) });
+        Ok(Prepared { value, shown: name.to_string(), certified, sealing: Some(sealing), issued: Some(issued) })
     }
 
-    async fn insert_rule(&self, scope: &mut Scope, id: KeyStoreId, value: RuleValue, description: Description, p12: Option<Vec<u8>>) -> Result<(), Refusal> {
+    pub(super) async fn insert_rule(
+        &self,
+        scope: &mut Scope,
+        id: KeyStoreId,
+        value: RuleValue,
+        description: Description,
+        certified: Option<Certified>,
+    ) -> Result<(), Refusal> {
         let stamp = scope.stamp(self);
         let (event, uses) = scope.record_of_success(self);
         self.store()
@@ -222,7 +239,11 @@ impl Service {
                 if tx.count_client_rules(id, value.method())? >= RULES_MAX {
                     return Err(Invalid::new("keyStoreName", format!("has {RULES_MAX} entries of that kind already")).into());
                 }
-                tx.insert_client_rule(id, &value, &description, p12.as_deref(), &stamp).map_err(|error| taken(error, value.method()))?;
+                let p12 = certified.as_ref().and_then(|certified| certified.sealed_p12.as_deref());
+                let rule = tx.insert_client_rule(id, &value, &description, p12, &stamp).map_err(|error| taken(error, value.method()))?;
+                if let Some(certified) = certified {
+                    tx.note_issuer(rule, certified.issuer)?;
+                }
                 tx.changed(Change::KeyStore(id))?;
                 Ok(tx.audit(event, uses)?)
             })

@@ -6,7 +6,9 @@
 mod administration;
 mod audit_log;
 pub mod audit_verify;
+mod authorities;
 pub mod bootstrap;
+mod certificates;
 mod change_key_store;
 mod change_secret;
 mod client_lists;
@@ -37,6 +39,7 @@ mod reconcile;
 pub mod refusal;
 mod register_clients;
 pub mod request;
+mod revocation;
 mod rotate_key;
 mod sign;
 mod sign_in;
@@ -59,7 +62,8 @@ use crate::telemetry::Metrics;
 pub use crate::hsm::{OaepHash, RsaPadding as Padding};
 pub use administration::{LIST_PAGE, NewAccessKey, NewAppkey, Operator, check_password};
 pub use audit_log::CheckpointOutcome;
-pub use bootstrap::ServerIdentity;
+pub use authorities::{AuthorityInfo, CertificateSettings};
+pub use certificates::{CertificateSelector, DownloadedCertificate, Expiry, ServerIdentity, SignedCertificate, SigningRequest};
 pub use change_secret::ChangedSecret;
 pub use client_lists::{ClientsPage, EXPIRY_WARNING};
 pub use client_rules::{NewClientRule, NewRuleValue, RegisteredClientRule, RuleSelector, shown_value};
@@ -80,6 +84,7 @@ pub use reconcile::{Comparison, MissingObject, Orphan, Reconciled};
 pub use refusal::Refusal;
 pub use register_clients::{CheckedClients, ClientEntry, EntryProblem, REGISTERED_AT_ONCE_MAX};
 pub use request::{Credentials, Named, Request, Right};
+pub use revocation::MAX_AGE as REVOCATION_LIST_MAX_AGE;
 pub use rotate_key::RotatedKey;
 pub use sign::{Signed, SignedStandard};
 pub use sign_in::{SignInRequest, SignedIn};
@@ -99,6 +104,8 @@ pub struct ServiceSettings {
     pub lease: Duration,
     /// How much one caller may ask.
     pub limits: LimitSettings,
+    /// How the internal certificate authorities work.
+    pub certificates: CertificateSettings,
 }
 
 /// The service, shared by everything in the process. Cloning is cheap.
@@ -114,7 +121,9 @@ struct Inner {
     views: views::Views,
     limits: limits::Limits,
     tasks: TaskTracker,
-    pki: arc_swap::ArcSwapOption<bootstrap::Authority>,
+    authorities: authorities::AuthorityRoom,
+    revocations: revocation::Revocations,
+    expiry: arc_swap::ArcSwapOption<Expiry>,
     audit: audit_log::AuditKeys,
     /// Token and database as last compared: objects missing from the token are an alarm.
     comparison: arc_swap::ArcSwapOption<Comparison>,
@@ -135,7 +144,9 @@ impl Service {
             views: views::Views::new(metrics.clone()),
             limits,
             tasks: TaskTracker::new(),
-            pki: arc_swap::ArcSwapOption::empty(),
+            authorities: authorities::AuthorityRoom::default(),
+            revocations: revocation::Revocations::default(),
+            expiry: arc_swap::ArcSwapOption::empty(),
             audit: audit_log::AuditKeys::default(),
             comparison: arc_swap::ArcSwapOption::empty(),
             near_use_limit: arc_swap::ArcSwap::default(),
@@ -186,15 +197,14 @@ impl Service {
         for change in changes {
             match change {
                 Change::ObjectGone(object) => self.0.token.forget(*object),
+                Change::Authorities => self.0.authorities.note_change(),
+                Change::KeyStore(_) => self.0.revocations.note_change(),
+                Change::Everything => {
+                    self.0.authorities.note_change();
+                    self.0.revocations.note_change();
+                }
                 // A cached handle of an object that is gone answers so, and is then dropped.
-                Change::Key(_)
-                | Change::KeyStore(_)
-                | Change::Project(_)
-                | Change::Identity
-                | Change::AccessKey(_)
-                | Change::Token(_)
-                | Change::Session(_)
-                | Change::Everything => {}
+                Change::Key(_) | Change::Project(_) | Change::Identity | Change::AccessKey(_) | Change::Token(_) | Change::Session(_) => {}
             }
         }
     }

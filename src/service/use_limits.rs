@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Service;
-use super::bootstrap::Authority;
 use super::due::Swept;
 use super::provisioning::{NewMaterial, random_id};
 use super::refusal::Refusal;
@@ -147,10 +146,10 @@ impl Service {
     /// Seals with the newest version from now on. Until a node gets here it seals with the one before, which is good for as much again;
     /// whatever sealed a thing opens it.
     async fn use_newest_seal(&self) -> Result<(), Refusal> {
-        let authority = self.authority()?;
+        let used = self.authorities()?.seal.version;
         let newest = self.store().read::<_, Refusal, _>(|reader| Ok(reader.internal_key(Purpose::Seal)?)).await?;
-        if let Some(seal) = newest.filter(|newest| newest.version > authority.seal.version) {
-            self.0.pki.store(Some(Arc::new(Authority { ca: authority.ca.clone(), seal })));
+        if newest.is_some_and(|newest| newest.version > used) {
+            self.load_authorities().await?;
         }
         Ok(())
     }

@@ -145,7 +145,7 @@ impl Views {
                 }
                 Change::Token(hash) => drop(self.tokens.remove(hash)),
                 Change::Session(hash) => drop(self.sessions.remove(hash)),
-                Change::ObjectGone(_) => {}
+                Change::ObjectGone(_) | Change::Authorities => {}
                 Change::Everything => self.forget_all(),
             }
         }

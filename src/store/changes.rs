@@ -93,6 +93,7 @@ fn parts(change: &Change) -> (&'static str, String) {
         Change::Token(hash) => ("TOKEN", hex::encode(hash)),
         Change::Session(hash) => ("SESSION", hex::encode(hash)),
         Change::ObjectGone(object) => ("OBJECT_GONE", hex(object.as_bytes())),
+        Change::Authorities => ("AUTHORITIES", String::new()),
         Change::Everything => ("EVERYTHING", String::new()),
     }
 }
@@ -108,6 +109,7 @@ fn parse(kind: &str, subject: &str) -> Result<Change, StoreError> {
         "TOKEN" => Change::Token(hash(subject)?),
         "SESSION" => Change::Session(hash(subject)?),
         "OBJECT_GONE" => Change::ObjectGone(id(subject, WHAT)?),
+        "AUTHORITIES" => Change::Authorities,
         // A newer node may tell what this one doesn't know.
         _ => Change::Everything,
     })
@@ -135,6 +137,7 @@ mod tests {
             Change::Token([5; 32]),
             Change::Session([6; 32]),
             Change::ObjectGone(ObjectId::from_bytes([4; 16])),
+            Change::Authorities,
             Change::Everything,
         ];
         for change in all {

@@ -160,6 +160,7 @@ impl Tx<'_> {
 
     /// Moves a client rule from one state to another; `Stale` if it isn't in `from`. A `.p12` doesn't outlive its rule.
     pub fn set_client_rule_state(&mut self, id: ClientRuleId, from: State, to: State, deletion: Option<Timestamp>, changed: &Stamp) -> Result<(), StoreError> {
+        self.note_revocation(id, to, changed.at)?;
         let rows = diesel::update(client_rules::table.find(id.0).filter(client_rules::state.eq(from.as_str())))
             .set((
                 client_rules::state.eq(to.as_str()),
@@ -171,6 +172,18 @@ impl Tx<'_> {
         changed_one(rows, "client rule")?;
         if to == State::Destroyed {
             diesel::update(client_rules::table.find(id.0)).set(client_rules::sealed_p12.eq(None::<&[u8]>)).execute(self.db)?;
+        }
+        Ok(())
+    }
+
+    /// Since when a certificate is revoked stays what it was until it is restored (X.509, 8.5.2.2: a hold's date is that of what follows).
+    fn note_revocation(&mut self, id: ClientRuleId, to: State, at: Timestamp) -> Result<(), StoreError> {
+        let certificate = client_rules::table.find(id.0).filter(client_rules::method.eq(Method::Certificate.as_str()));
+        if to == State::Active {
+            diesel::update(certificate).set(client_rules::revoked_at.eq(None::<i64>)).execute(self.db)?;
+        } else {
+            let unrevoked = certificate.filter(client_rules::revoked_at.is_null());
+            diesel::update(unrevoked).set(client_rules::revoked_at.eq(Some(at.micros()))).execute(self.db)?;
         }
         Ok(())
     }

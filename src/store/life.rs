@@ -9,6 +9,7 @@ use super::model::{KeyRow, PlannedObject};
 use super::rows::{changed_one, hex, id};
 use super::schema::{client_rules, internal_keys, key_versions, keys, token_objects};
 use super::unit::Tx;
+use crate::domain::client_checks::Method;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion, ObjectId, ProjectId};
 use crate::domain::key::{Origin, RotationPeriod, Stamp, State};
@@ -150,6 +151,8 @@ impl Tx<'_> {
     pub fn begin_destroying_key_store(&mut self, id: KeyStoreId, lease_until: Timestamp, changed: &Stamp) -> Result<Vec<ObjectId>, StoreError> {
         self.set_key_store_state(id, State::Active, State::Destroying, changed)?;
         let rules = client_rules::table.filter(client_rules::key_store_id.eq(id.0)).filter(client_rules::state.eq_any(not_destroyed()));
+        let certificates = rules.clone().filter(client_rules::method.eq(Method::Certificate.as_str()).and(client_rules::revoked_at.is_null()));
+        diesel::update(certificates).set(client_rules::revoked_at.eq(Some(changed.at.micros()))).execute(self.db)?;
         diesel::update(rules)
             .set((
                 client_rules::state.eq(State::Destroyed.as_str()),

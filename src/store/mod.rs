@@ -13,6 +13,7 @@
 mod access_keys;
 mod accounts;
 mod audit;
+mod authorities;
 mod backup;
 mod batch;
 mod changes;
@@ -66,8 +67,8 @@ pub use error::{StoreError, Unique};
 pub use import_pairs::{IMPORT_PAIRS_MAX, TOO_MANY_IMPORT_PAIRS};
 pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
 pub use lists::ClientsPage;
-pub use model::{Change, Checkpoint, DoomedImportPair, Due, DueKind, DueSubject, ExpiredObject, InternalKey, KeyRow, NewImportPair, NewKey, OftenUsed};
-pub use model::{PlannedObject, Purpose, StoredChain, StoredRecord};
+pub use model::{Change, Checkpoint, DoomedImportPair, Due, DueKind, DueSubject, ExpiredObject, ExpiringCertificates, InternalKey, KeptAuthority};
+pub use model::{KeyRow, NewImportPair, NewKey, OftenUsed, PlannedObject, Purpose, RevocationList, RevokedRule, StoredChain, StoredRecord};
 pub use projects::LAST_APPKEY;
 pub use sessions::SignIn;
 pub use settings::{DatabaseSettings, StoreSettings};

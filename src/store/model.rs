@@ -65,9 +65,51 @@ pub enum Change {
     Session([u8; 32]),
     /// A token object that is no more.
     ObjectGone(ObjectId),
+    /// The certificate authorities.
+    Authorities,
     /// More changed than can be told: the follower fell behind what the change log keeps. Every cached view is to be dropped.
     /// Never given to [`super::Tx::changed`] by the service in the ordinary course.
     Everything,
+}
+
+/// A certificate authority.
+#[derive(Debug, Clone)]
+pub struct KeptAuthority {
+    /// The version of the CA's key that is its own.
+    pub key: InternalKey,
+    /// Its certificate, DER.
+    pub certificate: Vec<u8>,
+    /// Since when it is there.
+    pub created: Timestamp,
+}
+
+/// A revoked certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedRule {
+    /// Its serial number, hex.
+    pub serial: String,
+    /// Since when.
+    pub at: Timestamp,
+    /// Whether it can still be restored.
+    pub on_hold: bool,
+}
+
+/// A revocation list that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevocationList {
+    /// Its number; 0 is none.
+    pub number: u64,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
+/// Certificates of clients that expire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpiringCertificates {
+    /// How many of those asked for.
+    pub soon: i64,
+    /// When the next one does, however far off.
+    pub next: Option<Timestamp>,
 }
 
 /// A token object that is to be made, with what it is for.

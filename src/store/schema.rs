@@ -131,6 +131,19 @@ diesel::table! {
         created_at -> BigInt,
         changed_by -> Text,
         changed_at -> BigInt,
+        issuer -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    authorities (version) {
+        version -> BigInt,
+        key_id -> Text,
+        certificate -> Binary,
+        crl_number -> BigInt,
+        crl_at -> BigInt,
+        created_at -> BigInt,
     }
 }
 
@@ -313,6 +326,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     internal_keys,
     import_pairs,
     client_rules,
+    authorities,
     settings,
     accounts,
     console_sessions,

@@ -243,6 +243,12 @@ impl Metrics {
         self.registry.lock().register_collector(Box::new(AskedGauge { name, help, value: Box::new(value) }));
     }
 
+    /// Adds a gauge with a value for each of a few things, such as certificate authorities: their names come from the installation, never from
+    /// clients, and are the label's values. Otherwise as [`Metrics::gauge`].
+    pub fn gauges(&self, name: &'static str, help: &'static str, label: &'static str, values: impl Fn() -> Vec<(String, f64)> + Send + Sync + 'static) {
+        self.registry.lock().register_collector(Box::new(AskedGauges { name, help, label, values: Box::new(values) }));
+    }
+
     /// Every metric as OpenMetrics text, which Prometheus reads; see [`CONTENT_TYPE`].
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut encoded = String::new();
@@ -269,6 +275,35 @@ impl Collector for AskedGauge {
         let Some(value) = (self.value)() else { return Ok(()) };
         let encoder = encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
         ConstGauge::new(value).encode(encoder)
+    }
+}
+
+/// A gauge with a value for each of a few things, asked for at each scrape.
+struct AskedGauges {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    values: Box<dyn Fn() -> Vec<(String, f64)> + Send + Sync>,
+}
+
+impl fmt::Debug for AskedGauges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AskedGauges").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Collector for AskedGauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let values = (self.values)();
+        if values.is_empty() {
+            return Ok(());
+        }
+        let mut encoder = encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
+        for (thing, value) in values {
+            let labels = [(self.label, thing)];
+            ConstGauge::new(value).encode(encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 

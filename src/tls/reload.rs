@@ -10,7 +10,7 @@ use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
 use super::cert_files::{CertFileError, CertFiles, FilesStamp};
-use super::server_config::{ServerConfigError, server_config};
+use super::server_config::{ServerConfigError, server_config, with_client_roots};
 use crate::domain::clock::{SharedClock, Timestamp};
 
 /// The configuration that new connections get. Cloning shares it.
@@ -39,6 +39,9 @@ pub enum ReloadError {
     /// One of the files can't be used.
     #[error(transparent)]
     File(#[from] CertFileError),
+    /// The files could not be exchanged.
+    #[error("the certificate can't be written: {0}")]
+    Write(#[from] std::io::Error),
     /// The files can't be used together, or not with the CA for clients.
     #[error("{certificate} and {key}: {source}", certificate = files.certificate.display(), key = files.key.display())]
     Config {
@@ -53,7 +56,6 @@ pub enum ReloadError {
 #[derive(Debug)]
 pub struct Reloader {
     files: CertFiles,
-    client_roots: Vec<CertificateDer<'static>>,
     clock: SharedClock,
     shared: SharedTls,
     last: Mutex<Last>,
@@ -66,6 +68,8 @@ struct Last {
     tried: FilesStamp,
     /// When the certificate in use expires.
     not_after: Timestamp,
+    /// Whose clients are let in.
+    client_roots: Vec<CertificateDer<'static>>,
 }
 
 impl Reloader {
@@ -74,7 +78,7 @@ impl Reloader {
         // Taken before the files are read: what changes in between is seen as a change.
         let tried = files.stamp();
         let (config, not_after) = load(&files, &client_roots, clock.now())?;
-        Ok(Self { files, client_roots, clock, shared: SharedTls::new(config), last: Mutex::new(Last { tried, not_after }) })
+        Ok(Self { files, clock, shared: SharedTls::new(config), last: Mutex::new(Last { tried, not_after, client_roots }) })
     }
 
     /// What the listener uses.
@@ -89,12 +93,31 @@ impl Reloader {
 
     /// Loads the files again; with an error, what was in use stays in use. Open connections stay as they are. Blocking.
     pub fn reload(&self) -> Result<(), ReloadError> {
+        self.exchange(|| Ok(()))
+    }
+
+    /// Has `write` exchange the files, and loads them, before anybody else does; with an error, what was in use stays in use. Blocking.
+    pub fn exchange(&self, write: impl FnOnce() -> Result<(), ReloadError>) -> Result<(), ReloadError> {
         let mut last = self.last.lock();
+        write()?;
         last.tried = self.files.stamp();
-        let (config, not_after) = load(&self.files, &self.client_roots, self.clock.now())?;
+        let (config, not_after) = load(&self.files, &last.client_roots, self.clock.now())?;
         last.not_after = not_after;
         self.shared.replace(config);
         Ok(())
+    }
+
+    /// Lets clients of these CAs in from now on, and of no others; whether they are not those of before. The certificate in use stays.
+    /// Sessions of before can't be resumed.
+    pub fn trust(&self, client_roots: Vec<CertificateDer<'static>>) -> Result<bool, ReloadError> {
+        let mut last = self.last.lock();
+        if last.client_roots == client_roots {
+            return Ok(false);
+        }
+        let config = with_client_roots(&self.shared.current(), &client_roots);
+        self.shared.replace(config.map_err(|source| ReloadError::Config { files: self.files.clone(), source })?);
+        last.client_roots = client_roots;
+        Ok(true)
     }
 
     /// Loads the files again if they are not what was tried last; answers whether they were loaded. Blocking.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use rustls::server::WantsServerCert;
 use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ConfigBuilder, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// HTTP/2's name in the handshake (RFC 9113, 3.1).
@@ -43,24 +44,36 @@ pub fn server_config(
     key: PrivateKeyDer<'static>,
     client_roots: &[CertificateDer<'static>],
 ) -> Result<ServerConfig, ServerConfigError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().map_err(ServerConfigError::Provider)?;
-    let builder = if client_roots.is_empty() {
-        builder.with_no_client_auth()
-    } else {
-        let refused = |error: &dyn std::fmt::Display| ServerConfigError::ClientRoots(error.to_string());
-        let mut roots = RootCertStore::empty();
-        for root in client_roots {
-            roots.add(root.clone()).map_err(|error| refused(&error))?;
-        }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).allow_unauthenticated();
-        builder.with_client_cert_verifier(verifier.build().map_err(|error| refused(&error))?)
-    };
-    let mut config = builder.with_single_cert(chain, key).map_err(|error| match error {
+    let builder = builder(client_roots)?;
+    let config = builder.with_single_cert(chain, key).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => ServerConfigError::KeyMismatch,
         other => ServerConfigError::Certificate(other),
     })?;
+    Ok(finished(config))
+}
+
+/// The same certificate as in `current`, with other CAs of clients.
+pub(super) fn with_client_roots(current: &ServerConfig, client_roots: &[CertificateDer<'static>]) -> Result<ServerConfig, ServerConfigError> {
+    Ok(finished(builder(client_roots)?.with_cert_resolver(Arc::clone(&current.cert_resolver))))
+}
+
+fn finished(mut config: ServerConfig) -> ServerConfig {
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
-    Ok(config)
+    config
+}
+
+fn builder(client_roots: &[CertificateDer<'static>]) -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, ServerConfigError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().map_err(ServerConfigError::Provider)?;
+    if client_roots.is_empty() {
+        return Ok(builder.with_no_client_auth());
+    }
+    let refused = |error: &dyn std::fmt::Display| ServerConfigError::ClientRoots(error.to_string());
+    let mut roots = RootCertStore::empty();
+    for root in client_roots {
+        roots.add(root.clone()).map_err(|error| refused(&error))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).allow_unauthenticated();
+    Ok(builder.with_client_cert_verifier(verifier.build().map_err(|error| refused(&error))?))
 }

@@ -29,7 +29,7 @@ fn tour(installation: &Installation) {
     let (status, policy, page) = running.console("/", "content-security-policy");
     assert_eq!(status, 200);
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-    assert!(page.contains("<h1>Secure Key Manager</h1>") && !page.contains("<script"), "{page}");
+    assert!(page.contains("<h1>Sign in</h1>") && !page.contains("<script"), "{page}");
     assert_eq!(running.console("/nothing", "content-security-policy").0, 404);
     assert_eq!(running.operations("/healthz").0, 200);
     let (status, readiness) = running.operations("/readyz");

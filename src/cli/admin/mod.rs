@@ -20,6 +20,7 @@ mod role;
 pub(super) mod socket;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::post;
@@ -28,7 +29,8 @@ use serde::{Serialize, Serializer};
 
 use super::assembly::Assembly;
 use super::exit::{Exit, Failure};
-use super::{backup, configuration, orphans, output};
+use super::server_certificate::ServerCertificate;
+use super::{backup, certificate, configuration, orphans, output};
 use crate::domain::secret::SecretText;
 use crate::service::{Operator, Service};
 use crate::store::Store;
@@ -82,11 +84,12 @@ pub(super) struct Admin {
     pub(super) store: Store,
     /// Where the token keeps its files, if it does.
     pub(super) token_directory: Option<PathBuf>,
+    pub(super) certificate: Arc<ServerCertificate>,
 }
 
 impl Admin {
-    pub(super) fn new(assembly: &Assembly, token_directory: Option<PathBuf>) -> Self {
-        Self { service: assembly.service.clone(), store: assembly.store.clone(), token_directory }
+    pub(super) fn new(assembly: &Assembly, token_directory: Option<PathBuf>, certificate: Arc<ServerCertificate>) -> Self {
+        Self { service: assembly.service.clone(), store: assembly.store.clone(), token_directory, certificate }
     }
 }
 
@@ -115,6 +118,7 @@ impl Commands {
 
 fn commands() -> Commands {
     let commands = Commands::default().with::<backup::BackUp>().with::<orphans::CompareToken>();
+    let commands = certificate::add(commands);
     [project::add, appkey::add, account::add, role::add, access_key::add].into_iter().fold(commands, |commands, add| add(commands))
 }
 

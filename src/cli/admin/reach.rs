@@ -16,6 +16,7 @@ use super::{Admin, Command};
 use crate::cli::assembly::{self, Assembly};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::lock::{DataDirectoryLock, LockError};
+use crate::cli::server_certificate::ServerCertificate;
 use crate::cli::{backup, configuration, init, output};
 use crate::config::Config;
 use crate::hsm;
@@ -69,7 +70,7 @@ fn as_owner(config: &Config, file: &Path, lock: DataDirectoryLock, work: impl Fn
     let token_directory = backup::token_directory(config, file)?;
     let runtime = assembly::runtime()?;
     let assembly = assembly::assemble(config, file)?;
-    let admin = Admin::new(&assembly, token_directory);
+    let admin = Admin::new(&assembly, token_directory, ServerCertificate::new(config, &assembly));
     let began = runtime.block_on(assembly.service.begin()).map_err(Failure::from);
     let reach = Reach { runtime, owner: Owner::Ourselves(admin) };
     let outcome = began.and_then(|()| work(&reach));

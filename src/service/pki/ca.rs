@@ -64,7 +64,9 @@ pub struct Ca {
     certificate: Arc<[u8]>,
     point: Arc<[u8]>,
     signer: Arc<dyn DigestSigner>,
+    not_before: Timestamp,
     not_after: Timestamp,
+    common_name: String,
     crl_url: Option<Ia5String>,
 }
 
@@ -107,13 +109,24 @@ impl Ca {
         }
         let point = p256_point(parsed.public_key().raw).ok_or(PkiError::CaCertificate("has no EC P-256 key"))?;
         let crl_url = crl_url.map(Ia5String::try_from).transpose().map_err(|_| Invalid::new("crl_url", "must be ASCII"))?;
-        let not_after = Timestamp::from_micros(parsed.validity().not_after.timestamp().saturating_mul(1_000_000));
-        Ok(Self { certificate: certificate.into(), point: point.into(), signer, not_after, crl_url })
+        let Validity { not_before, not_after } = Validity::of(&parsed);
+        let common_name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned();
+        Ok(Self { certificate: certificate.into(), point: point.into(), signer, not_before, not_after, common_name, crl_url })
     }
 
     /// The CA's own certificate, DER.
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
+    }
+
+    /// The name in the CA's own certificate.
+    pub fn common_name(&self) -> &str {
+        &self.common_name
+    }
+
+    /// From when on the CA's own certificate is valid.
+    pub const fn not_before(&self) -> Timestamp {
+        self.not_before
     }
 
     /// When the CA's own certificate expires; nothing that it issues is valid for longer.
@@ -174,6 +187,17 @@ impl Ca {
         Ok(IssuedCertificate { fingerprint: CertFingerprint(Sha256::digest(&der).into()), der, serial: hex::encode(serial), not_after })
     }
 
+    /// Whether this CA is the one that a certificate (DER) names as its issuer, by its key.
+    pub fn is_issuer_of(&self, certificate: &[u8]) -> bool {
+        use x509_parser::extensions::ParsedExtension;
+        let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return false };
+        let named = parsed.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(named) => named.key_identifier.as_ref().map(|identifier| identifier.0.to_vec()),
+            _ => None,
+        });
+        named.is_some() && named == self.key_identifier().ok()
+    }
+
     /// The subject key identifier of the CA's certificate.
     pub(super) fn key_identifier(&self) -> Result<Vec<u8>, PkiError> {
         use x509_parser::extensions::ParsedExtension;
@@ -188,6 +212,27 @@ impl Ca {
     /// Runs `issue` with the CA's name and key.
     pub(super) fn with_key<T>(&self, issue: impl FnOnce(&rcgen::Issuer<'_, &IssuerKey<'_>>) -> Result<T, rcgen::Error>) -> Result<T, PkiError> {
         IssuerKey::new(self.signer.as_ref(), &self.point).issue_for(&self.certificate, issue)
+    }
+}
+
+/// From when to when a certificate is valid: whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// The first moment.
+    pub not_before: Timestamp,
+    /// The last one.
+    pub not_after: Timestamp,
+}
+
+impl Validity {
+    fn of(certificate: &X509Certificate<'_>) -> Self {
+        let at = |time: ASN1Time| Timestamp::from_micros(time.timestamp().saturating_mul(1_000_000));
+        Self { not_before: at(certificate.validity().not_before), not_after: at(certificate.validity().not_after) }
+    }
+
+    /// Of a certificate, DER; `None` if it can't be read.
+    pub fn read(certificate: &[u8]) -> Option<Self> {
+        X509Certificate::from_der(certificate).ok().map(|(_, parsed)| Self::of(&parsed))
     }
 }
 

@@ -18,6 +18,8 @@ pub enum RevocationReason {
     Superseded,
     /// It isn't needed any more.
     CessationOfOperation,
+    /// It may be restored.
+    CertificateHold,
 }
 
 /// An entry of a revocation list.
@@ -59,6 +61,7 @@ fn entry(revoked: &RevokedCertificate) -> Result<RevokedCertParams, PkiError> {
             RevocationReason::KeyCompromise => Some(rcgen::RevocationReason::KeyCompromise),
             RevocationReason::Superseded => Some(rcgen::RevocationReason::Superseded),
             RevocationReason::CessationOfOperation => Some(rcgen::RevocationReason::CessationOfOperation),
+            RevocationReason::CertificateHold => Some(rcgen::RevocationReason::CertificateHold),
         },
         invalidity_date: None,
     })

@@ -4,6 +4,7 @@ use rcgen::{PublicKeyData as _, SubjectPublicKeyInfo};
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject as _;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::oid_registry as oid;
 use x509_parser::prelude::FromDer as _;
 
@@ -27,6 +28,7 @@ pub(super) fn public_key(csr: &[u8]) -> Result<SubjectPublicKeyInfo, Invalid> {
         return Err(invalid("must not be followed by anything"));
     }
     check_algorithms(&request)?;
+    refuse_wish_for_authority(&request)?;
     request.verify_signature().map_err(|_| invalid("must be signed with its own private key"))?;
     let spki = request.certification_request_info.subject_pki.raw;
     SubjectPublicKeyInfo::from_der(spki)
@@ -55,6 +57,13 @@ fn check_algorithms(request: &X509CertificationRequest<'_>) -> Result<(), Invali
         || algorithm.algorithm == oid::OID_SIG_ED25519
         || algorithm.algorithm == oid::OID_KEY_TYPE_EC_PUBLIC_KEY && curve().is_some_and(|curve| curve == oid::OID_EC_P256 || curve == oid::OID_NIST_EC_P384);
     accepted.then_some(()).ok_or_else(wrong_key)
+}
+
+/// Other wishes of the applicant are passed over, as the documentation says; whoever wants to be a CA must hear that it isn't one.
+fn refuse_wish_for_authority(request: &X509CertificationRequest<'_>) -> Result<(), Invalid> {
+    let mut wishes = request.requested_extensions().into_iter().flatten();
+    let wants_it = wishes.any(|wish| matches!(wish, ParsedExtension::BasicConstraints(constraints) if constraints.ca));
+    if wants_it { Err(invalid("must not ask for a CA's certificate (CA:TRUE)")) } else { Ok(()) }
 }
 
 fn wrong_key() -> Invalid {

@@ -10,7 +10,7 @@ mod keystore;
 mod pem;
 mod signer;
 
-pub use ca::{Ca, IssuedCertificate, IssuedKeyPair, LIFE_MAX_DAYS, make_ca_certificate, parse_life_days};
+pub use ca::{Ca, IssuedCertificate, IssuedKeyPair, LIFE_MAX_DAYS, Validity, make_ca_certificate, parse_life_days};
 pub use crl::{RevocationReason, RevokedCertificate};
 pub use csr::CSR_MAX_BYTES;
 pub use error::PkiError;

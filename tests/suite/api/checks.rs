@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::http::{
-    CERTIFICATE_AUTH_FAILURE, CONFLICT, Connection, INVALID_ENTRY, IPV4_AUTH_FAILURE, Identity, MAC_AUTH_FAILURE, Refusal, Reply, exists, field, tls,
+    CERTIFICATE_AUTH_FAILURE, INVALID_ENTRY_STATUS, Connection, INVALID_ENTRY, IPV4_AUTH_FAILURE, Identity, MAC_AUTH_FAILURE, Refusal, Reply, exists, field, tls,
 };
 use super::stage::{Ask, Stage};
 use crate::support::installation::Installation;
@@ -161,7 +161,7 @@ fn entries_that_are_to_be_deleted_admit_nobody(stage: &Stage) {
         assert!(deleted["deletionDateTime"].as_str().is_some_and(|due| due.ends_with(":00:00")), "{due} is no full hour");
         let minutes = (due - chrono::Utc::now().naive_utc()).num_minutes();
         assert!((7 * 1_440 - 5..=7 * 1_440 + 60).contains(&minutes), "{due}");
-        delete(kind, &entry(typed)).refused(CONFLICT, "asked for twice");
+        delete(kind, &entry(typed)).refused(INVALID_ENTRY_STATUS, "asked for twice");
         stage.make(&format!("/auths/{kind}"), &entry(typed)).refused(exists("value is taken: that entry exists"), typed);
     }
     secret(MAC).refused(IPV4_AUTH_FAILURE, "no entry left");

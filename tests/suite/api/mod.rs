@@ -1,6 +1,7 @@
 //! The API as a plain HTTP client sees it: literal requests, literal answers, and one audit record for each.
 
 mod bodies;
+mod certificates;
 mod checks;
 mod ciphertexts;
 mod contract;

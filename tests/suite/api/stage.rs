@@ -34,11 +34,13 @@ pub(super) struct Ask {
     certified: bool,
     /// Whether there must be an audit record, where the path alone doesn't tell.
     recorded: Option<bool>,
+    /// The content type of a success that isn't in the envelope.
+    file: Option<&'static str>,
 }
 
 impl Ask {
     pub(super) fn new(method: &str, path: impl Into<String>) -> Self {
-        Self { method: method.to_owned(), path: path.into(), headers: Vec::new(), body: None, certified: false, recorded: None }
+        Self { method: method.to_owned(), path: path.into(), headers: Vec::new(), body: None, certified: false, recorded: None, file: None }
     }
 
     pub(super) fn get(path: impl Into<String>) -> Self {
@@ -82,6 +84,12 @@ impl Ask {
     /// Says whether there must be an audit record.
     pub(super) fn recorded(mut self, recorded: bool) -> Self {
         self.recorded = Some(recorded);
+        self
+    }
+
+    /// The answer is a file of that content type.
+    pub(super) fn file(mut self, kind: &'static str) -> Self {
+        self.file = Some(kind);
         self
     }
 
@@ -231,12 +239,12 @@ impl Stage {
 
     fn note(&self, shown: &str, ask: &Ask, reply: &Reply) {
         assert!(reply.status < 500, "{shown}: {reply}\n{}", self.running.log());
-        assert_eq!(reply.header("content-type"), Some("application/json; charset=utf-8"), "{shown}: {reply}");
+        assert_eq!(reply.header("content-type"), Some(ask.file.unwrap_or("application/json; charset=utf-8")), "{shown}: {reply}");
         assert_eq!(reply.header("cache-control"), Some("no-store"), "{shown}: {reply}");
         let request = reply.header("x-request-id").unwrap_or_else(|| panic!("{shown}: no request ID in {reply}")).to_owned();
         // What is over a limit is counted.
         let recorded = ask.recorded.unwrap_or_else(|| reply.status != 429 && self.names_project(&ask.path));
-        let code = if ask.method == "HEAD" { None } else { reply.json()["header"]["resultCode"].as_i64() };
+        let code = if ask.method == "HEAD" || ask.file.is_some() { None } else { reply.json()["header"]["resultCode"].as_i64() };
         self.asked.borrow_mut().push(Asked { what: format!("{shown}: {reply}"), request, recorded, code });
     }
 

@@ -121,7 +121,7 @@ fn of_a_request_only_the_key_is_taken() {
         P256,
         &[
             "-addext",
-            "basicConstraints=critical,CA:TRUE",
+            "basicConstraints=critical,CA:FALSE",
             "-addext",
             "subjectAltName=DNS:evil.example",
             "-addext",
@@ -155,6 +155,7 @@ fn requests_with_good_keys_are_taken_and_others_refused() {
         ("P-521", csr(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"], &[]), false),
         ("secp256k1", csr(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"], &[]), false),
         ("Ed448", csr(&["-algorithm", "ED448"], &[]), false),
+        ("a CA", csr(P256, &["-addext", "basicConstraints=critical,CA:TRUE"]), false),
     ] {
         let issued = OURS.ca.issue_client_from_csr(&request, "client", 10, now());
         assert_eq!(issued.is_ok(), accepted, "{name}: {issued:?}");
