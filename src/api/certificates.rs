@@ -27,7 +27,7 @@ fn wanted(call: &Call) -> Result<CertificateSelector, Refusal> {
         let text = call.query(field)?.ok_or_else(|| Invalid::new(field, "is required"))?;
         Ok(Name::parse(field, &text)?)
     };
-    Ok(CertificateSelector { key_store: name("keyStoreName")?, name: name("name")? })
+    Ok(CertificateSelector { key_store: name("keyStoreName")?.into(), name: name("name")? })
 }
 
 /// `GET /auths/certificates/download`: the `.p12` itself; errors are in the envelope.

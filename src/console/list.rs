@@ -17,6 +17,9 @@ pub(super) struct Asked {
     size: String,
     #[serde(default)]
     page: String,
+    /// What the key stores beside the list are searched for.
+    #[serde(default)]
+    pub(super) stores: String,
     /// What was just done, as a word of [`super::text`].
     #[serde(default)]
     pub(super) done: String,

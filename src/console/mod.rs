@@ -5,10 +5,12 @@
 //! `text/` every word.
 
 mod assets;
+mod depository;
 mod form;
 mod key_stores;
 mod list;
 mod page;
+mod shown;
 mod sign_in;
 mod text;
 mod visitor;

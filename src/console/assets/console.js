@@ -56,6 +56,20 @@ document.addEventListener('DOMContentLoaded', () => {
   count(document);
 });
 
+// Lists that are here as a whole are searched as one types; without this, the form does it.
+document.addEventListener('input', (event) => {
+  const list = document.getElementById(event.target.dataset.filters ?? '');
+  if (!list) return;
+  const wanted = event.target.value.trim().toLowerCase();
+  let found = 0;
+  for (const entry of list.children) {
+    entry.hidden = !entry.textContent.toLowerCase().includes(wanted);
+    if (!entry.hidden) found += 1;
+  }
+  const none = document.getElementById(`${list.id}-none`);
+  none.textContent = found ? '' : document.getElementById(`${list.id}-none-text`).content.textContent;
+});
+
 async function copy(button) {
   const told = button.textContent;
   try {
