@@ -5,6 +5,11 @@
 //! `text/` every word.
 
 mod assets;
+mod attachment;
+mod certificates;
+mod clients;
+mod csv;
+mod csv_pages;
 mod depository;
 mod form;
 mod key_stores;
@@ -59,6 +64,9 @@ pub fn router(console: Console) -> Router {
         .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
         .merge(key_stores::routes())
+        .merge(clients::routes())
+        .merge(certificates::routes())
+        .merge(csv_pages::routes())
         .route("/assets/{name}", get(assets::serve))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))

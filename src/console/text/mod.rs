@@ -15,6 +15,7 @@ macro_rules! texts {
     };
 }
 
+mod clients;
 mod frame;
 mod key_stores;
 mod sign_in;
@@ -27,8 +28,14 @@ pub(super) struct Texts {
     pub(super) frame: frame::Texts,
     pub(super) sign_in: sign_in::Texts,
     pub(super) key_stores: key_stores::Texts,
+    pub(super) clients: clients::Texts,
 }
 
 /// The texts of the console.
-pub(super) static ENGLISH: Texts =
-    Texts { language: "en", frame: frame::Texts::ENGLISH, sign_in: sign_in::Texts::ENGLISH, key_stores: key_stores::Texts::ENGLISH };
+pub(super) static ENGLISH: Texts = Texts {
+    language: "en",
+    frame: frame::Texts::ENGLISH,
+    sign_in: sign_in::Texts::ENGLISH,
+    key_stores: key_stores::Texts::ENGLISH,
+    clients: clients::Texts::ENGLISH,
+};

@@ -108,13 +108,15 @@ impl Reader<'_> {
 
     /// Those entries, in that order.
     fn client_rules_of(&mut self, ids: &[i64]) -> Result<Vec<ListedClientRule>, StoreError> {
-        let rows: Vec<(i64, RuleRow)> =
-            client_rules::table.filter(client_rules::id.eq_any(ids)).select((client_rules::id, RuleRow::as_select())).load(self.db)?;
+        let rows: Vec<(i64, bool, RuleRow)> = client_rules::table
+            .filter(client_rules::id.eq_any(ids))
+            .select((client_rules::id, client_rules::sealed_p12.is_not_null(), RuleRow::as_select()))
+            .load(self.db)?;
         let used = self.last_accesses(ids)?;
         let mut rules: HashMap<i64, ListedClientRule> = HashMap::with_capacity(rows.len());
-        for (id, row) in rows {
+        for (id, has_p12, row) in rows {
             let last_access = used.get(&id).copied().map(Timestamp::from_micros);
-            rules.insert(id, ListedClientRule { rule: ClientRule::try_from(row)?, last_access });
+            rules.insert(id, ListedClientRule { rule: ClientRule::try_from(row)?, last_access, has_p12 });
         }
         Ok(ids.iter().filter_map(|id| rules.remove(id)).collect())
     }

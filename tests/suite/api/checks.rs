@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::http::{
-    CERTIFICATE_AUTH_FAILURE, INVALID_ENTRY_STATUS, Connection, INVALID_ENTRY, IPV4_AUTH_FAILURE, Identity, MAC_AUTH_FAILURE, Refusal, Reply, exists, field, tls,
+    CERTIFICATE_AUTH_FAILURE, Connection, INVALID_ENTRY, INVALID_ENTRY_STATUS, IPV4_AUTH_FAILURE, Identity, MAC_AUTH_FAILURE, Refusal, Reply, exists, field,
+    tls,
 };
 use super::stage::{Ask, Stage};
 use crate::support::installation::Installation;
