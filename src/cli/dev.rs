@@ -276,12 +276,12 @@ impl DemoCaller<'_> {
 
     async fn make_key(&self, key_store: &str, name: &str, content: NewContent) -> Result<KeyId, Failure> {
         let input =
-            NewKeyRequest { key_store: KeyStoreRef::Named(demo_name(key_store)?), name: demo_name(name)?, description: Description::default(), content };
+            NewKeyRequest { key_store: KeyStoreRef::Name(demo_name(key_store)?), name: demo_name(name)?, description: Description::default(), content };
         Ok(self.service.create_key(self.request()?, Ok(input)).await?.id)
     }
 
     async fn register(&self, key_store: &str, value: NewRuleValue) -> Result<crate::service::RegisteredClientRule, Failure> {
-        let input = NewClientRule { key_store: demo_name(key_store)?, value, description: Description::default() };
+        let input = NewClientRule { key_store: demo_name(key_store)?.into(), value, description: Description::default() };
         Ok(self.service.register_client(self.request()?, Ok(input)).await?)
     }
 

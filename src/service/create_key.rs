@@ -7,6 +7,7 @@ use super::change_secret::secret_value;
 use super::import_key::WrappedKey;
 use super::provisioning::{NewMaterial, random_id};
 use super::read_secret::secret_context;
+use super::key_store_ref::KeyStoreRef;
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use super::views::{KeyStoreView, take_encryption};
@@ -30,15 +31,6 @@ pub struct NewKeyRequest {
     pub description: Description,
     /// What it is made from.
     pub content: NewContent,
-}
-
-/// How a key store of the request's project is named.
-#[derive(Debug, Clone)]
-pub enum KeyStoreRef {
-    /// By its name.
-    Named(Name),
-    /// By its number, as it was sent.
-    Numbered(String),
 }
 
 /// What a key is made from.
@@ -121,19 +113,6 @@ impl Service {
         })
         .await
     }
-
-    /// The active key store that is meant, in the scope's project.
-    async fn key_store_meant(&self, scope: &mut Scope, meant: &KeyStoreRef) -> Result<Arc<KeyStoreView>, Refusal> {
-        match meant {
-            KeyStoreRef::Named(name) => self.key_store_named(scope, name).await,
-            KeyStoreRef::Numbered(number) => {
-                let found = self.key_store_numbered(scope, number).await?;
-                let view = self.views().key_store(self.store(), found.id).await?.filter(|view| view.key_store.state == State::Active);
-                view.ok_or(ResultCode::InvalidKeyStore.into())
-            }
-        }
-    }
-
     /// The active key store of that name in the scope's project.
     pub(super) async fn key_store_named(&self, scope: &mut Scope, name: &Name) -> Result<Arc<KeyStoreView>, Refusal> {
         let (project, name) = (scope.project.id, name.clone());
