@@ -13,7 +13,7 @@ use crate::support::random::{Random, is_full};
 
 /// Cases of each operation and phase, and in long runs.
 const EXAMPLES: u32 = 4;
-const EXAMPLES_FULL: u32 = 60;
+const EXAMPLES_FULL: u32 = 40;
 
 /// Key stores have numbers that nobody guesses: a request that is wrong by the number alone must not be right by chance.
 const DEMO_STORES: [i64; 2] = [700_001, 700_002];
