@@ -17,6 +17,8 @@ mod admin;
 mod api;
 #[path = "suite/audit/mod.rs"]
 mod audit;
+#[path = "suite/browser/mod.rs"]
+mod browser;
 #[path = "suite/certificates/mod.rs"]
 mod certificates;
 #[path = "suite/client.rs"]
@@ -27,6 +29,8 @@ mod clockwork;
 mod config;
 #[path = "suite/faults/mod.rs"]
 mod faults;
+#[path = "suite/openapi/mod.rs"]
+mod openapi;
 #[path = "suite/operations.rs"]
 mod operations;
 #[path = "suite/process.rs"]

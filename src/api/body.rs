@@ -139,6 +139,17 @@ enum Value {
     Other,
 }
 
+/// The whole number that `1.0` or `1e3` is too (JSON Schema, 6.1.1), within what a double can count one by one.
+fn whole(number: f64) -> Option<i64> {
+    const MOST: f64 = 9_007_199_254_740_992.0;
+    if number.fract() != 0.0 || number.abs() > MOST {
+        return None;
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "it is whole and far smaller than an i64")]
+    let number = number as i64;
+    Some(number)
+}
+
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ValueVisitor;
@@ -159,8 +170,8 @@ impl<'de> Deserialize<'de> for Value {
             fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
                 Ok(i64::try_from(number).map_or(Value::Other, Value::Number))
             }
-            fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-                Ok(Value::Other)
+            fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+                Ok(whole(number).map_or(Value::Other, Value::Number))
             }
             fn visit_str<E>(self, text: &str) -> Result<Value, E> {
                 Ok(Value::Text(SecretText::new(text.to_owned())))
@@ -319,7 +330,17 @@ mod tests {
         ] {
             assert_eq!(fields(json).text("plaintext").map(|_| ()).map_err(|error| error.to_string()), Err(problem.to_owned()), "{json}");
         }
-        assert_eq!(fields("{\"n\":1.5}").number("n").map_err(|error| error.to_string()), Err("n must be a whole number".to_owned()));
+        for wrong in ["1.5", "1e300", "-1e-1", "1e16", "true", "\"1\""] {
+            let number = fields(&format!("{{\"n\":{wrong}}}")).number("n");
+            assert_eq!(number.map_err(|error| error.to_string()), Err("n must be a whole number".to_owned()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_is_one_in_any_notation() {
+        for (json, number) in [("30", 30), ("30.0", 30), ("3e1", 30), ("-0.0", 0), ("-1.0", -1), ("9007199254740992.0", 9_007_199_254_740_992)] {
+            assert_eq!(fields(&format!("{{\"n\":{json}}}")).number("n"), Ok(number), "{json}");
+        }
     }
 
     #[test]

@@ -5,12 +5,17 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{file, local_time, public_file};
 use super::call::Call;
 use super::context;
 use super::error::refused;
+use super::openapi::PUBLIC_TAG;
+use super::openapi::codes::{BODY, CHANGES, ENTRY, ENTRY_STATUS, KEY_STORE, NAMES, PUBLIC, QUERY};
+use super::openapi::requests::{CertificateFileQuery, SignCertificateRequest};
+use super::openapi::texts;
 use crate::domain::result_code::ResultCode;
 use crate::domain::text::{Invalid, Name};
 use crate::service::pki::certificate_pem;
@@ -30,7 +35,15 @@ fn wanted(call: &Call) -> Result<CertificateSelector, Refusal> {
     Ok(CertificateSelector { key_store: name("keyStoreName")?.into(), name: name("name")? })
 }
 
-/// `GET /auths/certificates/download`: the `.p12` itself; errors are in the envelope.
+/// Download a client's `.p12`.
+///
+/// The file itself, without an envelope, encrypted with the password that was given when it was made. Needs `API.ADMIN`.
+#[utoipa::path(
+    get, path = "/auths/certificates/download", tag = "Certificates", operation_id = "download_certificate",
+    params(CertificateFileQuery),
+    responses((status = 200, description = "The file (RFC 7292).", body = [u8], content_type = "application/x-pkcs12")),
+    extensions(("x-result-codes" = json!([KEY_STORE, QUERY, ENTRY, ENTRY_STATUS])))
+)]
 pub(super) async fn download(mut call: Call) -> Response {
     call.pass_over_body().await;
     let input = wanted(&call);
@@ -53,17 +66,30 @@ fn attachment(name: &str) -> HeaderValue {
     HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("attachment"))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct SignedBody {
+struct SignedCertificateBody {
+    #[schema(value_type = texts::Name)]
     name: String,
+    #[schema(value_type = texts::Description)]
     description: String,
+    /// PEM.
     certificate: String,
+    /// PEM.
     ca_certificate: String,
+    #[schema(value_type = texts::DateTime)]
     expiration_date: String,
 }
 
-/// `POST /auths/certificates/sign`.
+/// Admit a client certificate for a key that the client keeps.
+///
+/// Of the request (PKCS#10, PEM) only the public key is taken; its signature must be right.
+#[utoipa::path(
+    post, path = "/auths/certificates/sign", tag = "Certificates", operation_id = "sign_certificate",
+    request_body = SignCertificateRequest,
+    responses((status = 200, description = "success", body = SignedCertificateBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, CHANGES])))
+)]
 pub(super) async fn sign(mut call: Call) -> Response {
     let input = call
         .input(|fields| {
@@ -78,7 +104,7 @@ pub(super) async fn sign(mut call: Call) -> Response {
         .await;
     let zone = call.zone();
     let outcome = call.service().sign_certificate(call.request(), input).await;
-    call.answer(outcome, |signed| SignedBody {
+    call.answer(outcome, |signed| SignedCertificateBody {
         name: signed.name.to_string(),
         description: signed.description.as_str().to_owned(),
         certificate: certificate_pem(&signed.certificate),
@@ -87,7 +113,14 @@ pub(super) async fn sign(mut call: Call) -> Response {
     })
 }
 
-/// `GET /pki/ca.pem`: the certificates of all authorities that are trusted now, for everybody.
+/// Read the certificates of the authorities that are trusted now.
+///
+/// For everybody: whoever connects wants them beforehand.
+#[utoipa::path(
+    get, path = "/pki/ca.pem", tag = PUBLIC_TAG, security(()),
+    responses((status = 200, description = "PEM, one after the other.", body = String, content_type = "application/pem-certificate-chain")),
+    extensions(("x-result-codes" = json!([PUBLIC])))
+)]
 pub(super) async fn authorities(State(api): State<Api>, request: Request) -> Response {
     let caller = context::caller(&api, &request.into_parts().0);
     match api.service.published_authorities(&caller) {
@@ -99,7 +132,15 @@ pub(super) async fn authorities(State(api): State<Api>, request: Request) -> Res
     }
 }
 
-/// `GET /pki/crl/1.crl`: the revocation list of authority 1, for everybody.
+/// Read the revocation list of an authority.
+///
+/// DER (RFC 5280, 5), for everybody; it is named in the certificates that the authority issues.
+#[utoipa::path(
+    get, path = "/pki/crl/{name}", tag = PUBLIC_TAG, security(()),
+    params(("name" = String, Path, description = "The authority's number: `1.crl`.", pattern = "^[1-9][0-9]{0,9}\\.crl$", example = "1.crl")),
+    responses((status = 200, description = "The list.", body = [u8], content_type = "application/pkix-crl")),
+    extensions(("x-result-codes" = json!([PUBLIC])))
+)]
 pub(super) async fn revocation_list(State(api): State<Api>, Path(name): Path<String>, request: Request) -> Response {
     let caller = context::caller(&api, &request.into_parts().0);
     match list(&api, &caller, &name).await {

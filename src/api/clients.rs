@@ -2,25 +2,32 @@
 
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::local_time;
 use super::body::Fields;
 use super::call::Call;
+use super::openapi::codes::{BODY, CHANGES, ENCRYPTS, ENTRY, ENTRY_STATUS, KEY_STORE, NAMES};
+use super::openapi::requests::{CertificateSelector, Ipv4Selector, MacSelector, NewCertificateRequest, NewIpv4Request, NewMacRequest};
+use super::openapi::texts;
 use crate::domain::client_checks::Method;
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::SecretText;
 use crate::domain::text::Invalid;
 use crate::service::{NewClientRule, NewRuleValue, Refusal, RuleSelector};
 
-#[derive(Serialize)]
-struct ValueBody {
+#[derive(Serialize, ToSchema)]
+struct EntryBody {
     value: String,
+    #[schema(value_type = texts::Description)]
     description: String,
 }
 
-#[derive(Serialize)]
-struct CertificateBody {
+#[derive(Serialize, ToSchema)]
+struct CertificateEntryBody {
+    #[schema(value_type = texts::Name)]
     name: String,
+    #[schema(value_type = texts::Description)]
     description: String,
 }
 
@@ -32,21 +39,41 @@ fn value(fields: &mut Fields) -> Result<String, Invalid> {
     Ok(fields.text("value")?.expose().to_owned())
 }
 
-/// `POST /auths/ipv4s`.
+/// Admit an IPv4 address or block.
+#[utoipa::path(
+    post, path = "/auths/ipv4s", tag = "Clients",
+    request_body = NewIpv4Request,
+    responses((status = 200, description = "success", body = EntryBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, CHANGES])))
+)]
 pub(super) async fn register_ipv4(mut call: Call) -> Response {
     let input = call.input(|fields| value(fields).and_then(|value| new_rule(fields, NewRuleValue::Ipv4(value)))).await;
     let outcome = call.service().register_client(call.request(), input).await;
-    call.answer(outcome, |made| ValueBody { value: made.value, description: made.description.as_str().to_owned() })
+    call.answer(outcome, |made| EntryBody { value: made.value, description: made.description.as_str().to_owned() })
 }
 
-/// `POST /auths/macs`.
+/// Admit a MAC address.
+#[utoipa::path(
+    post, path = "/auths/macs", tag = "Clients",
+    request_body = NewMacRequest,
+    responses((status = 200, description = "success", body = EntryBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, CHANGES])))
+)]
 pub(super) async fn register_mac(mut call: Call) -> Response {
     let input = call.input(|fields| value(fields).and_then(|value| new_rule(fields, NewRuleValue::Mac(value)))).await;
     let outcome = call.service().register_client(call.request(), input).await;
-    call.answer(outcome, |made| ValueBody { value: made.value, description: made.description.as_str().to_owned() })
+    call.answer(outcome, |made| EntryBody { value: made.value, description: made.description.as_str().to_owned() })
 }
 
-/// `POST /auths/certificates`.
+/// Admit a client certificate.
+///
+/// Issues a certificate of `lifeTime` days with a key of its own.
+#[utoipa::path(
+    post, path = "/auths/certificates", tag = "Clients",
+    request_body = NewCertificateRequest,
+    responses((status = 200, description = "success", body = CertificateEntryBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, CHANGES, ENCRYPTS])))
+)]
 pub(super) async fn register_certificate(mut call: Call) -> Response {
     let input = call
         .input(|fields| {
@@ -55,16 +82,17 @@ pub(super) async fn register_certificate(mut call: Call) -> Response {
         })
         .await;
     let outcome = call.service().register_client(call.request(), input).await;
-    call.answer(outcome, |made| CertificateBody { name: made.value, description: made.description.as_str().to_owned() })
+    call.answer(outcome, |made| CertificateEntryBody { name: made.value, description: made.description.as_str().to_owned() })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct DeletionBody {
+struct EntryDeletionBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    #[schema(value_type = texts::DateTime)]
     deletion_date_time: String,
 }
 
@@ -84,7 +112,7 @@ fn named(method: Method, shown: String) -> (Option<String>, Option<String>) {
     if method == Method::Certificate { (None, Some(shown)) } else { (Some(shown), None) }
 }
 
-impl DeletionBody {
+impl EntryDeletionBody {
     fn new(method: Method, (shown, at): (String, Timestamp), zone: chrono_tz::Tz) -> Self {
         let (value, name) = named(method, shown);
         Self { value, name, deletion_date_time: local_time(at, zone) }
@@ -95,22 +123,23 @@ async fn request_deletion(mut call: Call, method: Method) -> Response {
     let input = selector(&mut call, method).await;
     let zone = call.zone();
     let outcome = call.service().request_client_deletion(call.request(), input).await;
-    call.answer(outcome, |asked| DeletionBody::new(method, asked, zone))
+    call.answer(outcome, |asked| EntryDeletionBody::new(method, asked, zone))
 }
 
 async fn delete(mut call: Call, method: Method) -> Response {
     let input = selector(&mut call, method).await;
     let zone = call.zone();
     let outcome = call.service().delete_client(call.request(), input).await;
-    call.answer(outcome, |deleted| DeletionBody::new(method, deleted, zone))
+    call.answer(outcome, |deleted| EntryDeletionBody::new(method, deleted, zone))
 }
 
-#[derive(Serialize)]
-struct RestoredBody {
+#[derive(Serialize, ToSchema)]
+struct RestoredEntryBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    #[schema(value_type = texts::Status)]
     status: &'static str,
 }
 
@@ -119,51 +148,123 @@ async fn restore(mut call: Call, method: Method) -> Response {
     let outcome = call.service().restore_client(call.request(), input).await;
     call.answer(outcome, |(shown, state)| {
         let (value, name) = named(method, shown);
-        RestoredBody { value, name, status: state.as_str() }
+        RestoredEntryBody { value, name, status: state.as_str() }
     })
 }
 
-/// `PUT /auths/ipv4s/delete`.
+/// Schedule an IPv4 entry to be deleted.
+///
+/// In 7 days, rounded up to the hour; it admits nobody at once.
+#[utoipa::path(
+    put, path = "/auths/ipv4s/delete", tag = "Clients",
+    request_body = Ipv4Selector,
+    responses((status = 200, description = "success", body = EntryDeletionBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+)]
 pub(super) async fn request_ipv4_deletion(call: Call) -> Response {
     request_deletion(call, Method::Ipv4).await
 }
 
-/// `PUT /auths/macs/delete`.
+/// Schedule a MAC entry to be deleted.
+///
+/// In 7 days, rounded up to the hour; it admits nobody at once.
+#[utoipa::path(
+    put, path = "/auths/macs/delete", tag = "Clients",
+    request_body = MacSelector,
+    responses((status = 200, description = "success", body = EntryDeletionBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+)]
 pub(super) async fn request_mac_deletion(call: Call) -> Response {
     request_deletion(call, Method::Mac).await
 }
 
-/// `PUT /auths/certificates/delete`.
+/// Schedule a certificate to be deleted.
+///
+/// In 7 days, rounded up to the hour; it admits nobody at once.
+#[utoipa::path(
+    put, path = "/auths/certificates/delete", tag = "Clients",
+    request_body = CertificateSelector,
+    responses((status = 200, description = "success", body = EntryDeletionBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+)]
 pub(super) async fn request_certificate_deletion(call: Call) -> Response {
     request_deletion(call, Method::Certificate).await
 }
 
-/// `POST /auths/ipv4s/delete`.
+/// Delete an IPv4 entry now.
+///
+/// Only while it is scheduled to be deleted.
+#[utoipa::path(
+    post, path = "/auths/ipv4s/delete", tag = "Clients",
+    request_body = Ipv4Selector,
+    responses((status = 200, description = "success", body = EntryDeletionBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+)]
 pub(super) async fn delete_ipv4(call: Call) -> Response {
     delete(call, Method::Ipv4).await
 }
 
-/// `POST /auths/macs/delete`.
+/// Delete a MAC entry now.
+///
+/// Only while it is scheduled to be deleted.
+#[utoipa::path(
+    post, path = "/auths/macs/delete", tag = "Clients",
+    request_body = MacSelector,
+    responses((status = 200, description = "success", body = EntryDeletionBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+)]
 pub(super) async fn delete_mac(call: Call) -> Response {
     delete(call, Method::Mac).await
 }
 
-/// `POST /auths/certificates/delete`.
+/// Delete a certificate now.
+///
+/// Only while it is scheduled to be deleted.
+#[utoipa::path(
+    post, path = "/auths/certificates/delete", tag = "Clients",
+    request_body = CertificateSelector,
+    responses((status = 200, description = "success", body = EntryDeletionBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+)]
 pub(super) async fn delete_certificate(call: Call) -> Response {
     delete(call, Method::Certificate).await
 }
 
-/// `PUT /auths/ipv4s/restore`.
+/// Take back the deletion of an IPv4 entry.
+///
+/// Only while it is scheduled to be deleted.
+#[utoipa::path(
+    put, path = "/auths/ipv4s/restore", tag = "Clients",
+    request_body = Ipv4Selector,
+    responses((status = 200, description = "success", body = RestoredEntryBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+)]
 pub(super) async fn restore_ipv4(call: Call) -> Response {
     restore(call, Method::Ipv4).await
 }
 
-/// `PUT /auths/macs/restore`.
+/// Take back the deletion of a MAC entry.
+///
+/// Only while it is scheduled to be deleted.
+#[utoipa::path(
+    put, path = "/auths/macs/restore", tag = "Clients",
+    request_body = MacSelector,
+    responses((status = 200, description = "success", body = RestoredEntryBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+)]
 pub(super) async fn restore_mac(call: Call) -> Response {
     restore(call, Method::Mac).await
 }
 
-/// `PUT /auths/certificates/restore`.
+/// Take back the deletion of a certificate.
+///
+/// Only while it is scheduled to be deleted.
+#[utoipa::path(
+    put, path = "/auths/certificates/restore", tag = "Clients",
+    request_body = CertificateSelector,
+    responses((status = 200, description = "success", body = RestoredEntryBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+)]
 pub(super) async fn restore_certificate(call: Call) -> Response {
     restore(call, Method::Certificate).await
 }

@@ -32,14 +32,25 @@ pub(super) enum Version {
 }
 
 impl Version {
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        match text {
-            "v1.0" => Some(Self::V1_0),
-            "v1.1" => Some(Self::V1_1),
-            "v1.2" => Some(Self::V1_2),
-            "v1.3" => Some(Self::V1_3),
-            _ => None,
+    pub(super) const ALL: [Self; 4] = [Self::V1_0, Self::V1_1, Self::V1_2, Self::V1_3];
+
+    /// Its name in paths.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::V1_0 => "v1.0",
+            Self::V1_1 => "v1.1",
+            Self::V1_2 => "v1.2",
+            Self::V1_3 => "v1.3",
         }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|version| version.name() == text)
+    }
+
+    /// Whether the caller shows more than the appkey.
+    pub(super) const fn wants_credentials(self) -> bool {
+        matches!(self, Self::V1_2 | Self::V1_3)
     }
 
     /// Whether this version has the routes that read the inventory.

@@ -4,11 +4,15 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{local_time, success};
 use super::body::Fields;
 use super::call::Call;
 use super::keys::{CreatedKeyBody, new_key};
+use super::openapi::codes::{BODY, CHANGES, IMPORTS, KEY_STORE, NAMES, SPENDS};
+use super::openapi::requests::ImportRequest;
+use super::openapi::texts;
 use crate::domain::key_material::{self, KEY_DATA};
 use crate::domain::secret::SecretText;
 use crate::domain::text::Invalid;
@@ -17,15 +21,17 @@ use crate::service::{NewContent, OaepHash, WRAPPED_KEY_BYTES, WrappedKey};
 const IMPORT_TOKEN: &str = "importToken";
 const WRAPPED_KEY: &str = "wrappedKey";
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ImportParametersBody<'a> {
+    #[schema(value_type = texts::Base64)]
     public_key: String,
     import_token: &'a str,
     key_algorithm: &'static str,
     wrapping_algorithm: &'static str,
     hash_algorithm: &'static str,
     mgf_algorithm: &'static str,
+    #[schema(value_type = texts::DateTime)]
     expiration_datetime: String,
 }
 
@@ -37,7 +43,15 @@ const fn hash_names(hash: OaepHash) -> (&'static str, &'static str) {
     }
 }
 
-/// `GET /keys/symmetric-keys/import-parameters`.
+/// Prepare the import of a wrapped key.
+///
+/// A fresh RSA public key (DER `SubjectPublicKeyInfo`) of the token, and a token that stands for it, good for one import. The key is to be wrapped
+/// with `wrappingAlgorithm` and the hash that is named: where the HSM can do no better, that is SHA-1.
+#[utoipa::path(
+    get, path = "/keys/symmetric-keys/import-parameters", tag = "Import", operation_id = "import_parameters",
+    responses((status = 200, description = "success", body = ImportParametersBody<'static>)),
+    extensions(("x-result-codes" = json!([IMPORTS, CHANGES])))
+)]
 pub(super) async fn parameters(call: Call) -> Response {
     let zone = call.zone();
     match call.service().prepare_import(call.request()).await {
@@ -76,7 +90,15 @@ fn content(fields: &mut Fields) -> Result<NewContent, Invalid> {
     }
 }
 
-/// `POST /keys/symmetric-keys/import`.
+/// Bring in an AES-256 key.
+///
+/// Either `keyData`, or `importToken` and `wrappedKey`: a wrapped key is unwrapped inside the token. An imported key doesn't rotate.
+#[utoipa::path(
+    post, path = "/keys/symmetric-keys/import", tag = "Import", operation_id = "import_key",
+    request_body = ImportRequest,
+    responses((status = 200, description = "success", body = CreatedKeyBody)),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, CHANGES, IMPORTS, SPENDS])))
+)]
 pub(super) async fn import(mut call: Call) -> Response {
     let input = call.input(|fields| new_key(fields, content)).await;
     let outcome = call.service().import_key(call.request(), input).await;

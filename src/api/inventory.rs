@@ -2,10 +2,14 @@
 
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{list_in_pieces, local_time};
 use super::call::Call;
 use super::key_stores::KeyStoreBody;
+use super::openapi::codes::{ENTRY, KEY, KEY_STORE, QUERY, READING};
+use super::openapi::requests::{CertificateQuery, Ipv4Query, KeysQuery, ListQuery, MacQuery};
+use super::openapi::texts;
 use crate::domain::client_checks::{Method, RuleValue};
 use crate::domain::inventory::{KeyFilter, Page};
 use crate::domain::key::{KeyKind, Stamp, State};
@@ -57,29 +61,39 @@ fn key_query(call: &Call) -> Result<KeyQuery, Refusal> {
     Ok(KeyQuery { detail: detail(call)?, filter, page })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct KeyBody {
+    #[schema(value_type = texts::KeyId)]
     key_id: String,
+    #[schema(value_type = texts::Name)]
     name: String,
+    #[schema(value_type = texts::Description)]
     description: String,
     key_type: &'static str,
+    #[schema(value_type = texts::KeyVersion)]
     current_key_value_version: u32,
+    #[schema(value_type = texts::RotationDays)]
     auto_rotation_period: u32,
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     next_auto_rotation_date: Option<String>,
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     last_access_datetime: Option<String>,
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     deletion_datetime: Option<String>,
     #[serde(flatten)]
     stamps: Stamps,
 }
 
 /// By whom and when something was made and last changed.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Stamps {
     creation_user: String,
+    #[schema(value_type = texts::DateTime)]
     creation_datetime: String,
     last_change_user: String,
+    #[schema(value_type = texts::DateTime)]
     last_change_datetime: String,
 }
 
@@ -112,17 +126,21 @@ impl KeyBody {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ClientBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    #[schema(value_type = texts::Description)]
     description: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<texts::DateTime>)]
     expiration_date: Option<String>,
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     last_access_datetime: Option<String>,
+    #[schema(value_type = Option<texts::DateTime>, required = true)]
     deletion_datetime: Option<String>,
     #[serde(flatten)]
     stamps: Stamps,
@@ -148,7 +166,73 @@ impl ClientBody {
     }
 }
 
-/// `GET /keystores`.
+/// The IDs of all, or with `detail=true` all about each.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "it only names a schema")]
+enum KeyStoreListBody {
+    Ids {
+        #[schema(rename = "keyStoreIdList")]
+        ids: Vec<texts::KeyStoreId>,
+    },
+    Details {
+        #[schema(rename = "keyStoreList")]
+        details: Vec<KeyStoreBody>,
+    },
+}
+
+/// The IDs of all, or with `detail=true` all about each of one page.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "it only names a schema")]
+enum KeyListingBody {
+    Ids {
+        #[schema(rename = "keyIdList")]
+        ids: Vec<texts::KeyId>,
+    },
+    Details {
+        #[schema(rename = "keyList")]
+        details: Vec<KeyBody>,
+    },
+}
+
+/// An entry of a list of clients: its value, or all about it.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "it only names a schema")]
+enum ListedEntryBody {
+    Value(String),
+    Details(Box<ClientBody>),
+}
+
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it only names a schema")]
+struct Ipv4ListBody {
+    #[schema(rename = "ipv4List")]
+    entries: Vec<ListedEntryBody>,
+}
+
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it only names a schema")]
+struct MacListBody {
+    #[schema(rename = "macList")]
+    entries: Vec<ListedEntryBody>,
+}
+
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it only names a schema")]
+struct CertificateListBody {
+    #[schema(rename = "certificateList")]
+    entries: Vec<ListedEntryBody>,
+}
+
+/// List the key stores.
+#[utoipa::path(
+    get, path = "/keystores", tag = "Inventory",
+    params(ListQuery),
+    responses((status = 200, description = "success", body = KeyStoreListBody)),
+    extensions(("x-result-codes" = json!([READING, QUERY])))
+)]
 pub(super) async fn key_stores(call: Call) -> Response {
     let zone = call.zone();
     match call.service().list_key_stores(call.request(), detail(&call)).await {
@@ -158,7 +242,12 @@ pub(super) async fn key_stores(call: Call) -> Response {
     }
 }
 
-/// `GET /keystores/{id}`.
+/// Read a key store.
+#[utoipa::path(
+    get, path = "/keystores/{id}", tag = "Inventory",
+    responses((status = 200, description = "success", body = KeyStoreBody)),
+    extensions(("x-result-codes" = json!([READING, KEY_STORE])))
+)]
 pub(super) async fn key_store(call: Call) -> Response {
     let zone = call.zone();
     let outcome = call.service().read_key_store(call.request(), call.param("id")).await;
@@ -171,7 +260,15 @@ struct KeyListBody {
     key_list: Vec<KeyBody>,
 }
 
-/// `GET /keystores/{id}/keys`.
+/// List the keys of a key store.
+///
+/// Without `detail` the IDs of all keys; filters and pages are for `detail=true`.
+#[utoipa::path(
+    get, path = "/keystores/{id}/keys", tag = "Inventory",
+    params(KeysQuery),
+    responses((status = 200, description = "success", body = KeyListingBody)),
+    extensions(("x-result-codes" = json!([READING, KEY_STORE, QUERY])))
+)]
 pub(super) async fn keys(call: Call) -> Response {
     let zone = call.zone();
     match call.service().list_keys(call.request(), call.param("id"), key_query(&call)).await {
@@ -181,7 +278,12 @@ pub(super) async fn keys(call: Call) -> Response {
     }
 }
 
-/// `GET /keystores/{id}/keys/{keyid}`.
+/// Read all about a key but its material.
+#[utoipa::path(
+    get, path = "/keystores/{id}/keys/{keyid}", tag = "Inventory",
+    responses((status = 200, description = "success", body = KeyBody)),
+    extensions(("x-result-codes" = json!([READING, KEY_STORE, KEY])))
+)]
 pub(super) async fn key(call: Call) -> Response {
     let zone = call.zone();
     let outcome = call.service().read_key(call.request(), call.param("id"), call.param("keyid")).await;
@@ -222,17 +324,37 @@ async fn clients(call: Call, method: Method) -> Response {
     })
 }
 
-/// `GET /keystores/{id}/ips`.
+/// List the IPv4 entries of a key store.
+#[utoipa::path(
+    get, path = "/keystores/{id}/ips", tag = "Inventory",
+    params(Ipv4Query),
+    responses((status = 200, description = "success", body = Ipv4ListBody)),
+    extensions(("x-result-codes" = json!([READING, KEY_STORE, QUERY, ENTRY])))
+)]
 pub(super) async fn ips(call: Call) -> Response {
     clients(call, Method::Ipv4).await
 }
 
-/// `GET /keystores/{id}/macs`.
+/// List the MAC entries of a key store.
+#[utoipa::path(
+    get, path = "/keystores/{id}/macs", tag = "Inventory",
+    params(MacQuery),
+    responses((status = 200, description = "success", body = MacListBody)),
+    extensions(("x-result-codes" = json!([READING, KEY_STORE, QUERY, ENTRY])))
+)]
 pub(super) async fn macs(call: Call) -> Response {
     clients(call, Method::Mac).await
 }
 
-/// `GET /keystores/{id}/certificates`.
+/// List the certificates of a key store.
+///
+/// Passwords are kept nowhere and never shown.
+#[utoipa::path(
+    get, path = "/keystores/{id}/certificates", tag = "Inventory",
+    params(CertificateQuery),
+    responses((status = 200, description = "success", body = CertificateListBody)),
+    extensions(("x-result-codes" = json!([READING, KEY_STORE, QUERY, ENTRY])))
+)]
 pub(super) async fn certificates(call: Call) -> Response {
     clients(call, Method::Certificate).await
 }

@@ -2,28 +2,41 @@
 
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{NOTHING, local_time};
 use super::body::Fields;
 use super::call::Call;
+use super::openapi::codes::{BODY, CHANGES, KEY_STORE, NAMES, NOT_EMPTY};
+use super::openapi::requests::KeyStoreRequest;
+use super::openapi::texts;
 use crate::domain::client_checks::{AuthMode, ChecksPolicy, Method};
 use crate::domain::key_store::KeyStore;
 use crate::domain::text::Invalid;
 use crate::service::NewKeyStore;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct KeyStoreBody {
+    #[schema(value_type = texts::KeyStoreId)]
     key_store_id: i64,
+    #[schema(value_type = texts::Name)]
     name: String,
+    #[schema(value_type = texts::Description)]
     description: String,
+    #[schema(value_type = texts::YesNo)]
     ip4_auth_use: &'static str,
+    #[schema(value_type = texts::YesNo)]
     mac_auth_use: &'static str,
+    #[schema(value_type = texts::YesNo)]
     certificate_auth_use: &'static str,
+    #[schema(value_type = texts::AuthMode)]
     auth_mode: &'static str,
     creation_user: String,
+    #[schema(value_type = texts::DateTime)]
     creation_datetime: String,
     last_change_user: String,
+    #[schema(value_type = texts::DateTime)]
     last_change_datetime: String,
 }
 
@@ -59,7 +72,13 @@ fn new_key_store(fields: &mut Fields) -> Result<NewKeyStore, Invalid> {
     Ok(NewKeyStore { name: fields.name("name")?, description: fields.description()?, checks })
 }
 
-/// `POST /keystores`.
+/// Make a key store.
+#[utoipa::path(
+    post, path = "/keystores", tag = "Key stores", operation_id = "create_key_store",
+    request_body = KeyStoreRequest,
+    responses((status = 200, description = "success", body = KeyStoreBody)),
+    extensions(("x-result-codes" = json!([BODY, NAMES])))
+)]
 pub(super) async fn create(mut call: Call) -> Response {
     let input = call.input(new_key_store).await;
     let zone = call.zone();
@@ -67,14 +86,29 @@ pub(super) async fn create(mut call: Call) -> Response {
     call.answer(outcome, |key_store| KeyStoreBody::new(key_store, zone))
 }
 
-/// `PUT /keystores/{id}`. What is missing is at its default, not as it was.
+/// Replace the fields of a key store.
+///
+/// All of them: what is missing is at its default afterwards, not as it was.
+#[utoipa::path(
+    put, path = "/keystores/{id}", tag = "Key stores", operation_id = "replace_key_store",
+    request_body = KeyStoreRequest,
+    responses((status = 200, description = "success")),
+    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, CHANGES])))
+)]
 pub(super) async fn replace(mut call: Call) -> Response {
     let input = call.input(new_key_store).await;
     let outcome = call.service().replace_key_store(call.request(), call.param("id"), input).await;
     call.answer(outcome, NOTHING)
 }
 
-/// `DELETE /keystores/{id}`.
+/// Delete a key store.
+///
+/// At once, with its clients. One that holds keys, also keys scheduled to be deleted, stays.
+#[utoipa::path(
+    delete, path = "/keystores/{id}", tag = "Key stores", operation_id = "delete_key_store",
+    responses((status = 200, description = "success")),
+    extensions(("x-result-codes" = json!([KEY_STORE, NOT_EMPTY, CHANGES])))
+)]
 pub(super) async fn delete(mut call: Call) -> Response {
     call.pass_over_body().await;
     let outcome = call.service().delete_key_store(call.request(), call.param("id")).await;

@@ -2,6 +2,7 @@
 //!
 //! One router, four versions: `routes.rs` says which exist where, `context.rs` turns a request into the service's words,
 //! `body.rs` reads bodies so that every error names its field, `error.rs` is the one place where a status is written.
+//! Each handler carries its part of the OpenAPI document; `openapi/` puts the parts together, `page.rs` shows them.
 
 pub mod answer;
 mod body;
@@ -17,7 +18,9 @@ mod key_stores;
 mod keys;
 mod life;
 mod oauth;
+mod openapi;
 pub mod operations;
+mod page;
 mod progress;
 mod routes;
 
@@ -27,7 +30,7 @@ use ipnet::IpNet;
 
 use crate::service::Service;
 
-pub use routes::router;
+pub use routes::{openapi_document, router};
 
 /// How the API answers.
 #[derive(Debug, Clone)]
@@ -45,6 +48,8 @@ pub struct ApiSettings {
     pub header_limit: usize,
     /// The most bytes of a body.
     pub body_limit: usize,
+    /// Whether the OpenAPI document and the page to read it are served.
+    pub documentation: bool,
 }
 
 /// What every handler has.

@@ -7,28 +7,34 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::answer::json_response;
 use super::error::{retry_after, status_of};
+use super::openapi::TOKENS_TAG;
+use super::openapi::requests::{RevocationForm, TokenForm};
 use super::{Api, body, context};
 use crate::domain::ids::RequestId;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::service::{Refusal, TokenRequest};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct TokenBody<'a> {
     access_token: &'a str,
     token_type: &'static str,
     expires_in: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ErrorBody<'a> {
     error: &'static str,
     error_description: &'a str,
 }
+
+#[derive(Serialize, ToSchema)]
+struct RevokedBody {}
 
 fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
     let mut bytes = Zeroizing::new(Vec::new());
@@ -91,7 +97,30 @@ async fn form(headers: &HeaderMap, body: Body, api: &Api) -> Result<Vec<(String,
     serde_urlencoded::from_bytes(&bytes).map_err(|_| Refusal::Malformed("not form-encoded".to_owned()))
 }
 
-/// `POST /oauth2/token/create`.
+/// Make a bearer token for v1.3.
+///
+/// RFC 6749, 4.4: access key ID and secret by HTTP Basic, answers in OAuth 2's shapes. A token lives as long as its access key says, 60
+/// to 86,400 s.
+#[utoipa::path(
+    post, path = "/oauth2/token/create", tag = TOKENS_TAG, operation_id = "create_token",
+    security(("AccessKey" = [])),
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The token.", body = TokenBody<'static>),
+        (status = 400, description = "invalid_request, unsupported_grant_type", body = ErrorBody<'static>),
+        (status = 401, description = "invalid_client", body = ErrorBody<'static>, headers(("WWW-Authenticate" = String, description = "`Basic`"))),
+        (status = 413, description = "invalid_request: at most 256 KiB", body = ErrorBody<'static>),
+        (status = 415, description = "invalid_request: must be `application/x-www-form-urlencoded`", body = ErrorBody<'static>),
+        (status = 429, description = "temporarily_unavailable", body = ErrorBody<'static>, headers(("Retry-After" = u32, description = "Seconds to wait"))),
+        (status = 431, description = "The header is too large. Found out before the route, so in the envelope."),
+        (
+            status = 503,
+            description = "invalid_request: the service can't be used now",
+            body = ErrorBody<'static>,
+            headers(("Retry-After" = u32, description = "Seconds to wait")),
+        ),
+    )
+)]
 pub(super) async fn create(State(api): State<Api>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     let asked = token_request(&api, &parts);
@@ -109,7 +138,29 @@ pub(super) async fn create(State(api): State<Api>, request: axum::extract::Reque
     }
 }
 
-/// `POST /oauth2/token/revoke`.
+/// Revoke a bearer token.
+///
+/// RFC 7009. A token that isn't there, or is another access key's, is no error.
+#[utoipa::path(
+    post, path = "/oauth2/token/revoke", tag = TOKENS_TAG, operation_id = "revoke_token",
+    security(("AccessKey" = [])),
+    request_body(content = RevocationForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "It is revoked, on every node within a second.", body = RevokedBody),
+        (status = 400, description = "invalid_request, unsupported_grant_type", body = ErrorBody<'static>),
+        (status = 401, description = "invalid_client", body = ErrorBody<'static>, headers(("WWW-Authenticate" = String, description = "`Basic`"))),
+        (status = 413, description = "invalid_request: at most 256 KiB", body = ErrorBody<'static>),
+        (status = 415, description = "invalid_request: must be `application/x-www-form-urlencoded`", body = ErrorBody<'static>),
+        (status = 429, description = "temporarily_unavailable", body = ErrorBody<'static>, headers(("Retry-After" = u32, description = "Seconds to wait"))),
+        (status = 431, description = "The header is too large. Found out before the route, so in the envelope."),
+        (
+            status = 503,
+            description = "invalid_request: the service can't be used now",
+            body = ErrorBody<'static>,
+            headers(("Retry-After" = u32, description = "Seconds to wait")),
+        ),
+    )
+)]
 pub(super) async fn revoke(State(api): State<Api>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     let asked = token_request(&api, &parts);
@@ -117,7 +168,7 @@ pub(super) async fn revoke(State(api): State<Api>, request: axum::extract::Reque
     match token {
         Err(refusal) => failure(&refusal, "invalid_request"),
         Ok(token) => match api.service.revoke_token(asked, token).await {
-            Ok(()) => json(StatusCode::OK, &serde_json::Map::new()),
+            Ok(()) => json(StatusCode::OK, &RevokedBody {}),
             Err(refusal) => failure(&refusal, "invalid_request"),
         },
     }

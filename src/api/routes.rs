@@ -6,12 +6,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Version as HttpVersion, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{delete, get, post, put};
+use utoipa_axum::routes;
 
 use super::context::{self, Version, new_request_id};
 use super::error::refused;
+use super::openapi::{self, Routes};
 use super::progress::watch_body;
-use super::{Api, certificates, clients, data, import, inventory, key_stores, keys, life, oauth};
+use super::{Api, certificates, clients, data, import, inventory, key_stores, keys, life, oauth, page};
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 use crate::telemetry::redaction;
@@ -20,84 +21,84 @@ use crate::telemetry::redaction;
 const REQUEST_ID_HEADER: &str = "x-request-id";
 
 /// Routes of all versions.
-fn data_routes() -> Router<Api> {
-    Router::new()
-        .route("/confirm", get(data::confirm))
-        .route("/secrets/{keyid}", get(data::read_secret))
-        .route("/symmetric-keys/{keyid}/encrypt", post(data::encrypt))
-        .route("/symmetric-keys/{keyid}/decrypt", post(data::decrypt))
-        .route("/symmetric-keys/{keyid}/create-local-key", post(data::create_local_key))
-        .route("/symmetric-keys/{keyid}/symmetric-key", get(data::export_symmetric_key))
-        .route("/asymmetric-keys/{keyid}/sign", post(data::sign))
-        .route("/asymmetric-keys/{keyid}/verify", post(data::verify))
-        .route("/asymmetric-keys/{keyid}/sign-standard", post(data::sign_standard))
-        .route("/asymmetric-keys/{keyid}/verify-standard", post(data::verify_standard))
-        .route("/asymmetric-keys/{keyid}/privateKey", get(data::export_private_key))
-        .route("/asymmetric-keys/{keyid}/publicKey", get(data::public_key))
+fn data_routes() -> Routes {
+    Routes::new()
+        .add(routes!(data::confirm))
+        .add(routes!(data::read_secret))
+        .add(routes!(data::encrypt))
+        .add(routes!(data::decrypt))
+        .add(routes!(data::create_local_key))
+        .add(routes!(data::export_symmetric_key))
+        .add(routes!(data::sign))
+        .add(routes!(data::verify))
+        .add(routes!(data::sign_standard))
+        .add(routes!(data::verify_standard))
+        .add(routes!(data::export_private_key))
+        .add(routes!(data::public_key))
 }
 
 /// Changes of key stores and keys (v1.2 and v1.3).
-fn change_routes() -> Router<Api> {
-    Router::new()
-        .route("/secrets/{keyid}", put(data::change_secret))
-        .route("/keystores", post(key_stores::create))
-        .route("/keystores/{id}", put(key_stores::replace).delete(key_stores::delete))
-        .route("/keys/secrets/create", post(keys::create_secret))
-        .route("/keys/symmetric-keys/create", post(keys::create_symmetric))
-        .route("/keys/asymmetric-keys/create", post(keys::create_asymmetric))
-        .route("/keys/{keyid}/delete", put(life::request_key_deletion))
-        .route("/keys/{keyid}", delete(life::delete_key))
+fn change_routes() -> Routes {
+    Routes::new()
+        .add(routes!(data::change_secret))
+        .add(routes!(key_stores::create))
+        .add(routes!(key_stores::replace, key_stores::delete))
+        .add(routes!(keys::create_secret))
+        .add(routes!(keys::create_symmetric))
+        .add(routes!(keys::create_asymmetric))
+        .add(routes!(life::request_key_deletion))
+        .add(routes!(life::delete_key))
 }
 
 /// Changes of a key store's clients (v1.2 and v1.3).
-fn client_routes() -> Router<Api> {
-    Router::new()
-        .route("/auths/ipv4s", post(clients::register_ipv4))
-        .route("/auths/macs", post(clients::register_mac))
-        .route("/auths/certificates", post(clients::register_certificate))
-        .route("/auths/ipv4s/delete", put(clients::request_ipv4_deletion).post(clients::delete_ipv4))
-        .route("/auths/macs/delete", put(clients::request_mac_deletion).post(clients::delete_mac))
-        .route("/auths/certificates/delete", put(clients::request_certificate_deletion).post(clients::delete_certificate))
+fn client_routes() -> Routes {
+    Routes::new()
+        .add(routes!(clients::register_ipv4))
+        .add(routes!(clients::register_mac))
+        .add(routes!(clients::register_certificate))
+        .add(routes!(clients::request_ipv4_deletion, clients::delete_ipv4))
+        .add(routes!(clients::request_mac_deletion, clients::delete_mac))
+        .add(routes!(clients::request_certificate_deletion, clients::delete_certificate))
 }
 
 /// Reading the inventory (v1.0, v1.2 and v1.3).
-fn inventory_routes() -> Router<Api> {
-    Router::new()
-        .route("/keystores", get(inventory::key_stores))
-        .route("/keystores/{id}", get(inventory::key_store))
-        .route("/keystores/{id}/keys", get(inventory::keys))
-        .route("/keystores/{id}/keys/{keyid}", get(inventory::key))
-        .route("/keystores/{id}/ips", get(inventory::ips))
-        .route("/keystores/{id}/macs", get(inventory::macs))
-        .route("/keystores/{id}/certificates", get(inventory::certificates))
+fn inventory_routes() -> Routes {
+    Routes::new()
+        .add(routes!(inventory::key_stores))
+        .add(routes!(inventory::key_store))
+        .add(routes!(inventory::keys))
+        .add(routes!(inventory::key))
+        .add(routes!(inventory::ips))
+        .add(routes!(inventory::macs))
+        .add(routes!(inventory::certificates))
 }
 
 /// Our own (v1.3): the life of keys, versions and clients.
-fn life_routes() -> Router<Api> {
-    Router::new()
-        .route("/keys/{keyid}", put(life::change_key))
-        .route("/keys/{keyid}/rotate", post(life::rotate_key))
-        .route("/keys/{keyid}/restore", put(life::restore_key))
-        .route("/keys/{keyid}/versions", get(life::versions))
-        .route("/keys/{keyid}/versions/{version}/delete", put(life::request_version_deletion))
-        .route("/keys/{keyid}/versions/{version}/restore", put(life::restore_version))
-        .route("/keys/{keyid}/versions/{version}", delete(life::delete_version))
-        .route("/auths/ipv4s/restore", put(clients::restore_ipv4))
-        .route("/auths/macs/restore", put(clients::restore_mac))
-        .route("/auths/certificates/restore", put(clients::restore_certificate))
+fn life_routes() -> Routes {
+    Routes::new()
+        .add(routes!(life::change_key))
+        .add(routes!(life::rotate_key))
+        .add(routes!(life::restore_key))
+        .add(routes!(life::versions))
+        .add(routes!(life::request_version_deletion))
+        .add(routes!(life::restore_version))
+        .add(routes!(life::delete_version))
+        .add(routes!(clients::restore_ipv4))
+        .add(routes!(clients::restore_mac))
+        .add(routes!(clients::restore_certificate))
 }
 
 /// Our own (v1.3): import.
-fn import_routes() -> Router<Api> {
-    Router::new().route("/keys/symmetric-keys/import-parameters", get(import::parameters)).route("/keys/symmetric-keys/import", post(import::import))
+fn import_routes() -> Routes {
+    Routes::new().add(routes!(import::parameters)).add(routes!(import::import))
 }
 
 /// Our own (v1.3): certificates.
-fn certificate_routes() -> Router<Api> {
-    Router::new().route("/auths/certificates/download", get(certificates::download)).route("/auths/certificates/sign", post(certificates::sign))
+fn certificate_routes() -> Routes {
+    Routes::new().add(routes!(certificates::download)).add(routes!(certificates::sign))
 }
 
-fn routes_of(version: Version) -> Router<Api> {
+fn routes_of(version: Version) -> Routes {
     let mut routes = data_routes();
     if version.has_inventory() {
         routes = routes.merge(inventory_routes());
@@ -108,24 +109,31 @@ fn routes_of(version: Version) -> Router<Api> {
     if version.has_our_own() {
         routes = routes.merge(life_routes()).merge(import_routes()).merge(certificate_routes());
     }
-    routes.layer(axum::Extension(version))
+    routes
+}
+
+/// Token endpoints in OAuth 2's shapes, and what everybody may have of the certificate authority.
+fn routes_of_no_version() -> Routes {
+    Routes::new().add(routes!(oauth::create)).add(routes!(oauth::revoke)).add(routes!(certificates::authorities)).add(routes!(certificates::revocation_list))
+}
+
+/// All that the document describes.
+fn described() -> Routes {
+    Version::ALL.into_iter().fold(routes_of_no_version(), |routes, version| routes.nest(version, routes_of(version)))
+}
+
+/// The OpenAPI document (3.1, JSON) of the whole API.
+pub fn openapi_document() -> String {
+    openapi::json(&described().split().1)
 }
 
 /// The whole API.
 pub fn router(api: Api) -> Router {
-    let mut router = Router::new();
-    for (name, version) in [("v1.0", Version::V1_0), ("v1.1", Version::V1_1), ("v1.2", Version::V1_2), ("v1.3", Version::V1_3)] {
-        router = router.nest(&format!("/keymanager/{name}/appkey/{{appkey}}"), routes_of(version));
+    let (mut router, document) = described().split();
+    if api.settings.documentation {
+        router = router.merge(page::routes(openapi::json(&document)));
     }
-    router
-        .route("/oauth2/token/create", post(oauth::create))
-        .route("/oauth2/token/revoke", post(oauth::revoke))
-        .route("/pki/ca.pem", get(certificates::authorities))
-        .route("/pki/crl/{name}", get(certificates::revocation_list))
-        .fallback(unknown_route)
-        .method_not_allowed_fallback(unknown_method)
-        .layer(from_fn_with_state(api.clone(), around))
-        .with_state(api)
+    router.fallback(unknown_route).method_not_allowed_fallback(unknown_method).layer(from_fn_with_state(api.clone(), around)).with_state(api)
 }
 
 /// Around every request: its name, its time limit, its measurement.

@@ -304,6 +304,7 @@ fn listen(config: &Config, assembly: &Assembly, sockets: Sockets, certificates: 
         request_timeout: config.api.request_timeout,
         header_limit: config.api.header_limit.0,
         body_limit: config.api.body_limit.0,
+        documentation: config.api.documentation,
     };
     let api = api::router(api::Api::new(assembly.service.clone(), api_settings));
     let console = console::router(console::Console::new(assembly.service.clone(), console::ConsoleSettings { zone: config.server.timezone }));

@@ -36,6 +36,8 @@ section! {
         idle_timeout: Duration = Duration::from_secs(60), within_ms(1_000..=3_600_000);
         /// How long a request may take, its body included.
         request_timeout: Duration = Duration::from_secs(10), within_ms(100..=300_000);
+        /// Whether the API's OpenAPI document and the page to read and try it are served, to everybody who can connect.
+        documentation: bool = true;
     }
 }
 

@@ -9,6 +9,7 @@ use axum::routing::get;
 use super::Console;
 use super::depository::{Depository, SubTab, key_stores};
 use super::form::{Form, Posted};
+use super::keys::{self, Content};
 use super::list::{Around, Asked};
 use super::page::{self, Frame, Tab};
 use super::shown;
@@ -16,7 +17,6 @@ use super::text::{ENGLISH, Texts};
 use super::visitor::{Visitor, wants_fragment};
 use crate::domain::client_checks::{AuthMode, ChecksPolicy, Method};
 use crate::domain::ids::ProjectId;
-use crate::domain::key::{KeyKind, State as LifeState};
 use crate::domain::key_store::KeyStore;
 use crate::domain::listing::Listed;
 use crate::domain::text::Invalid;
@@ -104,6 +104,7 @@ fn notice(done: &str) -> Option<&'static str> {
         "added" => Some(t.added),
         "changed" => Some(t.changed),
         "deleted" => Some(t.deleted),
+        "key-deleted" => Some(ENGLISH.keys.deleted),
         _ => None,
     }
 }
@@ -288,13 +289,4 @@ async fn delete(State(console): State<Console>, Path((project, store)): Path<(i6
         None => form,
     };
     present_deletion(&console, &visitor, project, &store, &form, in_dialog).await
-}
-
-impl KeyStorePage {
-    fn status(&self, state: &LifeState) -> (&'static str, &'static str) {
-        match state {
-            LifeState::Active => ("good", self.t.key_stores.in_service),
-            _ => ("warn", self.t.key_stores.scheduled_to_be_deleted),
-        }
-    }
 }

@@ -13,6 +13,7 @@ mod csv_pages;
 mod depository;
 mod form;
 mod key_stores;
+mod keys;
 mod list;
 mod page;
 mod shown;
@@ -67,6 +68,7 @@ pub fn router(console: Console) -> Router {
         .merge(clients::routes())
         .merge(certificates::routes())
         .merge(csv_pages::routes())
+        .merge(keys::routes())
         .route("/assets/{name}", get(assets::serve))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))

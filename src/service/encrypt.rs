@@ -18,7 +18,7 @@ use crate::domain::text::Invalid;
 use crate::store::Change;
 
 /// The most bytes of a plaintext, and of confidential data.
-pub(super) const PLAINTEXT_MAX_BYTES: usize = 32_768;
+pub const PLAINTEXT_MAX_BYTES: usize = 32_768;
 /// Bytes of a data key.
 const LOCAL_KEY_BYTES: usize = 32;
 

@@ -18,6 +18,8 @@ pub use crate::store::{KeyPosition, ListedClientRule, ListedKey};
 
 /// How many IDs are read at a time: a list of them is as long as there are keys, and is never held as a whole.
 const IDS_AT_ONCE: i64 = 1_000;
+/// How long a list waits for its turn.
+const LIST_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// How many key stores are read at a time.
 const KEY_STORES_AT_ONCE: i64 = 100;
 
@@ -226,7 +228,20 @@ impl Service {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>> + Send + 'static,
     {
-        self.run(request, Operation::ReadInventory, Right::Read, act).await
+        self.run(request, Operation::ReadInventory, Right::Read, move |service, scope| {
+            async move {
+                let _turn = service.turn_to_list().await?;
+                act(service, scope).await
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Waits for a turn to read a list: others may take long, and whoever isn't known yet is looked up over the same connections.
+    pub(super) async fn turn_to_list(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Refusal> {
+        let turn = tokio::time::timeout(LIST_WITHIN, self.0.listing.acquire()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| Refusal::unavailable("too many lists are being read"))
     }
 
     /// The key store of the scope's project with the number that a path names.

@@ -26,8 +26,8 @@ mod import_key;
 mod internal_keys;
 mod inventory;
 mod key_access;
+mod key_details;
 mod key_life;
-mod key_store_ref;
 mod limits;
 mod lists;
 mod names;
@@ -68,17 +68,18 @@ pub use change_secret::ChangedSecret;
 pub use client_lists::{ClientsPage, EXPIRY_WARNING};
 pub use client_rules::{NewClientRule, NewRuleValue, RegisteredClientRule, RuleSelector, shown_value};
 pub use confirm::Confirmed;
-pub use create_key::{CreatedKey, NewContent, NewKeyRequest};
+pub use create_key::{CreatedKey, KeyStoreRef, NewContent, NewKeyRequest};
 pub use create_key_store::NewKeyStore;
 pub use decrypt::Decrypted;
 pub use due::Swept;
-pub use encrypt::{Encrypted, LocalKey};
+pub use encrypt::{Encrypted, LocalKey, PLAINTEXT_MAX_BYTES};
 pub use health::Health;
 pub use import_key::{ImportParameters, WRAPPED_KEY_BYTES, WrappedKey};
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
-pub use key_life::{ChangedKey, KeyChange, KeyDeletion, KeyVersions, ListedVersion, RestoredKey, RestoredVersion, VersionDeletion};
-pub use key_store_ref::KeyStoreRef;
+pub use key_details::KeyDetails;
+pub use key_life::{ChangedKey, KeyAsSeen, KeyChange, KeyDeletion, KeyVersions, ListedVersion, RestoredKey, RestoredVersion, VersionDeletion};
 pub use limits::{LimitSettings, TRACKED_MAX};
+pub use pki::LIFE_MAX_DAYS as CERTIFICATE_LIFE_MAX_DAYS;
 pub use public_key::PublicKey;
 pub use reconcile::{Comparison, MissingObject, Orphan, Reconciled};
 pub use refusal::Refusal;
@@ -90,6 +91,9 @@ pub use sign::{Signed, SignedStandard};
 pub use sign_in::{SignInRequest, SignedIn};
 pub use tokens::{IssuedToken, TokenRequest};
 pub use verify::{Verified, VerifyStandard};
+
+/// How many lists are read at a time.
+const LISTS_AT_ONCE: usize = 2;
 
 /// How the service works.
 #[derive(Debug, Clone)]
@@ -130,6 +134,8 @@ struct Inner {
     /// Key versions near the limit of their use, as last looked at: a warning.
     near_use_limit: arc_swap::ArcSwap<use_limits::NearLimit>,
     metrics: Metrics,
+    /// Lists are read a few at a time: they may take long, and what proves who asks is read over the same connections.
+    listing: tokio::sync::Semaphore,
 }
 
 impl Service {
@@ -151,6 +157,7 @@ impl Service {
             comparison: arc_swap::ArcSwapOption::empty(),
             near_use_limit: arc_swap::ArcSwap::default(),
             metrics,
+            listing: tokio::sync::Semaphore::new(LISTS_AT_ONCE),
         }));
         let follower = Arc::downgrade(&service.0);
         service.0.store.follow(service.0.settings.freshness_interval, move |changes| {

@@ -27,8 +27,20 @@ document.addEventListener('keydown', (event) => {
   }
 });
 
+// What must not come back from the service (key material) stays here when a form comes back.
+const kept = new Map();
+document.addEventListener('htmx:beforeSwap', (event) => {
+  if (event.target.id !== 'dialog') return;
+  for (const input of dialog().querySelectorAll('[data-keep]')) kept.set(input.id, input.value);
+});
+
 document.addEventListener('htmx:afterSwap', (event) => {
   if (event.target.id !== 'dialog') return;
+  for (const [id, value] of kept) {
+    const input = document.getElementById(id);
+    if (input) input.value = value;
+  }
+  kept.clear();
   if (!dialog().open) dialog().showModal();
   const first = dialog().querySelector('[aria-invalid="true"], [autofocus], input:not([type="hidden"]), textarea, select, button');
   first?.focus();

@@ -18,6 +18,7 @@ macro_rules! texts {
 mod clients;
 mod frame;
 mod key_stores;
+mod keys;
 mod sign_in;
 
 /// The catalogue.
@@ -29,6 +30,7 @@ pub(super) struct Texts {
     pub(super) sign_in: sign_in::Texts,
     pub(super) key_stores: key_stores::Texts,
     pub(super) clients: clients::Texts,
+    pub(super) keys: keys::Texts,
 }
 
 /// The texts of the console.
@@ -38,4 +40,5 @@ pub(super) static ENGLISH: Texts = Texts {
     sign_in: sign_in::Texts::ENGLISH,
     key_stores: key_stores::Texts::ENGLISH,
     clients: clients::Texts::ENGLISH,
+    keys: keys::Texts::ENGLISH,
 };
