@@ -80,7 +80,7 @@ async fn ask_to_sign(State(console): State<Console>, visitor: Visitor, place: Pl
 
 fn typed(place: &Place, form: &Form) -> Result<NewClientRule, Refusal> {
     let value = NewRuleValue::Certificate { name: form.name("name")?, password: form.secret("password"), life_days: form.number("lifeTime", 0)? };
-    Ok(NewClientRule { key_store: KeyStoreRef::Number(place.store.clone()), value, description: form.description()? })
+    Ok(NewClientRule { key_store: KeyStoreRef::Numbered(place.store.clone()), value, description: form.description()? })
 }
 
 async fn make(State(console): State<Console>, place: Place, posted: Posted) -> Response {
@@ -100,7 +100,7 @@ async fn make(State(console): State<Console>, place: Place, posted: Posted) -> R
 
 fn request_typed(place: &Place, form: &Form) -> Result<SigningRequest, Refusal> {
     Ok(SigningRequest {
-        key_store: KeyStoreRef::Number(place.store.clone()),
+        key_store: KeyStoreRef::Numbered(place.store.clone()),
         name: form.name("name")?,
         csr: form.secret("csr"),
         life_days: form.number("lifeTime", 0)?,
@@ -149,7 +149,7 @@ async fn download(State(console): State<Console>, place: Place, posted: Posted) 
     if !is_ours {
         return axum::response::Redirect::to(&place.path()).into_response();
     }
-    let wanted = form.name("name").map_err(Refusal::from).map(|name| CertificateSelector { key_store: KeyStoreRef::Number(place.store.clone()), name });
+    let wanted = form.name("name").map_err(Refusal::from).map(|name| CertificateSelector { key_store: KeyStoreRef::Numbered(place.store.clone()), name });
     match console.service.download_certificate(visitor.about(place.project), wanted).await {
         Ok(found) => attachment(&format!("{}.p12", found.name), PKCS12, Body::from(Bytes::from_owner(Wiped(found.p12)))),
         Err(refusal) => page::refused(&refusal, visitor.request),

@@ -263,7 +263,7 @@ async fn new(State(console): State<Console>, visitor: Visitor, place: Place, hea
 fn typed(place: &Place, form: &Form) -> Result<NewClientRule, Refusal> {
     let value = form.value("value").trim().to_owned();
     let value = if place.method == Method::Mac { NewRuleValue::Mac(value) } else { NewRuleValue::Ipv4(value) };
-    Ok(NewClientRule { key_store: KeyStoreRef::Number(place.store.clone()), value, description: form.description()? })
+    Ok(NewClientRule { key_store: KeyStoreRef::Numbered(place.store.clone()), value, description: form.description()? })
 }
 
 async fn add(State(console): State<Console>, place: Place, posted: Posted) -> Response {
@@ -334,7 +334,7 @@ async fn end(State(console): State<Console>, place: Place, posted: Posted) -> Re
 
 async fn end_as_seen(console: &Console, visitor: &Visitor, place: &Place, form: &Form) -> Result<(), Refusal> {
     let selector = form.number("seen", 0).map_err(Refusal::from).map(|seen| RuleSelector {
-        key_store: KeyStoreRef::Number(place.store.clone()),
+        key_store: KeyStoreRef::Numbered(place.store.clone()),
         method: place.method,
         value: form.value("value").to_owned(),
         seen: Some(Timestamp::from_micros(seen)),

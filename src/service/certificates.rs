@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Service;
 use super::administration::Operator;
 use super::client_rules::p12_context;
-use super::key_store_ref::KeyStoreRef;
+use super::create_key::KeyStoreRef;
 use super::pki::{self, IssuedCertificate, IssuedKeyPair};
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};

@@ -4,7 +4,7 @@ use ipnet::Ipv4Net;
 
 use super::Service;
 use super::authorities::Authority;
-use super::key_store_ref::KeyStoreRef;
+use super::create_key::KeyStoreRef;
 use super::pki::{self, IssuedKeyPair};
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};

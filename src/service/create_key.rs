@@ -33,6 +33,24 @@ pub struct NewKeyRequest {
     pub content: NewContent,
 }
 
+<<<<<<< HEAD
+=======
+/// How a key store of the request's project is named.
+#[derive(Debug, Clone)]
+pub enum KeyStoreRef {
+    /// By its name.
+    Named(Name),
+    /// By its number, as it was sent.
+    Numbered(String),
+}
+
+impl From<Name> for KeyStoreRef {
+    fn from(name: Name) -> Self {
+        Self::Named(name)
+    }
+}
+
+>>>>>>> cclients
 /// What a key is made from.
 #[derive(Debug, Clone)]
 pub enum NewContent {
@@ -113,6 +131,22 @@ impl Service {
         })
         .await
     }
+<<<<<<< HEAD
+=======
+
+    /// The active key store that is meant, in the scope's project.
+    pub(super) async fn key_store_meant(&self, scope: &mut Scope, meant: &KeyStoreRef) -> Result<Arc<KeyStoreView>, Refusal> {
+        match meant {
+            KeyStoreRef::Named(name) => self.key_store_named(scope, name).await,
+            KeyStoreRef::Numbered(number) => {
+                let found = self.key_store_numbered(scope, number).await?;
+                let view = self.views().key_store(self.store(), found.id).await?.filter(|view| view.key_store.state == State::Active);
+                view.ok_or(ResultCode::InvalidKeyStore.into())
+            }
+        }
+    }
+
+>>>>>>> cclients
     /// The active key store of that name in the scope's project.
     pub(super) async fn key_store_named(&self, scope: &mut Scope, name: &Name) -> Result<Arc<KeyStoreView>, Refusal> {
         let (project, name) = (scope.project.id, name.clone());

@@ -28,7 +28,6 @@ mod inventory;
 mod key_access;
 mod key_details;
 mod key_life;
-mod key_store_ref;
 mod limits;
 mod lists;
 mod names;
@@ -79,7 +78,10 @@ pub use import_key::{ImportParameters, WRAPPED_KEY_BYTES, WrappedKey};
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
 pub use key_details::KeyDetails;
 pub use key_life::{ChangedKey, KeyAsSeen, KeyChange, KeyDeletion, KeyVersions, ListedVersion, RestoredKey, RestoredVersion, VersionDeletion};
+<<<<<<< HEAD
 pub use key_store_ref::KeyStoreRef;
+=======
+>>>>>>> cclients
 pub use limits::{LimitSettings, TRACKED_MAX};
 pub use pki::LIFE_MAX_DAYS as CERTIFICATE_LIFE_MAX_DAYS;
 pub use public_key::PublicKey;
