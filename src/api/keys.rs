@@ -31,7 +31,7 @@ impl CreatedKeyBody {
 /// What every new key is asked for with, and what it is made from.
 pub(super) fn new_key(fields: &mut Fields, content: impl FnOnce(&mut Fields) -> Result<NewContent, Invalid>) -> Result<NewKeyRequest, Invalid> {
     Ok(NewKeyRequest {
-        key_store: KeyStoreRef::Name(fields.name("keyStoreName")?),
+        key_store: KeyStoreRef::Named(fields.name("keyStoreName")?),
         name: fields.name("name")?,
         description: fields.description()?,
         content: content(fields)?,

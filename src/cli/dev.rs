@@ -276,7 +276,7 @@ impl DemoCaller<'_> {
 
     async fn make_key(&self, key_store: &str, name: &str, content: NewContent) -> Result<KeyId, Failure> {
         let input =
-            NewKeyRequest { key_store: KeyStoreRef::Name(demo_name(key_store)?), name: demo_name(name)?, description: Description::default(), content };
+            NewKeyRequest { key_store: KeyStoreRef::Named(demo_name(key_store)?), name: demo_name(name)?, description: Description::default(), content };
         Ok(self.service.create_key(self.request()?, Ok(input)).await?.id)
     }
 

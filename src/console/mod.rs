@@ -65,17 +65,10 @@ pub fn router(console: Console) -> Router {
         .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
         .merge(key_stores::routes())
-<<<<<<< HEAD
         .merge(keys::routes())
         .merge(clients::routes())
         .merge(certificates::routes())
         .merge(csv_pages::routes())
-=======
-        .merge(clients::routes())
-        .merge(certificates::routes())
-        .merge(csv_pages::routes())
-        .merge(keys::routes())
->>>>>>> cclients
         .route("/assets/{name}", get(assets::serve))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))

@@ -7,7 +7,6 @@ use super::change_secret::secret_value;
 use super::import_key::WrappedKey;
 use super::provisioning::{NewMaterial, random_id};
 use super::read_secret::secret_context;
-use super::key_store_ref::KeyStoreRef;
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use super::views::{KeyStoreView, take_encryption};
@@ -33,8 +32,6 @@ pub struct NewKeyRequest {
     pub content: NewContent,
 }
 
-<<<<<<< HEAD
-=======
 /// How a key store of the request's project is named.
 #[derive(Debug, Clone)]
 pub enum KeyStoreRef {
@@ -50,7 +47,6 @@ impl From<Name> for KeyStoreRef {
     }
 }
 
->>>>>>> cclients
 /// What a key is made from.
 #[derive(Debug, Clone)]
 pub enum NewContent {
@@ -131,8 +127,6 @@ impl Service {
         })
         .await
     }
-<<<<<<< HEAD
-=======
 
     /// The active key store that is meant, in the scope's project.
     pub(super) async fn key_store_meant(&self, scope: &mut Scope, meant: &KeyStoreRef) -> Result<Arc<KeyStoreView>, Refusal> {
@@ -146,7 +140,6 @@ impl Service {
         }
     }
 
->>>>>>> cclients
     /// The active key store of that name in the scope's project.
     pub(super) async fn key_store_named(&self, scope: &mut Scope, name: &Name) -> Result<Arc<KeyStoreView>, Refusal> {
         let (project, name) = (scope.project.id, name.clone());

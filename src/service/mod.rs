@@ -68,7 +68,7 @@ pub use change_secret::ChangedSecret;
 pub use client_lists::{ClientsPage, EXPIRY_WARNING};
 pub use client_rules::{NewClientRule, NewRuleValue, RegisteredClientRule, RuleSelector, shown_value};
 pub use confirm::Confirmed;
-pub use create_key::{CreatedKey, NewContent, NewKeyRequest};
+pub use create_key::{CreatedKey, KeyStoreRef, NewContent, NewKeyRequest};
 pub use create_key_store::NewKeyStore;
 pub use decrypt::Decrypted;
 pub use due::Swept;
@@ -78,10 +78,6 @@ pub use import_key::{ImportParameters, WRAPPED_KEY_BYTES, WrappedKey};
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
 pub use key_details::KeyDetails;
 pub use key_life::{ChangedKey, KeyAsSeen, KeyChange, KeyDeletion, KeyVersions, ListedVersion, RestoredKey, RestoredVersion, VersionDeletion};
-<<<<<<< HEAD
-pub use key_store_ref::KeyStoreRef;
-=======
->>>>>>> cclients
 pub use limits::{LimitSettings, TRACKED_MAX};
 pub use pki::LIFE_MAX_DAYS as CERTIFICATE_LIFE_MAX_DAYS;
 pub use public_key::PublicKey;

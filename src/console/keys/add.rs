@@ -118,7 +118,7 @@ fn typed(form: &Form, content: Content, key_store: &str) -> Result<NewKeyRequest
         Content::AsymmetricKey => NewContent::Asymmetric(RotationPeriod::from_days(form.number("autoRotationPeriod", 0)?)?),
         Content::Import => NewContent::ImportedSymmetric(key_material::from_hex_bytes(&form.secret(KEY_DATA))?),
     };
-    Ok(NewKeyRequest { key_store: KeyStoreRef::Number(key_store.to_owned()), name, description, content })
+    Ok(NewKeyRequest { key_store: KeyStoreRef::Numbered(key_store.to_owned()), name, description, content })
 }
 
 pub(super) async fn show(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, Path(at): Path<At>) -> Response {

@@ -29,13 +29,8 @@ pub(super) struct Texts {
     pub(super) frame: frame::Texts,
     pub(super) sign_in: sign_in::Texts,
     pub(super) key_stores: key_stores::Texts,
-<<<<<<< HEAD
     pub(super) keys: keys::Texts,
     pub(super) clients: clients::Texts,
-=======
-    pub(super) clients: clients::Texts,
-    pub(super) keys: keys::Texts,
->>>>>>> cclients
 }
 
 /// The texts of the console.
@@ -44,11 +39,6 @@ pub(super) static ENGLISH: Texts = Texts {
     frame: frame::Texts::ENGLISH,
     sign_in: sign_in::Texts::ENGLISH,
     key_stores: key_stores::Texts::ENGLISH,
-<<<<<<< HEAD
     keys: keys::Texts::ENGLISH,
     clients: clients::Texts::ENGLISH,
-=======
-    clients: clients::Texts::ENGLISH,
-    keys: keys::Texts::ENGLISH,
->>>>>>> cclients
 };
