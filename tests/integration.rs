@@ -17,6 +17,8 @@ mod admin;
 mod api;
 #[path = "suite/audit/mod.rs"]
 mod audit;
+#[path = "suite/browser/mod.rs"]
+mod browser;
 #[path = "suite/certificates/mod.rs"]
 mod certificates;
 #[path = "suite/client.rs"]

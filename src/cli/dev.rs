@@ -281,7 +281,7 @@ impl DemoCaller<'_> {
     }
 
     async fn register(&self, key_store: &str, value: NewRuleValue) -> Result<crate::service::RegisteredClientRule, Failure> {
-        let input = NewClientRule { key_store: demo_name(key_store)?, value, description: Description::default() };
+        let input = NewClientRule { key_store: demo_name(key_store)?.into(), value, description: Description::default() };
         Ok(self.service.register_client(self.request()?, Ok(input)).await?)
     }
 

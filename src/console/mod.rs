@@ -5,6 +5,11 @@
 //! `text/` every word.
 
 mod assets;
+mod attachment;
+mod certificates;
+mod clients;
+mod csv;
+mod csv_pages;
 mod depository;
 mod form;
 mod key_stores;
@@ -61,6 +66,9 @@ pub fn router(console: Console) -> Router {
         .route("/sign-out", post(sign_in::sign_out))
         .merge(key_stores::routes())
         .merge(keys::routes())
+        .merge(clients::routes())
+        .merge(certificates::routes())
+        .merge(csv_pages::routes())
         .route("/assets/{name}", get(assets::serve))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))

@@ -33,7 +33,6 @@ pub(super) enum Tab {
 /// What stands around a page's content.
 #[derive(Debug)]
 pub(super) struct Frame {
-    pub(super) t: &'static Texts,
     pub(super) assets: &'static Assets,
     /// The page's own title.
     pub(super) title: String,
@@ -60,7 +59,6 @@ impl Frame {
     /// Around a page that belongs to no project.
     pub(super) async fn new(console: &Console, visitor: &Visitor, title: impl Into<String>) -> Result<Self, Refusal> {
         Ok(Self {
-            t: &ENGLISH,
             assets: &ASSETS,
             title: title.into(),
             login: visitor.session.login.clone(),

@@ -11,7 +11,7 @@ use super::assets::{ASSETS, Assets};
 use super::form::Posted;
 use super::page;
 use super::text::{ENGLISH, Texts};
-use super::visitor::{SIGN_IN, Visitor, caller, request_id, require_same_origin, set_cookie};
+use super::visitor::{SIGN_IN, Visitor, caller, from_elsewhere, request_id, set_cookie};
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::service::{Refusal, SignInRequest};
@@ -68,7 +68,7 @@ struct Typed {
 /// `POST /sign-in`.
 pub(super) async fn sign_in(State(console): State<Console>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    if let Err(refused) = require_same_origin(&parts) {
+    if let Some(refused) = from_elsewhere(&parts) {
         return refused;
     }
     let (caller, id) = (caller(&parts), request_id(&parts));

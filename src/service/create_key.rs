@@ -41,6 +41,12 @@ pub enum KeyStoreRef {
     Numbered(String),
 }
 
+impl From<Name> for KeyStoreRef {
+    fn from(name: Name) -> Self {
+        Self::Named(name)
+    }
+}
+
 /// What a key is made from.
 #[derive(Debug, Clone)]
 pub enum NewContent {
@@ -123,7 +129,7 @@ impl Service {
     }
 
     /// The active key store that is meant, in the scope's project.
-    async fn key_store_meant(&self, scope: &mut Scope, meant: &KeyStoreRef) -> Result<Arc<KeyStoreView>, Refusal> {
+    pub(super) async fn key_store_meant(&self, scope: &mut Scope, meant: &KeyStoreRef) -> Result<Arc<KeyStoreView>, Refusal> {
         match meant {
             KeyStoreRef::Named(name) => self.key_store_named(scope, name).await,
             KeyStoreRef::Numbered(number) => {

@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::Service;
-use super::client_rules::{RuleSelector, Wanted, shown_kept};
+use super::client_rules::{Wanted, shown_kept};
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use crate::domain::audit::Operation;
@@ -44,7 +44,7 @@ impl<T> std::fmt::Debug for Pieces<T> {
 }
 
 impl<T: Clone + Send + 'static> Pieces<T> {
-    async fn begin<F>(service: &Service, at_once: i64, read: F) -> Result<Self, Refusal>
+    pub(super) async fn begin<F>(service: &Service, at_once: i64, read: F) -> Result<Self, Refusal>
     where
         F: Fn(Service, Option<T>) -> BoxFuture<'static, Result<Vec<T>, Refusal>> + Send + Sync + 'static,
     {
@@ -212,7 +212,7 @@ impl Service {
                     let kept = service.store().read::<_, Refusal, _>(move |reader| Ok(reader.client_rule_values(id, method)?)).await?;
                     return Ok(ClientListing::Values(kept.into_iter().map(|value| shown_kept(method, value)).collect()));
                 };
-                let wanted = Wanted::parse(&RuleSelector { key_store: key_store.name, method, value });
+                let wanted = Wanted::parse(method, &value);
                 // The parameter has one name, whatever the entries' field is called.
                 let wanted = wanted.map_err(|invalid| Invalid { field: "value", ..invalid })?.kept();
                 let found = service.store().read::<_, Refusal, _>(move |reader| Ok(reader.listed_client_rule(key_store.id, method, &wanted)?)).await?;

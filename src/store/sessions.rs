@@ -11,7 +11,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::AccountId;
 
 /// The most expired sessions that one change forgets.
-pub const FORGET_SESSIONS_MAX: i64 = 500;
+const FORGET_SESSIONS_MAX: i64 = 500;
 
 /// What signing in compares with.
 #[derive(Debug, Clone)]

@@ -103,3 +103,29 @@ function count(within) {
     show();
   }
 }
+
+// A file that is too large is told before it is sent.
+document.addEventListener('change', (event) => {
+  const { mostBytes, tooLarge } = event.target.dataset;
+  if (!mostBytes) return;
+  const file = event.target.files[0];
+  event.target.setCustomValidity(file && file.size > Number(mostBytes) ? tooLarge : '');
+  event.target.reportValidity();
+});
+
+// How far the sending of a file is; once all is sent, the service is at work, for as long as that takes.
+document.addEventListener('htmx:xhr:progress', (event) => {
+  const bar = event.target.querySelector?.('[data-progress]');
+  if (!bar || !event.detail.lengthComputable) return;
+  if (event.detail.loaded < event.detail.total) {
+    bar.max = event.detail.total;
+    bar.value = event.detail.loaded;
+  } else {
+    bar.removeAttribute('value');
+  }
+});
+
+// A page that came in place of another's content is read from its beginning.
+document.addEventListener('htmx:afterSettle', (event) => {
+  if (event.target.id === 'content') document.getElementById('content').focus();
+});

@@ -15,6 +15,7 @@ macro_rules! texts {
     };
 }
 
+mod clients;
 mod frame;
 mod key_stores;
 mod keys;
@@ -29,6 +30,7 @@ pub(super) struct Texts {
     pub(super) sign_in: sign_in::Texts,
     pub(super) key_stores: key_stores::Texts,
     pub(super) keys: keys::Texts,
+    pub(super) clients: clients::Texts,
 }
 
 /// The texts of the console.
@@ -38,4 +40,5 @@ pub(super) static ENGLISH: Texts = Texts {
     sign_in: sign_in::Texts::ENGLISH,
     key_stores: key_stores::Texts::ENGLISH,
     keys: keys::Texts::ENGLISH,
+    clients: clients::Texts::ENGLISH,
 };
