@@ -56,7 +56,7 @@ texts! {
         added = "The key was added.",
         changed = "The key was changed.",
         rotated = "The key was rotated: it has a new current version.",
-        requested = "It is scheduled to be deleted.",
+        requested = "The deletion is scheduled. Until it is due it can be cancelled.",
         cancelled = "The deletion was cancelled.",
         deleted = "The key was deleted.",
         version_deleted = "The version was deleted.",

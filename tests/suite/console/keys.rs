@@ -129,7 +129,7 @@ fn what_is_wrong_stands_at_its_field_and_nothing_is_made() {
         ("asymmetric-key", &[("name", "a"), ("autoRotationPeriod", "soon")], "autoRotationPeriod", "must be a whole number"),
         ("symmetric-key", &[("name", "taken"), ("autoRotationPeriod", "60")], "name", "is taken"),
         ("import", &[("name", "a"), ("keyData", &short)], "keyData", "must have exactly 32 bytes, not 31"),
-        ("import", &[("name", "a"), ("keyData", "0xzz")], "keyData", "byte 1 is none"),
+        ("import", &[("name", "a"), ("keyData", "0xzz")], "keyData", "must be 32 bytes like 0x1F, separated by commas or spaces; byte 1 is none"),
     ];
     for (content, fields, field, problem) in forms {
         let refused = scene.admin.fill_in(&format!("{}/keys/new/{content}", scene.store), fields);
