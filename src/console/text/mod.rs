@@ -15,6 +15,8 @@ macro_rules! texts {
     };
 }
 
+mod access_keys;
+mod account;
 mod frame;
 mod key_stores;
 mod sign_in;
@@ -24,11 +26,19 @@ mod sign_in;
 pub(super) struct Texts {
     /// The language tag (BCP 47).
     pub(super) language: &'static str,
+    pub(super) access_keys: access_keys::Texts,
+    pub(super) account: account::Texts,
     pub(super) frame: frame::Texts,
     pub(super) sign_in: sign_in::Texts,
     pub(super) key_stores: key_stores::Texts,
 }
 
 /// The texts of the console.
-pub(super) static ENGLISH: Texts =
-    Texts { language: "en", frame: frame::Texts::ENGLISH, sign_in: sign_in::Texts::ENGLISH, key_stores: key_stores::Texts::ENGLISH };
+pub(super) static ENGLISH: Texts = Texts {
+    language: "en",
+    access_keys: access_keys::Texts::ENGLISH,
+    account: account::Texts::ENGLISH,
+    frame: frame::Texts::ENGLISH,
+    sign_in: sign_in::Texts::ENGLISH,
+    key_stores: key_stores::Texts::ENGLISH,
+};
