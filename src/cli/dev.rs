@@ -199,7 +199,7 @@ async fn make_demo(layout: &Layout, config: &Config, assembly: &Assembly) -> Res
     let (service, operator) = (&assembly.service, operator());
     service.initialise(operator.uid, CA_NAME).await?;
     let password = random_text(15)?;
-    service.create_account(operator, ADMIN, password.clone(), false).await?;
+    service.create_administrator(operator, ADMIN, password.clone(), false).await?;
     let appkey = service.create_project(operator, PROJECT).await?.appkey;
     for role in [Role::Admin, Role::ApiAdmin] {
         service.grant_role(operator, ADMIN, PROJECT, role.as_str()).await?;

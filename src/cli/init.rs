@@ -145,7 +145,7 @@ pub(super) fn operator() -> Operator {
 async fn initialise(assembly: &Assembly, config: &Config, arguments: &Arguments, password: SecretText) -> Result<(), Failure> {
     let (service, operator) = (&assembly.service, operator());
     service.initialise(operator.uid, CA_NAME).await?;
-    match service.create_account(operator, &arguments.admin, password, true).await {
+    match service.create_administrator(operator, &arguments.admin, password, true).await {
         Ok(()) => output::line(&format!("made the account {}, whose password must be changed at the first sign-in", arguments.admin))?,
         // An earlier run made it and did not come to its end.
         Err(Refusal::Exists { .. }) => output::line(&format!("the account {} is there already, with the password it was made with", arguments.admin))?,

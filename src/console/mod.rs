@@ -4,6 +4,8 @@
 //! without the script. `visitor.rs` says who asks, `form.rs` what was typed and what is wrong with it, `page.rs` what stands around,
 //! `text/` every word.
 
+mod access_keys;
+mod account;
 mod assets;
 mod attachment;
 mod certificates;
@@ -16,6 +18,7 @@ mod key_stores;
 mod keys;
 mod list;
 mod page;
+mod qr;
 mod shown;
 mod sign_in;
 mod text;
@@ -63,12 +66,15 @@ pub fn router(console: Console) -> Router {
     Router::new()
         .route("/", get(key_stores::home))
         .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
+        .route("/sign-in/code", get(sign_in::ask_code).post(sign_in::give_code))
         .route("/sign-out", post(sign_in::sign_out))
         .merge(key_stores::routes())
         .merge(keys::routes())
         .merge(clients::routes())
         .merge(certificates::routes())
         .merge(csv_pages::routes())
+        .merge(account::routes())
+        .merge(access_keys::routes())
         .route("/assets/{name}", get(assets::serve))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))

@@ -17,11 +17,13 @@ use crate::domain::account::{Role, Session};
 use crate::domain::caller::{Caller, MacHeader, USER_AGENT_MAX_BYTES};
 use crate::domain::ids::{ProjectId, RequestId};
 use crate::domain::secret::SecretText;
-use crate::service::{Credentials, Named, Refusal, Request};
+use crate::service::{BROWSERS_KEPT, Credentials, Named, Refusal, Request, Visit};
 use crate::tls::Peer;
 
 /// The session's cookie. `__Host-`: for this host alone, over TLS alone (RFC 6265bis, 4.1.3.2).
 const COOKIE: &str = "__Host-skm";
+/// What a browser is known by from which somebody signed in: it gives no right, others' failures don't keep it waiting.
+const BROWSER: &str = "__Host-skm-browser";
 /// Where people sign in.
 pub(super) const SIGN_IN: &str = "/sign-in";
 
@@ -41,6 +43,11 @@ impl Visitor {
     /// A request to the service about a project, in this person's name.
     pub(super) fn about(&self, project: ProjectId) -> Request {
         Request { id: self.request, caller: self.caller.clone(), project: Named::Project(project), credentials: Credentials::Session(self.token.clone()) }
+    }
+
+    /// A request to the service about this person himself.
+    pub(super) fn visit(&self) -> Visit {
+        Visit { id: self.request, caller: self.caller.clone(), session: Arc::clone(&self.session) }
     }
 
     /// What a form of ours holds: nobody can tell it who doesn't have the session's token, and it tells nothing about that.
@@ -67,7 +74,7 @@ impl FromRequestParts<Console> for Visitor {
         if let Some(refused) = from_elsewhere(parts) {
             return Err(refused);
         }
-        let found = match cookie(&parts.headers) {
+        let found = match session_cookie(&parts.headers) {
             Some(token) => console
                 .service
                 .session(&token, &caller(parts))
@@ -118,9 +125,19 @@ pub(super) fn new_request_id() -> RequestId {
     RequestId::from_bytes(name)
 }
 
-fn cookie(headers: &HeaderMap) -> Option<SecretText> {
+/// The session's token.
+pub(super) fn session_cookie(headers: &HeaderMap) -> Option<SecretText> {
+    cookie(headers, COOKIE)
+}
+
+/// What the browser is known by.
+pub(super) fn browser_cookie(headers: &HeaderMap) -> Option<SecretText> {
+    cookie(headers, BROWSER)
+}
+
+fn cookie(headers: &HeaderMap, wanted: &str) -> Option<SecretText> {
     let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|line| line.split(';'));
-    let mut values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == COOKIE).map(|(_, value)| value);
+    let mut values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == wanted).map(|(_, value)| value);
     let first = values.next()?;
     // Two of them: somebody planted one.
     values.next().is_none().then(|| SecretText::new(first.to_owned()))
@@ -132,6 +149,14 @@ pub(super) fn set_cookie(token: Option<&SecretText>) -> Option<HeaderValue> {
         Some(token) => format!("{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Lax", token.expose()),
         None => format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0"),
     };
+    let mut value = HeaderValue::from_str(&value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The cookie by which a browser is known from now on.
+pub(super) fn set_browser_cookie(browser: &SecretText) -> Option<HeaderValue> {
+    let value = format!("{BROWSER}={}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={}", browser.expose(), BROWSERS_KEPT.as_secs());
     let mut value = HeaderValue::from_str(&value).ok()?;
     value.set_sensitive(true);
     Some(value)

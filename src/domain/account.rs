@@ -164,6 +164,8 @@ pub struct Session {
     pub address: String,
     /// With what.
     pub user_agent: String,
+    /// Whether the code of the second factor is still to be given: until then it is good for nothing else.
+    pub awaits_code: bool,
 }
 
 impl Session {
@@ -171,6 +173,8 @@ impl Session {
     pub const IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(30 * 60);
     /// How long a session may be.
     pub const LIFE_MAX: std::time::Duration = std::time::Duration::from_secs(12 * 3_600);
+    /// How long the code of the second factor may take after the password.
+    pub const CODE_WITHIN: std::time::Duration = std::time::Duration::from_secs(5 * 60);
     /// The most sessions of an account; the one that was used least recently ends for a new one.
     pub const PER_ACCOUNT_MAX: i64 = 20;
 

@@ -55,6 +55,7 @@ impl Scheduler {
         scheduler.spawn("use_limits", every(1).minute().in_timezone(&Utc), Duration::ZERO, tasks::use_limits(service.clone()));
         scheduler.spawn("compare_token", every(10).minutes().in_timezone(&Utc), Duration::ZERO, tasks::compare(service.clone()));
         scheduler.spawn("forget_tokens", every(1).minute().in_timezone(&Utc), Duration::ZERO, tasks::forget_tokens(service.clone()));
+        scheduler.spawn("forget_sessions", every(1).minute().in_timezone(&Utc), Duration::ZERO, tasks::forget_sessions(service.clone()));
         scheduler.spawn("expire_imports", every(10).seconds().in_timezone(&Utc), Duration::ZERO, tasks::expire_imports(service.clone()));
         let refusals = tasks::record_refusals(service.clone(), settings.refusals_interval);
         scheduler.spawn("record_refusals", every(1).second().in_timezone(&Utc), RETRY_MAX, refusals);

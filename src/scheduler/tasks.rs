@@ -77,6 +77,10 @@ pub(super) fn forget_tokens(service: Service) -> Work {
     work(service, |service| Box::pin(async move { service.forget_expired_tokens().await.map(drop) }))
 }
 
+pub(super) fn forget_sessions(service: Service) -> Work {
+    work(service, |service| Box::pin(async move { service.forget_expired_sessions().await }))
+}
+
 pub(super) fn expire_imports(service: Service) -> Work {
     work(service, |service| Box::pin(async move { service.expire_imports().await.map(drop) }))
 }

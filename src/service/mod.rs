@@ -31,6 +31,9 @@ mod key_life;
 mod limits;
 mod lists;
 mod names;
+mod own_access_keys;
+mod own_account;
+mod patience;
 pub mod pki;
 mod provisioning;
 mod public_key;
@@ -41,6 +44,7 @@ mod register_clients;
 pub mod request;
 mod revocation;
 mod rotate_key;
+mod second_factor;
 mod sign;
 mod sign_in;
 mod to_the_end;
@@ -79,6 +83,7 @@ pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreLi
 pub use key_details::KeyDetails;
 pub use key_life::{ChangedKey, KeyAsSeen, KeyChange, KeyDeletion, KeyVersions, ListedVersion, RestoredKey, RestoredVersion, VersionDeletion};
 pub use limits::{LimitSettings, TRACKED_MAX};
+pub use own_account::Visit;
 pub use pki::LIFE_MAX_DAYS as CERTIFICATE_LIFE_MAX_DAYS;
 pub use public_key::PublicKey;
 pub use reconcile::{Comparison, MissingObject, Orphan, Reconciled};
@@ -87,8 +92,9 @@ pub use register_clients::{CheckedClients, ClientEntry, EntryProblem, REGISTERED
 pub use request::{Credentials, Named, Request, Right};
 pub use revocation::MAX_AGE as REVOCATION_LIST_MAX_AGE;
 pub use rotate_key::RotatedKey;
+pub use second_factor::{Enrolment, SecondFactorState};
 pub use sign::{Signed, SignedStandard};
-pub use sign_in::{SignInRequest, SignedIn};
+pub use sign_in::{BROWSERS_KEPT, CodeRequest, SignInRequest, SignedIn};
 pub use tokens::{IssuedToken, TokenRequest};
 pub use verify::{Verified, VerifyStandard};
 
@@ -124,6 +130,7 @@ struct Inner {
     clock: SharedClock,
     views: views::Views,
     limits: limits::Limits,
+    patience: patience::Patience,
     tasks: TaskTracker,
     authorities: authorities::AuthorityRoom,
     revocations: revocation::Revocations,
@@ -149,6 +156,7 @@ impl Service {
             clock,
             views: views::Views::new(metrics.clone()),
             limits,
+            patience: patience::Patience::default(),
             tasks: TaskTracker::new(),
             authorities: authorities::AuthorityRoom::default(),
             revocations: revocation::Revocations::default(),
@@ -187,6 +195,10 @@ impl Service {
 
     fn limits(&self) -> &limits::Limits {
         &self.0.limits
+    }
+
+    fn patience(&self) -> &patience::Patience {
+        &self.0.patience
     }
 
     fn metrics(&self) -> &Metrics {

@@ -6,7 +6,7 @@ use super::error::StoreError;
 use super::rows::{changed_one, known};
 use super::schema::{access_keys, account_roles, accounts, projects};
 use super::unit::{Reader, Tx};
-use crate::domain::account::{AccountSummary, Role, RoleGrant};
+use crate::domain::account::{AccountSummary, Role, RoleGrant, SecretHash};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AccountId, ProjectId};
 use crate::domain::key::Stamp;
@@ -128,16 +128,46 @@ impl Tx<'_> {
         changed_one(rows, "role")
     }
 
-    /// Enables or disables an account. Disabling it ends the tokens of its access keys for good, those too that another node is issuing.
+    /// Enables or disables an account. Disabling it ends the tokens of its access keys for good, those too that another node is issuing,
+    /// and its sessions.
     pub fn set_account_enabled(&mut self, account: AccountId, enabled: bool, changed: &Stamp) -> Result<(), StoreError> {
         let rows = diesel::update(accounts::table.find(account.0))
             .set((accounts::enabled.eq(enabled), accounts::changed_by.eq(&changed.user), accounts::changed_at.eq(changed.at.micros())))
             .execute(self.db)?;
         changed_one(rows, "account")?;
-        if enabled { Ok(()) } else { self.end_tokens_of_account(account) }
+        if enabled {
+            return Ok(());
+        }
+        self.end_sessions_of(account, None)?;
+        self.end_tokens_of_account(account)
     }
 
-    /// Gives an account another password, which comes hashed.
+    /// Makes an account one that administers the installation.
+    pub fn make_administrator(&mut self, account: AccountId, changed: &Stamp) -> Result<(), StoreError> {
+        let rows = diesel::update(accounts::table.find(account.0))
+            .set((accounts::administrator.eq(true), accounts::changed_by.eq(&changed.user), accounts::changed_at.eq(changed.at.micros())))
+            .execute(self.db)?;
+        changed_one(rows, "account")
+    }
+
+    /// Gives an account another password, which comes hashed, if it still has that one; all its sessions but one end. `Stale` if somebody else
+    /// changed it meanwhile.
+    pub fn replace_password(&mut self, account: AccountId, (old, new): (&str, &str), but: SecretHash, changed: &Stamp) -> Result<(), StoreError> {
+        let rows = diesel::update(accounts::table.find(account.0).filter(accounts::password_hash.eq(old)))
+            .set((
+                accounts::password_hash.eq(new),
+                accounts::must_change_password.eq(false),
+                accounts::changed_by.eq(&changed.user),
+                accounts::changed_at.eq(changed.at.micros()),
+            ))
+            .execute(self.db)?;
+        changed_one(rows, "password")?;
+        self.end_sessions_of(account, Some(but))?;
+        Ok(())
+    }
+
+    /// Gives an account another password, which comes hashed. Its sessions end, and so does its second factor: this is how somebody comes in
+    /// again who has lost both.
     pub fn set_password(&mut self, account: AccountId, password_hash: &str, must_change: bool, changed: &Stamp) -> Result<(), StoreError> {
         let rows = diesel::update(accounts::table.find(account.0))
             .set((
@@ -147,6 +177,9 @@ impl Tx<'_> {
                 accounts::changed_at.eq(changed.at.micros()),
             ))
             .execute(self.db)?;
-        changed_one(rows, "account")
+        changed_one(rows, "account")?;
+        self.remove_second_factor(account, changed)?;
+        self.end_sessions_of(account, None)?;
+        Ok(())
     }
 }

@@ -166,6 +166,9 @@ diesel::table! {
         created_at -> BigInt,
         changed_by -> Text,
         changed_at -> BigInt,
+        sealed_totp -> Nullable<Binary>,
+        pending_totp -> Nullable<Binary>,
+        totp_step -> BigInt,
     }
 }
 
@@ -178,6 +181,23 @@ diesel::table! {
         expires_at -> BigInt,
         address -> Text,
         user_agent -> Text,
+        awaits_code -> Bool,
+    }
+}
+
+diesel::table! {
+    recovery_codes (account_id, code_hash) {
+        account_id -> BigInt,
+        code_hash -> Binary,
+    }
+}
+
+diesel::table! {
+    known_browsers (token_hash) {
+        token_hash -> Binary,
+        account_id -> BigInt,
+        network -> Text,
+        last_used_at -> BigInt,
     }
 }
 
@@ -330,6 +350,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     settings,
     accounts,
     console_sessions,
+    recovery_codes,
+    known_browsers,
     account_roles,
     access_keys,
     bearer_tokens,

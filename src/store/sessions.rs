@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::error::StoreError;
-use super::rows::bytes;
+use super::rows::{bytes, changed_one};
 use super::schema::{accounts, console_sessions};
 use super::unit::{Reader, Tx};
 use crate::domain::account::{SecretHash, Session};
@@ -24,6 +24,27 @@ pub struct SignIn {
     pub password_hash: String,
     /// Whether it is enabled.
     pub enabled: bool,
+    /// Whether a second factor is asked for.
+    pub has_second_factor: bool,
+}
+
+/// A session that begins.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// The hash of its token.
+    pub token: SecretHash,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Now.
+    pub began: Timestamp,
+    /// When it ends, however busy it is.
+    pub expires: Timestamp,
+    /// From where.
+    pub address: String,
+    /// With what.
+    pub user_agent: String,
+    /// Whether the code of the second factor is still to be given.
+    pub awaits_code: bool,
 }
 
 #[derive(Queryable)]
@@ -39,6 +60,7 @@ struct Row {
     expires: i64,
     address: String,
     user_agent: String,
+    awaits_code: bool,
 }
 
 macro_rules! sessions {
@@ -55,6 +77,7 @@ macro_rules! sessions {
             console_sessions::expires_at,
             console_sessions::address,
             console_sessions::user_agent,
+            console_sessions::awaits_code,
         ))
     };
 }
@@ -70,6 +93,7 @@ impl Reader<'_> {
     pub fn sessions_of(&mut self, account: AccountId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         let rows: Vec<Row> = sessions!()
             .filter(console_sessions::account_id.eq(account.0).and(console_sessions::expires_at.gt(now.micros())))
+            .filter(console_sessions::awaits_code.eq(false))
             .order((console_sessions::last_seen_at.desc(), console_sessions::signed_in_at.desc()))
             .limit(Session::PER_ACCOUNT_MAX)
             .load(self.db)?;
@@ -91,42 +115,48 @@ impl Reader<'_> {
             expires: Timestamp::from_micros(row.expires),
             address: row.address,
             user_agent: row.user_agent,
+            awaits_code: row.awaits_code,
         })
     }
 
     /// What signing in as `login` compares with.
     pub fn sign_in(&mut self, login: &str) -> Result<Option<SignIn>, StoreError> {
-        let row: Option<(i64, String, String, bool)> = accounts::table
+        let row: Option<(i64, String, String, bool, bool)> = accounts::table
             .filter(accounts::login.eq(login))
-            .select((accounts::id, accounts::login, accounts::password_hash, accounts::enabled))
+            .select((accounts::id, accounts::login, accounts::password_hash, accounts::enabled, accounts::sealed_totp.is_not_null()))
             .first(self.db)
             .optional()?;
-        Ok(row.map(|(id, login, password_hash, enabled)| SignIn { account: AccountId(id), login, password_hash, enabled }))
+        let sign_in =
+            |(id, login, password_hash, enabled, has_second_factor)| SignIn { account: AccountId(id), login, password_hash, enabled, has_second_factor };
+        Ok(row.map(sign_in))
     }
 }
 
 impl Tx<'_> {
-    /// Keeps a session that begins. Of an account's sessions beyond [`Session::PER_ACCOUNT_MAX`] those end that were used least recently; their
-    /// hashes are answered.
-    pub fn insert_session(
-        &mut self,
-        token: SecretHash,
-        account: AccountId,
-        (began, expires): (Timestamp, Timestamp),
-        address: &str,
-        user_agent: &str,
-    ) -> Result<Vec<SecretHash>, StoreError> {
+    /// Keeps a session that begins, if the account is enabled and still has that password (`Stale` if not: somebody changed it while it was
+    /// compared). Of an account's sessions beyond [`Session::PER_ACCOUNT_MAX`] those end that were used least recently; their hashes are
+    /// answered.
+    pub fn insert_session(&mut self, new: &NewSession, password_hash: &str) -> Result<Vec<SecretHash>, StoreError> {
+        let account = accounts::table.find(new.account.0).filter(accounts::enabled.eq(true).and(accounts::password_hash.eq(password_hash)));
+        // Changes nothing, but holds the row: whoever ends all sessions comes before this or after it.
+        let held = diesel::update(account).set(accounts::login.eq(accounts::login)).execute(self.db)?;
+        changed_one(held, "account")?;
         diesel::insert_into(console_sessions::table)
             .values((
-                console_sessions::token_hash.eq(token.0.as_slice()),
-                console_sessions::account_id.eq(account.0),
-                console_sessions::signed_in_at.eq(began.micros()),
-                console_sessions::last_seen_at.eq(began.micros()),
-                console_sessions::expires_at.eq(expires.micros()),
-                console_sessions::address.eq(address),
-                console_sessions::user_agent.eq(user_agent),
+                console_sessions::token_hash.eq(new.token.0.as_slice()),
+                console_sessions::account_id.eq(new.account.0),
+                console_sessions::signed_in_at.eq(new.began.micros()),
+                console_sessions::last_seen_at.eq(new.began.micros()),
+                console_sessions::expires_at.eq(new.expires.micros()),
+                console_sessions::address.eq(&new.address),
+                console_sessions::user_agent.eq(&new.user_agent),
+                console_sessions::awaits_code.eq(new.awaits_code),
             ))
             .execute(self.db)?;
+        self.end_sessions_beyond(new.account)
+    }
+
+    fn end_sessions_beyond(&mut self, account: AccountId) -> Result<Vec<SecretHash>, StoreError> {
         let beyond: Vec<Vec<u8>> = console_sessions::table
             .filter(console_sessions::account_id.eq(account.0))
             .order((console_sessions::last_seen_at.desc(), console_sessions::signed_in_at.desc()))
@@ -151,6 +181,13 @@ impl Tx<'_> {
     /// Ends a session; whether there was one.
     pub fn end_session(&mut self, token: SecretHash) -> Result<bool, StoreError> {
         Ok(diesel::delete(console_sessions::table.find(token.0.as_slice())).execute(self.db)? > 0)
+    }
+
+    /// Ends an account's sessions, all or all but one.
+    pub fn end_sessions_of(&mut self, account: AccountId, but: Option<SecretHash>) -> Result<usize, StoreError> {
+        let kept = but.map(|but| but.0.to_vec()).unwrap_or_default();
+        let ended = console_sessions::table.filter(console_sessions::account_id.eq(account.0).and(console_sessions::token_hash.ne(kept)));
+        Ok(diesel::delete(ended).execute(self.db)?)
     }
 
     /// Forgets sessions that expired before `before`, a few at a time. Answers how many.

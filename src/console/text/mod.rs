@@ -15,6 +15,8 @@ macro_rules! texts {
     };
 }
 
+mod access_keys;
+mod account;
 mod clients;
 mod frame;
 mod key_stores;
@@ -26,6 +28,8 @@ mod sign_in;
 pub(super) struct Texts {
     /// The language tag (BCP 47).
     pub(super) language: &'static str,
+    pub(super) access_keys: access_keys::Texts,
+    pub(super) account: account::Texts,
     pub(super) frame: frame::Texts,
     pub(super) sign_in: sign_in::Texts,
     pub(super) key_stores: key_stores::Texts,
@@ -41,4 +45,6 @@ pub(super) static ENGLISH: Texts = Texts {
     key_stores: key_stores::Texts::ENGLISH,
     keys: keys::Texts::ENGLISH,
     clients: clients::Texts::ENGLISH,
+    access_keys: access_keys::Texts::ENGLISH,
+    account: account::Texts::ENGLISH,
 };

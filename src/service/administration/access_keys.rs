@@ -21,6 +21,12 @@ pub struct NewAccessKey {
     pub secret: SecretText,
 }
 
+/// An access key that nobody has yet.
+pub(in crate::service) fn fresh_access_key() -> Result<NewAccessKey, Refusal> {
+    let id = AccessKeyId::parse(&random_name()?).ok_or_else(|| Refusal::unavailable("an access key could not be made"))?;
+    Ok(NewAccessKey { id, secret: random_secret()? })
+}
+
 fn unknown() -> Invalid {
     Invalid::new("id", "names no access key")
 }
@@ -40,8 +46,7 @@ fn known(outcome: Result<(), StoreError>) -> Result<(), Refusal> {
 impl Service {
     /// Makes an access key for an account; the secret is kept as a hash only.
     pub async fn create_access_key(&self, operator: Operator, login: &str, life: TokenLife) -> Result<NewAccessKey, Refusal> {
-        let id = AccessKeyId::parse(&random_name()?).ok_or_else(|| Refusal::unavailable("an access key could not be made"))?;
-        let secret = random_secret()?;
+        let NewAccessKey { id, secret } = fresh_access_key()?;
         let (row, hash) = (id.clone(), SecretHash::of(secret.expose()));
         let prepared = parse_login(login).map(|login| (format!("{id} for {login}"), login)).map_err(Refusal::from);
         self.administer(operator, Operation::CreateAccessKey, prepared, move |tx, login, act| {
@@ -113,7 +118,7 @@ impl Service {
     }
 
     /// A few at a time, since everybody's changes wait meanwhile. They are worth nothing any more: a crash in between is no loss.
-    async fn forget_expired_tokens_of(&self, id: &AccessKeyId) -> Result<(), Refusal> {
+    pub(in crate::service) async fn forget_expired_tokens_of(&self, id: &AccessKeyId) -> Result<(), Refusal> {
         for _ in 0..FORGET_ROUNDS_MAX {
             let (id, now) = (id.clone(), self.now());
             if self.store().change::<_, Refusal, _>(move |tx| Ok(tx.forget_expired_tokens_of(&id, now)?)).await? == 0 {

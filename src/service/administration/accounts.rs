@@ -27,7 +27,7 @@ pub fn check_password(password: &SecretText) -> Result<(), Invalid> {
 }
 
 /// Argon2id with the crate's parameters (OWASP's: 19 MiB, 2 passes).
-fn hash_password(password: &SecretText) -> Result<String, Refusal> {
+pub(in crate::service) fn hash_password(password: &SecretText) -> Result<String, Refusal> {
     check_password(password)?;
     let hash = Argon2::default().hash_password(password.expose().as_bytes());
     hash.map(|hash| hash.to_string()).map_err(|_| Refusal::unavailable("the password could not be hashed"))
@@ -51,7 +51,17 @@ impl Service {
         .await
     }
 
-    /// Gives an account another password.
+    /// Makes an account that administers the installation.
+    pub async fn create_administrator(&self, operator: Operator, login: &str, password: SecretText, must_change: bool) -> Result<(), Refusal> {
+        let prepared = prepare(login, password).await.map(|(login, hash)| (format!("{login}, administrator"), (login, hash)));
+        self.administer(operator, Operation::CreateAccount, prepared, move |tx, (login, hash), act| {
+            let id = tx.insert_account(&login, &hash, must_change, &act.stamp)?;
+            Ok(tx.make_administrator(id, &act.stamp)?)
+        })
+        .await
+    }
+
+    /// Gives an account another password. Its sessions end, and so does its second factor, if it has one.
     pub async fn set_password(&self, operator: Operator, login: &str, password: SecretText, must_change: bool) -> Result<(), Refusal> {
         let prepared = prepare(login, password).await.map(|(login, hash)| (format!("password of {login}"), (login, hash)));
         self.administer(operator, Operation::ChangeAccount, prepared, move |tx, (login, hash), act| {
@@ -63,7 +73,8 @@ impl Service {
         .await
     }
 
-    /// Enables or disables an account. Disabled, neither it nor its access keys may do anything, and their tokens have ended for good.
+    /// Enables or disables an account. Disabled, neither it nor its access keys may do anything; its sessions and their tokens have ended for
+    /// good.
     pub async fn set_account_enabled(&self, operator: Operator, login: &str, enabled: bool) -> Result<(), Refusal> {
         let told = if enabled { "enabled" } else { "disabled" };
         let prepared = parse_login(login).map(|login| (format!("{login} {told}"), login)).map_err(Refusal::from);

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 pub use access_keys::NewAccessKey;
+pub(super) use access_keys::fresh_access_key;
 pub use accounts::check_password;
 pub use appkeys::NewAppkey;
 

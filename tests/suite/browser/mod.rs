@@ -3,6 +3,7 @@
 //! [`Browser`] is somebody at a browser who finds things by the words on the screen. Everything waits until it can be done, so no test needs to
 //! sleep. `SKM_SCREENSHOTS=directory` keeps a picture of each page that [`Browser::looks_right`] looks at.
 
+mod account;
 mod driver;
 mod key_stores;
 
@@ -77,11 +78,22 @@ impl Browser {
 
     /// Signs in, from whichever page.
     pub(crate) fn sign_in(&self, login: &str, password: &str) {
+        self.try_to_sign_in(login, password);
+        self.waits("signed in", || !self.path().starts_with("/sign-in"));
+    }
+
+    /// Fills the page in and sends it, whatever comes of it.
+    pub(crate) fn try_to_sign_in(&self, login: &str, password: &str) {
         self.go("/sign-in");
         self.fill("Account", login);
         self.fill("Password", password);
         self.press("Sign in");
-        self.waits("signed in", || !self.path().starts_with("/sign-in"));
+    }
+
+    /// Signs in as far as the code of the second factor.
+    pub(crate) fn sign_in_to_code(&self, login: &str, password: &str) {
+        self.try_to_sign_in(login, password);
+        self.sees("Enter the code");
     }
 
     /// Goes to a page by its path.
