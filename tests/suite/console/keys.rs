@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::person::{Page, Person};
 use crate::support::installation::{Installation, Running};
 
+/// What is added, what is typed, and which field has which problem.
+type Wrong<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+
 /// A running service, an administrator at a browser, and programs that use what he makes.
 struct Scene<'a> {
     installation: &'a Installation,
@@ -121,7 +124,7 @@ fn what_is_wrong_stands_at_its_field_and_nothing_is_made() {
     scene.add("symmetric-key", &[("name", "taken"), ("description", "")]);
     let long = "é".repeat(16_385);
     let short = HEX_KEY.replace("0x1F", "");
-    let forms: [(&str, &[(&str, &str)], &str, &str); 8] = [
+    let forms: [Wrong<'_>; 8] = [
         ("confidential-data", &[("name", ""), ("description", "kept"), ("secretValue", "typed")], "name", "must have 1 to 100 characters"),
         ("confidential-data", &[("name", "a"), ("secretValue", "")], "secretValue", "must have 1 to 32768 bytes"),
         ("confidential-data", &[("name", "a"), ("secretValue", &long)], "secretValue", "must be at most 32768 bytes"),
