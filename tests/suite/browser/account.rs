@@ -139,6 +139,7 @@ fn a_first_password_is_changed_before_anything_else_and_ends_other_sessions() {
     let browser = Browser::of_administrator(&installation, &running);
     let file = installation.path().join("first-password");
     std::fs::write(&file, "a first password").expect("a file");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("its mode");
     let file = file.display().to_string();
     let (code, _, told) = installation.run(&["admin", "account", "password", login, "--password-file", &file]);
     assert_eq!(code, 0, "{told}");
@@ -188,7 +189,7 @@ fn failures_slow_a_stranger_down_and_not_the_owner() {
     stranger.try_to_sign_in(login, password);
     stranger.sees("Too many attempts have failed.");
     stranger.looks_right("sign-in-wait");
-    owner.press("Account: admin");
+    owner.press_at("summary[contains(., 'Account: ')]");
     owner.press("Sign out");
     owner.sees("You are signed out.");
     owner.sign_in(login, password);
