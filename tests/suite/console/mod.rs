@@ -1,4 +1,5 @@
 //! The console's pages, asked for as a browser does it, with and without the script.
 
+mod clients;
 mod keys;
 mod person;

@@ -75,6 +75,23 @@ impl<'a> Person<'a> {
         self.send_form(path, &all)
     }
 
+    /// Sends a form with a file.
+    pub(super) fn upload(&self, path: &str, csrf: &str, file: &[u8]) -> Page {
+        let part = |name: &str| format!("--boundary\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+        let body = [part("csrf").as_bytes(), csrf.as_bytes(), b"\r\n", part("file").as_bytes(), file, b"\r\n--boundary--\r\n"].concat();
+        let url = format!("https://{}{path}", self.service.console_address());
+        let request = ureq::http::Request::post(url)
+            .header("cookie", &self.cookie)
+            .header("sec-fetch-site", "same-origin")
+            .header("content-type", "multipart/form-data; boundary=boundary")
+            .body(body)
+            .expect("a request");
+        let mut answer = self.agent.run(self.agent.configure_request(request).max_redirects(0).build()).expect("an answer");
+        let to = answer.headers().get("location").map(|value| value.to_str().expect("a header").to_owned());
+        let status = answer.status().as_u16();
+        Page { status, to, text: answer.body_mut().with_config().limit(64 << 20).read_to_string().expect("a text") }
+    }
+
     fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> (Page, Option<String>) {
         let url = format!("https://{}{path}", self.service.console_address());
         let mut request = ureq::http::Request::builder().method(method).uri(url);
