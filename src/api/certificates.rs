@@ -32,7 +32,7 @@ fn wanted(call: &Call) -> Result<CertificateSelector, Refusal> {
         let text = call.query(field)?.ok_or_else(|| Invalid::new(field, "is required"))?;
         Ok(Name::parse(field, &text)?)
     };
-    Ok(CertificateSelector { key_store: name("keyStoreName")?, name: name("name")? })
+    Ok(CertificateSelector { key_store: name("keyStoreName")?.into(), name: name("name")? })
 }
 
 /// Download a client's `.p12`.
@@ -94,7 +94,7 @@ pub(super) async fn sign(mut call: Call) -> Response {
     let input = call
         .input(|fields| {
             Ok(SigningRequest {
-                key_store: fields.name("keyStoreName")?,
+                key_store: fields.name("keyStoreName")?.into(),
                 name: fields.name("name")?,
                 csr: fields.text("csr")?,
                 life_days: fields.number("lifeTime")?,

@@ -32,7 +32,7 @@ struct CertificateEntryBody {
 }
 
 fn new_rule(fields: &mut Fields, value: NewRuleValue) -> Result<NewClientRule, Invalid> {
-    Ok(NewClientRule { key_store: fields.name("keyStoreName")?, value, description: fields.description()? })
+    Ok(NewClientRule { key_store: fields.name("keyStoreName")?.into(), value, description: fields.description()? })
 }
 
 fn value(fields: &mut Fields) -> Result<String, Invalid> {
@@ -100,9 +100,9 @@ struct EntryDeletionBody {
 async fn selector(call: &mut Call, method: Method) -> Result<RuleSelector, Refusal> {
     let field = if method == Method::Certificate { "name" } else { "value" };
     call.input(|fields| {
-        let key_store = fields.name("keyStoreName")?;
+        let key_store = fields.name("keyStoreName")?.into();
         let value: SecretText = fields.text(field)?;
-        Ok(RuleSelector { key_store, method, value: value.expose().to_owned() })
+        Ok(RuleSelector { key_store, method, value: value.expose().to_owned(), seen: None })
     })
     .await
 }

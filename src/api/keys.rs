@@ -11,7 +11,7 @@ use super::openapi::requests::{CreateKeyRequest, CreateSecretRequest};
 use super::openapi::texts;
 use crate::domain::key::RotationPeriod;
 use crate::domain::text::Invalid;
-use crate::service::{CreatedKey, NewContent, NewKeyRequest};
+use crate::service::{CreatedKey, KeyStoreRef, NewContent, NewKeyRequest};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -30,7 +30,12 @@ impl CreatedKeyBody {
 
 /// What every new key is asked for with, and what it is made from.
 pub(super) fn new_key(fields: &mut Fields, content: impl FnOnce(&mut Fields) -> Result<NewContent, Invalid>) -> Result<NewKeyRequest, Invalid> {
-    Ok(NewKeyRequest { key_store: fields.name("keyStoreName")?, name: fields.name("name")?, description: fields.description()?, content: content(fields)? })
+    Ok(NewKeyRequest {
+        key_store: KeyStoreRef::Named(fields.name("keyStoreName")?),
+        name: fields.name("name")?,
+        description: fields.description()?,
+        content: content(fields)?,
+    })
 }
 
 async fn create_key(mut call: Call, content: impl FnOnce(&mut Fields) -> Result<NewContent, Invalid>) -> Response {

@@ -113,7 +113,12 @@ async fn form(headers: &HeaderMap, body: Body, api: &Api) -> Result<Vec<(String,
         (status = 415, description = "invalid_request: must be `application/x-www-form-urlencoded`", body = ErrorBody<'static>),
         (status = 429, description = "temporarily_unavailable", body = ErrorBody<'static>, headers(("Retry-After" = u32, description = "Seconds to wait"))),
         (status = 431, description = "The header is too large. Found out before the route, so in the envelope."),
-        (status = 503, description = "invalid_request: the service can't be used now", body = ErrorBody<'static>, headers(("Retry-After" = u32, description = "Seconds to wait"))),
+        (
+            status = 503,
+            description = "invalid_request: the service can't be used now",
+            body = ErrorBody<'static>,
+            headers(("Retry-After" = u32, description = "Seconds to wait")),
+        ),
     )
 )]
 pub(super) async fn create(State(api): State<Api>, request: axum::extract::Request) -> Response {
@@ -148,7 +153,12 @@ pub(super) async fn create(State(api): State<Api>, request: axum::extract::Reque
         (status = 415, description = "invalid_request: must be `application/x-www-form-urlencoded`", body = ErrorBody<'static>),
         (status = 429, description = "temporarily_unavailable", body = ErrorBody<'static>, headers(("Retry-After" = u32, description = "Seconds to wait"))),
         (status = 431, description = "The header is too large. Found out before the route, so in the envelope."),
-        (status = 503, description = "invalid_request: the service can't be used now", body = ErrorBody<'static>, headers(("Retry-After" = u32, description = "Seconds to wait"))),
+        (
+            status = 503,
+            description = "invalid_request: the service can't be used now",
+            body = ErrorBody<'static>,
+            headers(("Retry-After" = u32, description = "Seconds to wait")),
+        ),
     )
 )]
 pub(super) async fn revoke(State(api): State<Api>, request: axum::extract::Request) -> Response {

@@ -1,11 +1,12 @@
 //! The OpenAPI document and a page to read and try it: Swagger UI, out of the program itself. Nothing is loaded from elsewhere, nothing
-//! of it is audited: it shows what is in the source.
+//! of it is audited: it shows what is in the source. The limit of an address counts here too.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
@@ -13,7 +14,8 @@ use bytes::Bytes;
 use sha2::Digest as _;
 use utoipa_swagger_ui::Config;
 
-use super::Api;
+use super::error::refused;
+use super::{Api, context};
 
 /// Scripts and styles of our own alone, and requests to nobody but us. Swagger UI's icons are `data:` images.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -93,5 +95,12 @@ pub(super) fn routes(document: String) -> Router<Api> {
 
 fn serve(router: Router<Api>, path: &str, file: File) -> Router<Api> {
     let file = Arc::new(file);
-    router.route(path, get(async move |asked: HeaderMap| file.answer(&asked)))
+    let answer = async move |State(api): State<Api>, request: Request| {
+        let (asked, _) = request.into_parts();
+        match api.service.admit_to_public(&context::caller(&api, &asked)) {
+            Ok(()) => file.answer(&asked.headers),
+            Err(refusal) => refused(&refusal, api.settings.always_http_200),
+        }
+    };
+    router.route(path, get(answer))
 }

@@ -29,7 +29,7 @@ use crate::domain::secret::SecretText;
 use crate::domain::text::{Description, Name};
 use crate::hsm::{initialise_token, token_is_present};
 use crate::service::pki::{certificate_pem, private_key_pem};
-use crate::service::{Credentials, Named, NewAccessKey, NewClientRule, NewContent, NewKeyRequest, NewKeyStore, NewRuleValue, Request, Service};
+use crate::service::{Credentials, KeyStoreRef, Named, NewAccessKey, NewClientRule, NewContent, NewKeyRequest, NewKeyStore, NewRuleValue, Request, Service};
 use crate::store::Store;
 
 const ADDRESS_STORE: &str = "demo-by-address";
@@ -275,12 +275,13 @@ impl DemoCaller<'_> {
     }
 
     async fn make_key(&self, key_store: &str, name: &str, content: NewContent) -> Result<KeyId, Failure> {
-        let input = NewKeyRequest { key_store: demo_name(key_store)?, name: demo_name(name)?, description: Description::default(), content };
+        let input =
+            NewKeyRequest { key_store: KeyStoreRef::Named(demo_name(key_store)?), name: demo_name(name)?, description: Description::default(), content };
         Ok(self.service.create_key(self.request()?, Ok(input)).await?.id)
     }
 
     async fn register(&self, key_store: &str, value: NewRuleValue) -> Result<crate::service::RegisteredClientRule, Failure> {
-        let input = NewClientRule { key_store: demo_name(key_store)?, value, description: Description::default() };
+        let input = NewClientRule { key_store: demo_name(key_store)?.into(), value, description: Description::default() };
         Ok(self.service.register_client(self.request()?, Ok(input)).await?)
     }
 

@@ -53,6 +53,16 @@ impl Form {
         self.values.get(field).and_then(|values| values.first()).cloned().unwrap_or_else(|| SecretText::new(String::new()))
     }
 
+    /// What a field of several lines holds. Browsers send line ends as CR LF.
+    pub(super) fn secret_text(&self, field: &str) -> SecretText {
+        SecretText::new(self.value(field).replace("\r\n", "\n"))
+    }
+
+    /// Whether the form has that field.
+    pub(super) fn is_sent(&self, field: &str) -> bool {
+        self.values.contains_key(field)
+    }
+
     /// Whether a box with that value is ticked.
     pub(super) fn has(&self, field: &str, value: &str) -> bool {
         self.values.get(field).is_some_and(|values| values.iter().any(|held| held.expose() == value))

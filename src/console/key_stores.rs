@@ -7,21 +7,20 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 
 use super::Console;
+use super::depository::{Depository, SubTab, key_stores};
 use super::form::{Form, Posted};
+use super::keys::{self, Content};
 use super::list::{Around, Asked};
 use super::page::{self, Frame, Tab};
+use super::shown;
 use super::text::{ENGLISH, Texts};
 use super::visitor::{Visitor, wants_fragment};
 use crate::domain::client_checks::{AuthMode, ChecksPolicy, Method};
 use crate::domain::ids::ProjectId;
-use crate::domain::key::{KeyKind, State as LifeState};
 use crate::domain::key_store::KeyStore;
 use crate::domain::listing::Listed;
 use crate::domain::text::Invalid;
-use crate::service::{KeyStoreListing, ListedKey, NewKeyStore, Refusal};
-
-/// The most key stores that stand beside the list.
-const KEY_STORES_MAX: usize = 1_000;
+use crate::service::{ListedKey, NewKeyStore, Refusal};
 
 /// The pages of key stores.
 pub(super) fn routes() -> axum::Router<Console> {
@@ -29,6 +28,7 @@ pub(super) fn routes() -> axum::Router<Console> {
         .route("/projects/{project}/key-stores", get(index))
         .route("/projects/{project}/key-stores/new", get(new).post(add))
         .route("/projects/{project}/key-stores/{store}", get(show))
+        .route("/projects/{project}/key-stores/{store}/details", get(details))
         .route("/projects/{project}/key-stores/{store}/edit", get(edit).post(change))
         .route("/projects/{project}/key-stores/{store}/delete", get(ask_to_delete).post(delete))
 }
@@ -56,11 +56,21 @@ struct KeyStorePage {
     t: &'static Texts,
     assets: &'static super::assets::Assets,
     frame: Frame,
-    may_change: bool,
-    key_stores: Vec<KeyStore>,
-    key_store: KeyStore,
+    depository: Depository,
     keys: Listed<ListedKey>,
     around: Around,
+}
+
+#[derive(Template)]
+#[template(path = "key_store_details.html")]
+struct KeyStoreDetails {
+    t: &'static Texts,
+    key_store: KeyStore,
+    methods: Vec<&'static str>,
+    combined: &'static str,
+    created: String,
+    changed: String,
+    in_dialog: bool,
 }
 
 #[derive(Template)]
@@ -94,6 +104,7 @@ fn notice(done: &str) -> Option<&'static str> {
         "added" => Some(t.added),
         "changed" => Some(t.changed),
         "deleted" => Some(t.deleted),
+        "key-deleted" => Some(ENGLISH.keys.deleted),
         _ => None,
     }
 }
@@ -108,19 +119,6 @@ pub(super) async fn home(State(console): State<Console>, visitor: Visitor) -> Re
         Some(project) => Redirect::to(&format!("/projects/{}/key-stores", project.id)).into_response(),
         None => page::show(StatusCode::OK, &NoProject { t: &ENGLISH, assets: frame.assets, frame }),
     }
-}
-
-async fn key_stores(console: &Console, visitor: &Visitor, project: ProjectId) -> Result<Vec<KeyStore>, Refusal> {
-    let mut all = Vec::new();
-    if let KeyStoreListing::Details(mut pieces) = console.service.list_key_stores(visitor.about(project), Ok(true)).await? {
-        while let Some(piece) = pieces.next().await? {
-            all.extend(piece);
-            if all.len() >= KEY_STORES_MAX {
-                break;
-            }
-        }
-    }
-    Ok(all)
 }
 
 async fn index(State(console): State<Console>, visitor: Visitor, Path(project): Path<i64>, Query(asked): Query<Asked>) -> Response {
@@ -143,16 +141,37 @@ async fn show(State(console): State<Console>, visitor: Visitor, Path((project, s
         let query = asked.query();
         let (key_store, keys) = console.service.list_keys_page(visitor.about(project), store, query.clone()).await?;
         let frame = Frame::of_project(&console, &visitor, project, Tab::KeyDepository, key_store.name.to_string()).await?.noticing(notice(&asked.done));
-        let around = Around::new(format!("{}/key-stores/{}", frame.base(), key_store.number), query, &keys);
-        let key_stores = key_stores(&console, &visitor, project).await?;
-        let may_change = visitor.may_change(project);
-        Ok(page::show(StatusCode::OK, &KeyStorePage { t: &ENGLISH, assets: frame.assets, frame, may_change, key_stores, key_store, keys, around }))
+        let depository = Depository::new(&console, &visitor, project, key_store, SubTab::Keys, &asked).await?;
+        let around = Around::new(depository.path.clone(), query, &keys);
+        Ok(page::show(StatusCode::OK, &KeyStorePage { t: &ENGLISH, assets: frame.assets, frame, depository, keys, around }))
     };
     shown.await.unwrap_or_else(|refusal: Refusal| page::refused(&refusal, visitor.request))
 }
 
+async fn details(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, Path((project, store)): Path<(i64, String)>) -> Response {
+    let project = ProjectId(project);
+    let key_store = match console.service.read_key_store(visitor.about(project), store).await {
+        Ok(key_store) => key_store,
+        Err(refusal) => return page::refused(&refusal, visitor.request),
+    };
+    let t = &ENGLISH.key_stores;
+    let methods = [(Method::Ipv4, t.ipv4), (Method::Mac, t.mac), (Method::Certificate, t.certificate)];
+    let (created, changed) = (shown::stamp(&console, &key_store.created), shown::stamp(&console, &key_store.changed));
+    let in_dialog = wants_fragment(&headers);
+    let fragment = KeyStoreDetails {
+        t: &ENGLISH,
+        methods: methods.into_iter().filter(|(method, _)| key_store.checks.uses(*method)).map(|(_, text)| text).collect(),
+        combined: if key_store.checks.mode() == AuthMode::And { t.all_must_pass } else { t.any_one_passes },
+        key_store,
+        created,
+        changed,
+        in_dialog,
+    };
+    present(&console, &visitor, project, StatusCode::OK, t.details, &fragment, in_dialog).await
+}
+
 /// A form in the dialog that asked for it, or on a page of its own.
-async fn present(
+pub(super) async fn present(
     console: &Console,
     visitor: &Visitor,
     project: ProjectId,
@@ -270,13 +289,4 @@ async fn delete(State(console): State<Console>, Path((project, store)): Path<(i6
         None => form,
     };
     present_deletion(&console, &visitor, project, &store, &form, in_dialog).await
-}
-
-impl KeyStorePage {
-    fn status(&self, state: &LifeState) -> (&'static str, &'static str) {
-        match state {
-            LifeState::Active => ("good", self.t.key_stores.in_service),
-            _ => ("warn", self.t.key_stores.scheduled_to_be_deleted),
-        }
-    }
 }

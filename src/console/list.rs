@@ -17,6 +17,9 @@ pub(super) struct Asked {
     size: String,
     #[serde(default)]
     page: String,
+    /// What the key stores beside the list are searched for.
+    #[serde(default)]
+    pub(super) stores: String,
     /// What was just done, as a word of [`super::text`].
     #[serde(default)]
     pub(super) done: String,
@@ -36,13 +39,12 @@ pub(super) struct Around {
     pub(super) path: String,
     pub(super) query: ListQuery,
     pub(super) total: i64,
-    pub(super) shown: usize,
 }
 
 /// A page's number as the template shows it.
 impl Around {
     pub(super) fn new<T>(path: impl Into<String>, query: ListQuery, listed: &Listed<T>) -> Self {
-        Self { path: path.into(), query, total: listed.total, shown: listed.entries.len() }
+        Self { path: path.into(), query, total: listed.total }
     }
 
     pub(super) fn search(&self) -> &str {
@@ -117,7 +119,7 @@ mod tests {
     use super::*;
 
     fn around(page: &str, total: i64) -> Around {
-        Around { path: "/x".to_owned(), query: ListQuery::new("a&b", "name", false, "30", page), total, shown: 0 }
+        Around { path: "/x".to_owned(), query: ListQuery::new("a&b", "name", false, "30", page), total }
     }
 
     #[test]

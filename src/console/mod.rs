@@ -7,11 +7,19 @@
 mod access_keys;
 mod account;
 mod assets;
+mod attachment;
+mod certificates;
+mod clients;
+mod csv;
+mod csv_pages;
+mod depository;
 mod form;
 mod key_stores;
+mod keys;
 mod list;
 mod page;
 mod qr;
+mod shown;
 mod sign_in;
 mod text;
 mod visitor;
@@ -61,6 +69,10 @@ pub fn router(console: Console) -> Router {
         .route("/sign-in/code", get(sign_in::ask_code).post(sign_in::give_code))
         .route("/sign-out", post(sign_in::sign_out))
         .merge(key_stores::routes())
+        .merge(keys::routes())
+        .merge(clients::routes())
+        .merge(certificates::routes())
+        .merge(csv_pages::routes())
         .merge(account::routes())
         .merge(access_keys::routes())
         .route("/assets/{name}", get(assets::serve))

@@ -1,8 +1,12 @@
 //! Pages and fragments: the frame around them, and how they are answered.
 
+use std::fmt;
+
 use askama::Template;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use bytes::Bytes;
+use zeroize::Zeroizing;
 
 use super::Console;
 use super::assets::{ASSETS, Assets};
@@ -29,7 +33,6 @@ pub(super) enum Tab {
 /// What stands around a page's content.
 #[derive(Debug)]
 pub(super) struct Frame {
-    pub(super) t: &'static Texts,
     pub(super) assets: &'static Assets,
     /// The page's own title.
     pub(super) title: String,
@@ -56,7 +59,6 @@ impl Frame {
     /// Around a page that belongs to no project.
     pub(super) async fn new(console: &Console, visitor: &Visitor, title: impl Into<String>) -> Result<Self, Refusal> {
         Ok(Self {
-            t: &ENGLISH,
             assets: &ASSETS,
             title: title.into(),
             login: visitor.session.login.clone(),
@@ -102,10 +104,39 @@ struct Problem {
     request: String,
 }
 
+/// A page, wiped once it has been sent: it may hold what somebody typed or asked for.
+struct Wiped(Zeroizing<String>);
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// How long a text would be.
+#[derive(Default)]
+struct Length(usize);
+
+impl fmt::Write for Length {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = self.0.saturating_add(text.len());
+        Ok(())
+    }
+}
+
+/// Measured first, so that the text never moves and leaves no copy behind.
+fn render(template: &impl Template) -> askama::Result<Zeroizing<String>> {
+    let mut length = Length::default();
+    template.render_into(&mut length)?;
+    let mut html = Zeroizing::new(String::with_capacity(length.0));
+    template.render_into(&mut *html)?;
+    Ok(html)
+}
+
 /// A page or fragment.
 pub(super) fn show(status: StatusCode, template: &impl Template) -> Response {
-    match template.render() {
-        Ok(html) => (status, Html(html)).into_response(),
+    match render(template) {
+        Ok(html) => (status, Html(Bytes::from_owner(Wiped(html)))).into_response(),
         Err(error) => {
             tracing::error!(%error, "a page could not be rendered");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
@@ -120,12 +151,12 @@ struct Alone {
     t: &'static Texts,
     assets: &'static Assets,
     frame: Frame,
-    fragment: String,
+    fragment: Zeroizing<String>,
 }
 
 /// A fragment on a page of its own, for those without the script.
 pub(super) fn alone(status: StatusCode, frame: Frame, fragment: &impl Template) -> Response {
-    match fragment.render() {
+    match render(fragment) {
         Ok(fragment) => show(status, &Alone { t: &ENGLISH, assets: &ASSETS, frame, fragment }),
         Err(error) => {
             tracing::error!(%error, "a form could not be rendered");

@@ -14,7 +14,7 @@ use super::assets::{ASSETS, Assets};
 use super::form::Posted;
 use super::page;
 use super::text::{ENGLISH, Texts};
-use super::visitor::{SIGN_IN, Visitor, browser_cookie, caller, request_id, require_same_origin, session_cookie, set_browser_cookie, set_cookie};
+use super::visitor::{SIGN_IN, Visitor, browser_cookie, caller, from_elsewhere, request_id, session_cookie, set_browser_cookie, set_cookie};
 use crate::domain::ids::RequestId;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
@@ -77,7 +77,9 @@ struct Typed {
 #[allow(clippy::result_large_err, reason = "an answer is as large as it is, and is made once")]
 async fn typed(request: Request) -> Result<(Parts, Typed), Response> {
     let (parts, body) = request.into_parts();
-    require_same_origin(&parts)?;
+    if let Some(refused) = from_elsewhere(&parts) {
+        return Err(refused);
+    }
     let read = axum::body::to_bytes(body, super::FORM_MAX_BYTES).await.ok();
     match read.and_then(|bytes| serde_urlencoded::from_bytes::<Typed>(&bytes).ok()) {
         Some(typed) => Ok((parts, typed)),

@@ -71,7 +71,9 @@ impl FromRequestParts<Console> for Visitor {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Response> {
-        require_same_origin(parts)?;
+        if let Some(refused) = from_elsewhere(parts) {
+            return Err(refused);
+        }
         let found = match session_cookie(&parts.headers) {
             Some(token) => console
                 .service
@@ -160,10 +162,10 @@ pub(super) fn set_browser_cookie(browser: &SecretText) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Refuses what another site has a browser send: whatever isn't a read must come from a page of ours.
-pub(super) fn require_same_origin(parts: &Parts) -> Result<(), Response> {
+/// The refusal of what another site has a browser send: whatever isn't a read must come from a page of ours.
+pub(super) fn from_elsewhere(parts: &Parts) -> Option<Response> {
     if matches!(parts.method, Method::GET | Method::HEAD) {
-        return Ok(());
+        return None;
     }
     let text = |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let site = parts.headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
@@ -173,7 +175,7 @@ pub(super) fn require_same_origin(parts: &Parts) -> Result<(), Response> {
         (None, Some(origin)) => host.is_some_and(|host| origin == format!("https://{host}")),
         (None, None) => false,
     };
-    if same_origin { Ok(()) } else { Err(page::refused(&Refusal::Code(crate::domain::result_code::ResultCode::Forbidden), request_id(parts))) }
+    (!same_origin).then(|| page::refused(&Refusal::Code(crate::domain::result_code::ResultCode::Forbidden), request_id(parts)))
 }
 
 /// Whether htmx asks for a fragment.

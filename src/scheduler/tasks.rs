@@ -40,7 +40,12 @@ pub(super) fn checkpoints(service: Service, settings: SchedulerSettings) -> Work
 }
 
 pub(super) fn reconcile(service: Service) -> Work {
-    work(service, |service| Box::pin(async move { service.reconcile().await.map(drop) }))
+    work(service, |service| {
+        Box::pin(async move {
+            let reconciled = service.reconcile().await?;
+            if reconciled.failed > 0 { Err(Refusal::unavailable(format!("{} objects could not be settled yet", reconciled.failed))) } else { Ok(()) }
+        })
+    })
 }
 
 pub(super) fn rotate_due(service: Service) -> Work {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::Service;
 use super::administration::Operator;
 use super::client_rules::p12_context;
+use super::create_key::KeyStoreRef;
 use super::pki::{self, IssuedCertificate, IssuedKeyPair};
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
@@ -28,8 +29,8 @@ pub type ServerIdentity = IssuedKeyPair;
 /// Whose `.p12` is wanted.
 #[derive(Debug, Clone)]
 pub struct CertificateSelector {
-    /// The name of the key store.
-    pub key_store: Name,
+    /// The key store.
+    pub key_store: KeyStoreRef,
     /// The name of the entry.
     pub name: Name,
 }
@@ -46,8 +47,8 @@ pub struct DownloadedCertificate {
 /// A request to be signed.
 #[derive(Debug)]
 pub struct SigningRequest {
-    /// The name of the key store.
-    pub key_store: Name,
+    /// The key store.
+    pub key_store: KeyStoreRef,
     /// The name of the new entry.
     pub name: Name,
     /// A PKCS#10 request, PEM.
@@ -95,7 +96,7 @@ impl Service {
             Box::pin(async move {
                 let CertificateSelector { key_store, name } = input?;
                 scope.details(name.to_string());
-                let key_store = service.key_store_named(scope, &key_store).await?.key_store.id;
+                let key_store = service.key_store_meant(scope, &key_store).await?.key_store.id;
                 let wanted = name.to_string();
                 let found = service.store().read::<_, Refusal, _>(move |reader| {
                     let rule = reader.client_rule_by_value(key_store, Method::Certificate, &wanted)?.ok_or(ResultCode::InvalidClientRule)?;
@@ -123,7 +124,7 @@ impl Service {
     }
 
     async fn sign_request(&self, scope: &mut Scope, input: SigningRequest) -> Result<SignedCertificate, Refusal> {
-        let key_store = self.key_store_named(scope, &input.key_store).await?.key_store.id;
+        let key_store = self.key_store_meant(scope, &input.key_store).await?.key_store.id;
         scope.details(format!("{} {} from a signing request", Method::Certificate.as_str(), input.name));
         let life_days = pki::parse_life_days(input.life_days)?;
         let (authorities, now) = (self.authorities()?, self.now());

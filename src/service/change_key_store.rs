@@ -50,7 +50,7 @@ impl Service {
                 scope.details(key_store.name.as_str());
                 let doomed = service.begin_deleting_key_store(scope, key_store.id).await?;
                 // It is deleted, whether or not the token can be asked now: what fails is logged there, and left to the reconciler.
-                drop(service.finish_destruction(doomed).await);
+                service.finish_destruction_soon(doomed).await;
                 Ok(())
             })
         })

@@ -3,12 +3,15 @@
 use super::Service;
 use super::encrypt::{PLAINTEXT_MAX_BYTES, bounded};
 use super::key_access::{ClientChecks, KeyAccess};
+use super::key_life::{KeyAsSeen, KeyChange, put, require_as_seen};
 use super::read_secret::secret_context;
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use super::views::take_encryption;
 use crate::domain::audit::{KeyUse, Operation};
+use crate::domain::clock::Timestamp;
 use crate::domain::key::{Key, KeyKind, Stamp};
+use crate::domain::lifecycle::{Command, permit};
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::{SecretBytes, SecretText};
 use crate::domain::text::Invalid;
@@ -31,22 +34,50 @@ pub(super) fn secret_value(text: SecretText) -> Result<SecretBytes, Invalid> {
     if bytes.is_empty() { Err(Invalid::new("secretValue", "must have 1 to 32768 bytes of UTF-8")) } else { Ok(bytes) }
 }
 
+/// What else changes with the value, and the last change of the key that the caller knows of.
+type Edit = (KeyChange, Option<Timestamp>);
+
 impl Service {
     /// Replaces the value of confidential data. The old value is erased in the transaction that makes the new one current.
     pub async fn change_secret(&self, request: Request, key: String, value: Result<SecretText, Refusal>) -> Result<ChangedSecret, Refusal> {
         self.run(request, Operation::ChangeSecret, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let access = service.access_key_of_kind(scope, &key, KeyKind::Secret, ClientChecks::Run).await?;
+                let mut access = service.access_key_of_kind(scope, &key, KeyKind::Secret, ClientChecks::Run).await?;
                 let value = value?;
                 let bytes = secret_value(value.clone())?;
-                let changed = service.put_secret(scope, &access, bytes).await?;
+                let changed = service.put_secret(scope, &mut access, bytes, None).await?;
                 Ok(ChangedSecret { key: access.view.key.clone(), value, changed })
             })
         })
         .await
     }
 
-    async fn put_secret(&self, scope: &mut Scope, access: &KeyAccess, value: SecretBytes) -> Result<Stamp, Refusal> {
+    /// Replaces the value of confidential data together with its name and description, in one transaction: all of it or nothing.
+    pub async fn edit_secret(&self, request: Request, key: KeyAsSeen, input: Result<(KeyChange, SecretText), Refusal>) -> Result<(), Refusal> {
+        self.run(request, Operation::ChangeSecret, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let mut access = service.access_key_of_kind(scope, &key.id, KeyKind::Secret, ClientChecks::Run).await?;
+                let (change, value) = input?;
+                change.check()?;
+                scope.details(change.told());
+                service.put_secret(scope, &mut access, secret_value(value)?, Some((change, key.changed))).await.map(drop)
+            })
+        })
+        .await
+    }
+
+    async fn put_secret(&self, scope: &mut Scope, access: &mut KeyAccess, value: SecretBytes, edit: Option<Edit>) -> Result<Stamp, Refusal> {
+        match self.put_secret_once(scope, access, value.clone(), edit.clone()).await {
+            // Changed on another node a moment ago, of which the change log will tell.
+            Err(Refusal::Code(ResultCode::Conflict)) => {
+                access.look_again(self).await?;
+                self.put_secret_once(scope, access, value, edit).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn put_secret_once(&self, scope: &mut Scope, access: &KeyAccess, value: SecretBytes, edit: Option<Edit>) -> Result<Stamp, Refusal> {
         let (id, current) = (access.id(), access.view.key.current_version);
         let next = current.next().ok_or(ResultCode::KeyUseLimitReached)?;
         scope.names_version(next);
@@ -62,6 +93,12 @@ impl Service {
         let changes = [Change::Key(id)];
         self.store()
             .change::<_, Refusal, _>(move |tx| {
+                if let Some((change, seen)) = edit {
+                    let (_, row) = tx.hold_key(id)?.ok_or(ResultCode::InvalidKeyId)?;
+                    require_as_seen(&row.key, seen)?;
+                    permit(&row.key, &row.versions, Command::Change)?;
+                    put(tx, &row, change, &changed)?;
+                }
                 tx.put_secret_version(id, Some(current), next, &sealed, &changed)?;
                 tx.changed(Change::Key(id))?;
                 Ok(tx.audit(event, uses)?)

@@ -59,7 +59,7 @@ impl Service {
         self.run(request, operation, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let input = input?;
-                let wanted = Wanted::parse(&input)?;
+                let wanted = Wanted::parse(input.method, &input.value)?;
                 scope.details(format!("{} {}", input.method.as_str(), wanted.shown()));
                 let done = service.change_held_rule(scope, &input, &wanted, event, act).await?;
                 Ok((wanted.shown(), done))
@@ -73,15 +73,18 @@ impl Service {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>, &ClientRule, &Stamp) -> Result<T, Refusal> + Send + 'static,
     {
-        let key_store = self.key_store_named(scope, &selector.key_store).await?.key_store.id;
+        let key_store = self.key_store_meant(scope, &selector.key_store).await?.key_store.id;
         let stamp = scope.stamp(self);
         let (record, uses) = scope.record_of_success(self);
-        let (method, value) = (selector.method, wanted.kept());
+        let (method, value, seen) = (selector.method, wanted.kept(), selector.seen);
         let done = self
             .store()
             .change::<_, Refusal, _>(move |tx| {
                 tx.hold_active_key_store(key_store)?;
                 let rule = tx.client_rule_by_value(key_store, method, &value)?.ok_or(ResultCode::InvalidClientRule)?;
+                if seen.is_some_and(|seen| seen != rule.changed.at) {
+                    return Err(ResultCode::Conflict.into());
+                }
                 next(rule.state, event).map_err(|_| ResultCode::InvalidClientRuleStatus)?;
                 let done = act(tx, &rule, &stamp)?;
                 tx.changed(Change::KeyStore(key_store))?;

@@ -4,6 +4,7 @@ use ipnet::Ipv4Net;
 
 use super::Service;
 use super::authorities::Authority;
+use super::create_key::KeyStoreRef;
 use super::pki::{self, IssuedKeyPair};
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
@@ -22,8 +23,8 @@ pub(super) const RULES_MAX: i64 = 10_000;
 /// A client to be registered.
 #[derive(Debug, Clone)]
 pub struct NewClientRule {
-    /// The name of the key store.
-    pub key_store: Name,
+    /// The key store.
+    pub key_store: KeyStoreRef,
     /// What is registered.
     pub value: NewRuleValue,
     /// What people say about it.
@@ -62,12 +63,14 @@ pub struct RegisteredClientRule {
 /// Which entry is meant.
 #[derive(Debug, Clone)]
 pub struct RuleSelector {
-    /// The name of the key store.
-    pub key_store: Name,
+    /// The key store.
+    pub key_store: KeyStoreRef,
     /// The method.
     pub method: Method,
     /// The value as typed; of a certificate its name.
     pub value: String,
+    /// When it was last changed as far as the caller knows: if it was changed again, nothing is done. `None` asks for no such care.
+    pub seen: Option<Timestamp>,
 }
 
 /// What is kept of a certificate beside its entry.
@@ -128,11 +131,11 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    pub(super) fn parse(selector: &RuleSelector) -> Result<Self, Invalid> {
-        Ok(match selector.method {
-            Method::Ipv4 => Self::Ipv4(parse_ipv4_rule("value", &selector.value)?),
-            Method::Mac => Self::Mac(parse_mac(&selector.value)?),
-            Method::Certificate => Self::Certificate(Name::parse("name", &selector.value)?),
+    pub(super) fn parse(method: Method, text: &str) -> Result<Self, Invalid> {
+        Ok(match method {
+            Method::Ipv4 => Self::Ipv4(parse_ipv4_rule("value", text)?),
+            Method::Mac => Self::Mac(parse_mac(text)?),
+            Method::Certificate => Self::Certificate(Name::parse("name", text)?),
         })
     }
 
@@ -176,7 +179,7 @@ impl Service {
         self.run(request, Operation::CreateClientRule, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let input = input?;
-                let key_store = service.key_store_named(scope, &input.key_store).await?;
+                let key_store = service.key_store_meant(scope, &input.key_store).await?;
                 let prepared = service.prepare_rule(input.value).await?;
                 scope.details(format!("{} {}", prepared.value.method().as_str(), prepared.shown));
                 prepared.sealing.into_iter().for_each(|sealing| scope.uses_key(sealing));

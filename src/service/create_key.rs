@@ -22,14 +22,29 @@ use crate::store::{Change, NewKey, PlannedObject};
 /// A key to be made.
 #[derive(Debug, Clone)]
 pub struct NewKeyRequest {
-    /// The name of the key store that it goes into.
-    pub key_store: Name,
+    /// The key store that it goes into.
+    pub key_store: KeyStoreRef,
     /// Its name.
     pub name: Name,
     /// What people say about it.
     pub description: Description,
     /// What it is made from.
     pub content: NewContent,
+}
+
+/// How a key store of the request's project is named.
+#[derive(Debug, Clone)]
+pub enum KeyStoreRef {
+    /// By its name.
+    Named(Name),
+    /// By its number, as it was sent.
+    Numbered(String),
+}
+
+impl From<Name> for KeyStoreRef {
+    fn from(name: Name) -> Self {
+        Self::Named(name)
+    }
 }
 
 /// What a key is made from.
@@ -99,7 +114,7 @@ impl Service {
         self.run(request, operation, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let input = input?;
-                let key_store = service.key_store_named(scope, &input.key_store).await?;
+                let key_store = service.key_store_meant(scope, &input.key_store).await?;
                 let id = KeyId::from_bytes(random_id()?);
                 scope.names_key(id);
                 scope.names_version(KeyVersion::FIRST);
@@ -111,6 +126,18 @@ impl Service {
             })
         })
         .await
+    }
+
+    /// The active key store that is meant, in the scope's project.
+    pub(super) async fn key_store_meant(&self, scope: &mut Scope, meant: &KeyStoreRef) -> Result<Arc<KeyStoreView>, Refusal> {
+        match meant {
+            KeyStoreRef::Named(name) => self.key_store_named(scope, name).await,
+            KeyStoreRef::Numbered(number) => {
+                let found = self.key_store_numbered(scope, number).await?;
+                let view = self.views().key_store(self.store(), found.id).await?.filter(|view| view.key_store.state == State::Active);
+                view.ok_or(ResultCode::InvalidKeyStore.into())
+            }
+        }
     }
 
     /// The active key store of that name in the scope's project.

@@ -39,7 +39,7 @@ impl Service {
                 if payload.len() < IV_BYTES + TAG_BYTES {
                     return Err(ResultCode::InvalidUserData.into());
                 }
-                let (id, version) = (access.id(), access.version(service, prefix.version).await?);
+                let (id, version) = (access.id(), access.version(service, scope, prefix.version).await?);
                 scope.names_version(prefix.version);
                 let plaintext = service.token().decrypt(version.object()?, prefix.aad(id), payload).await?;
                 scope.uses_key(version.used_by(id, 0));

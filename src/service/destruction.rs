@@ -1,6 +1,8 @@
 //! The end of token objects whose row says `DESTROYING`. What a crash leaves at any step is an object with a lease: whoever takes it over
 //! when that ends finishes it.
 
+use std::time::Duration;
+
 use super::Service;
 use super::refusal::Refusal;
 use crate::domain::audit::{AuditEvent, Uses};
@@ -8,6 +10,9 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::ObjectId;
 use crate::domain::result_code::ResultCode;
 use crate::store::Change;
+
+/// How long somebody who asked for a destruction waits for the token.
+const DESTRUCTION_WAIT: Duration = Duration::from_secs(5);
 
 impl Service {
     /// Until when this node is trusted to be at work on what it begins now.
@@ -31,6 +36,14 @@ impl Service {
             }
         }
         outcome
+    }
+
+    /// The same for somebody who asked: waits a while at most, since many objects take long. Deleted it is, whether or not the token can be asked
+    /// now: the transaction before this said so, and what is left over is finished by this task or by the reconciler.
+    pub(super) async fn finish_destruction_soon(&self, objects: Vec<ObjectId>) {
+        let service = self.clone();
+        let work = self.tasks().spawn(async move { service.finish_destruction(objects).await });
+        drop(tokio::time::timeout(DESTRUCTION_WAIT, work).await);
     }
 
     /// An object of this node's lease out of the token, then its row to `DESTROYED`, with `record` where no request keeps one.

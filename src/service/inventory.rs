@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::Service;
-use super::client_rules::{RuleSelector, Wanted, shown_kept};
+use super::client_rules::{Wanted, shown_kept};
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use crate::domain::audit::Operation;
@@ -18,6 +18,8 @@ pub use crate::store::{KeyPosition, ListedClientRule, ListedKey};
 
 /// How many IDs are read at a time: a list of them is as long as there are keys, and is never held as a whole.
 const IDS_AT_ONCE: i64 = 1_000;
+/// How long a list waits for its turn.
+const LIST_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// How many key stores are read at a time.
 const KEY_STORES_AT_ONCE: i64 = 100;
 
@@ -42,7 +44,7 @@ impl<T> std::fmt::Debug for Pieces<T> {
 }
 
 impl<T: Clone + Send + 'static> Pieces<T> {
-    async fn begin<F>(service: &Service, at_once: i64, read: F) -> Result<Self, Refusal>
+    pub(super) async fn begin<F>(service: &Service, at_once: i64, read: F) -> Result<Self, Refusal>
     where
         F: Fn(Service, Option<T>) -> BoxFuture<'static, Result<Vec<T>, Refusal>> + Send + Sync + 'static,
     {
@@ -210,7 +212,7 @@ impl Service {
                     let kept = service.store().read::<_, Refusal, _>(move |reader| Ok(reader.client_rule_values(id, method)?)).await?;
                     return Ok(ClientListing::Values(kept.into_iter().map(|value| shown_kept(method, value)).collect()));
                 };
-                let wanted = Wanted::parse(&RuleSelector { key_store: key_store.name, method, value });
+                let wanted = Wanted::parse(method, &value);
                 // The parameter has one name, whatever the entries' field is called.
                 let wanted = wanted.map_err(|invalid| Invalid { field: "value", ..invalid })?.kept();
                 let found = service.store().read::<_, Refusal, _>(move |reader| Ok(reader.listed_client_rule(key_store.id, method, &wanted)?)).await?;
@@ -226,7 +228,20 @@ impl Service {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>> + Send + 'static,
     {
-        self.run(request, Operation::ReadInventory, Right::Read, act).await
+        self.run(request, Operation::ReadInventory, Right::Read, move |service, scope| {
+            async move {
+                let _turn = service.turn_to_list().await?;
+                act(service, scope).await
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Waits for a turn to read a list: others may take long, and whoever isn't known yet is looked up over the same connections.
+    pub(super) async fn turn_to_list(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Refusal> {
+        let turn = tokio::time::timeout(LIST_WITHIN, self.0.listing.acquire()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| Refusal::unavailable("too many lists are being read"))
     }
 
     /// The key store of the scope's project with the number that a path names.

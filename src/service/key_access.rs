@@ -66,13 +66,20 @@ impl KeyAccess {
         usable(self.view.current())
     }
 
+    /// The key as it is now, whatever was kept of it.
+    pub(super) async fn look_again(&mut self, service: &Service) -> Result<(), Refusal> {
+        let newer = service.views().key_again(service.store(), self.id()).await?.ok_or(ResultCode::InvalidKeyId)?;
+        is_in_service(&newer.key)?;
+        self.view = newer;
+        Ok(())
+    }
+
     /// A version by number. One that is newer than the view's current one may have been made on another node a moment ago, of which the change
     /// log will tell: the database knows already. Numbers that were never given cost that read, too, and are charged as failures.
-    pub(super) async fn version(&mut self, service: &Service, number: KeyVersion) -> Result<&VersionView, Refusal> {
+    pub(super) async fn version(&mut self, service: &Service, scope: &Scope, number: KeyVersion) -> Result<&VersionView, Refusal> {
         if number > self.view.key.current_version && self.view.version(number).is_none() {
-            let newer = service.views().key_again(service.store(), self.id()).await?.ok_or(ResultCode::InvalidKeyId)?;
-            is_in_service(&newer.key)?;
-            self.view = newer;
+            let _held = service.guesser(&scope.actor, &scope.caller).look()?;
+            self.look_again(service).await?;
         }
         usable(self.view.version(number))
     }

@@ -7,22 +7,45 @@ mod change;
 mod deletion;
 mod versions;
 
+pub(super) use change::put;
 pub use change::{ChangedKey, KeyChange};
 pub use deletion::{KeyDeletion, RestoredKey};
+pub(super) use versions::listed;
 pub use versions::{KeyVersions, ListedVersion, RestoredVersion, VersionDeletion};
 
 use super::Service;
 use super::refusal::Refusal;
 use super::request::Scope;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::KeyId;
-use crate::domain::key::Stamp;
+use crate::domain::key::{Key, Stamp};
 use crate::domain::lifecycle::{Command, permit};
 use crate::domain::result_code::ResultCode;
 use crate::store::{Change, KeyRow, Tx};
 
+/// A key as a caller names it for a change, perhaps with what he has seen of it.
+#[derive(Debug, Clone)]
+pub struct KeyAsSeen {
+    /// Its ID, as it was sent.
+    pub id: String,
+    /// Its last change that the caller knows of. Where somebody else has changed it since, nothing is done.
+    pub changed: Option<Timestamp>,
+}
+
+impl From<String> for KeyAsSeen {
+    fn from(id: String) -> Self {
+        Self { id, changed: None }
+    }
+}
+
+/// Refuses where the key, whose row is held, is no longer as the caller has seen it.
+pub(super) fn require_as_seen(key: &Key, seen: Option<Timestamp>) -> Result<(), ResultCode> {
+    if seen.is_none_or(|seen| seen == key.changed.at) { Ok(()) } else { Err(ResultCode::Conflict) }
+}
+
 impl Service {
     /// Carries out `command` by `act`, which is given the key as it is while its row is held.
-    async fn change_held_key<T, F>(&self, scope: &mut Scope, key: KeyId, command: Command, act: F) -> Result<T, Refusal>
+    async fn change_held_key<T, F>(&self, scope: &mut Scope, (key, seen): (KeyId, Option<Timestamp>), command: Command, act: F) -> Result<T, Refusal>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>, &KeyRow, &Stamp) -> Result<T, Refusal> + Send + 'static,
@@ -33,6 +56,7 @@ impl Service {
             .store()
             .change::<_, Refusal, _>(move |tx| {
                 let (_, row) = tx.hold_key(key)?.ok_or(ResultCode::InvalidKeyId)?;
+                require_as_seen(&row.key, seen)?;
                 permit(&row.key, &row.versions, command)?;
                 let done = act(tx, &row, &stamp)?;
                 tx.changed(Change::Key(key))?;

@@ -194,6 +194,7 @@ const fn is_failure(code: ResultCode) -> bool {
             | ResultCode::MacAuthFailure
             | ResultCode::CertificateAuthFailure
             | ResultCode::InvalidKeyId
+            | ResultCode::InvalidKeyVersion
     )
 }
 

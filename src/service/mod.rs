@@ -11,6 +11,7 @@ pub mod bootstrap;
 mod certificates;
 mod change_key_store;
 mod change_secret;
+mod client_lists;
 mod client_rule_life;
 mod client_rules;
 mod confirm;
@@ -25,6 +26,7 @@ mod import_key;
 mod internal_keys;
 mod inventory;
 mod key_access;
+mod key_details;
 mod key_life;
 mod limits;
 mod lists;
@@ -38,6 +40,7 @@ mod public_key;
 mod read_secret;
 mod reconcile;
 pub mod refusal;
+mod register_clients;
 pub mod request;
 mod revocation;
 mod rotate_key;
@@ -66,9 +69,10 @@ pub use audit_log::CheckpointOutcome;
 pub use authorities::{AuthorityInfo, CertificateSettings};
 pub use certificates::{CertificateSelector, DownloadedCertificate, Expiry, ServerIdentity, SignedCertificate, SigningRequest};
 pub use change_secret::ChangedSecret;
+pub use client_lists::{ClientsPage, EXPIRY_WARNING};
 pub use client_rules::{NewClientRule, NewRuleValue, RegisteredClientRule, RuleSelector, shown_value};
 pub use confirm::Confirmed;
-pub use create_key::{CreatedKey, NewContent, NewKeyRequest};
+pub use create_key::{CreatedKey, KeyStoreRef, NewContent, NewKeyRequest};
 pub use create_key_store::NewKeyStore;
 pub use decrypt::Decrypted;
 pub use due::Swept;
@@ -76,13 +80,15 @@ pub use encrypt::{Encrypted, LocalKey, PLAINTEXT_MAX_BYTES};
 pub use health::Health;
 pub use import_key::{ImportParameters, WRAPPED_KEY_BYTES, WrappedKey};
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
-pub use key_life::{ChangedKey, KeyChange, KeyDeletion, KeyVersions, ListedVersion, RestoredKey, RestoredVersion, VersionDeletion};
+pub use key_details::KeyDetails;
+pub use key_life::{ChangedKey, KeyAsSeen, KeyChange, KeyDeletion, KeyVersions, ListedVersion, RestoredKey, RestoredVersion, VersionDeletion};
 pub use limits::{LimitSettings, TRACKED_MAX};
 pub use own_account::Visit;
 pub use pki::LIFE_MAX_DAYS as CERTIFICATE_LIFE_MAX_DAYS;
 pub use public_key::PublicKey;
 pub use reconcile::{Comparison, MissingObject, Orphan, Reconciled};
 pub use refusal::Refusal;
+pub use register_clients::{CheckedClients, ClientEntry, EntryProblem, REGISTERED_AT_ONCE_MAX};
 pub use request::{Credentials, Named, Request, Right};
 pub use revocation::MAX_AGE as REVOCATION_LIST_MAX_AGE;
 pub use rotate_key::RotatedKey;
@@ -91,6 +97,9 @@ pub use sign::{Signed, SignedStandard};
 pub use sign_in::{BROWSERS_KEPT, CodeRequest, SignInRequest, SignedIn};
 pub use tokens::{IssuedToken, TokenRequest};
 pub use verify::{Verified, VerifyStandard};
+
+/// How many lists are read at a time.
+const LISTS_AT_ONCE: usize = 2;
 
 /// How the service works.
 #[derive(Debug, Clone)]
@@ -132,6 +141,8 @@ struct Inner {
     /// Key versions near the limit of their use, as last looked at: a warning.
     near_use_limit: arc_swap::ArcSwap<use_limits::NearLimit>,
     metrics: Metrics,
+    /// Lists are read a few at a time: they may take long, and what proves who asks is read over the same connections.
+    listing: tokio::sync::Semaphore,
 }
 
 impl Service {
@@ -154,6 +165,7 @@ impl Service {
             comparison: arc_swap::ArcSwapOption::empty(),
             near_use_limit: arc_swap::ArcSwap::default(),
             metrics,
+            listing: tokio::sync::Semaphore::new(LISTS_AT_ONCE),
         }));
         let follower = Arc::downgrade(&service.0);
         service.0.store.follow(service.0.settings.freshness_interval, move |changes| {

@@ -25,7 +25,7 @@ impl Service {
             Box::pin(async move {
                 let mut access = service.access_key_of_kind(scope, &key, KeyKind::Asymmetric, ClientChecks::Skip).await?;
                 let view = match version? {
-                    Some(number) => access.version(service, number).await?,
+                    Some(number) => access.version(service, scope, number).await?,
                     None => access.current()?,
                 };
                 scope.names_version(view.version.version);

@@ -8,6 +8,7 @@
 
 use super::Service;
 use super::create_key::lost_lease;
+use super::key_life::{KeyAsSeen, require_as_seen};
 use super::provisioning::{NewMaterial, random_id};
 use super::refusal::Refusal;
 use super::request::{Request, Right};
@@ -24,8 +25,8 @@ use crate::store::{Change, PlannedObject, Tx};
 /// When a rotation is wanted, looked at once the key's row is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RotateWhen {
-    /// Whatever the clock says.
-    Asked,
+    /// Whatever the clock says, if nobody has changed the key since that change.
+    Asked(Option<Timestamp>),
     /// If its time has come: on many nodes at once, the first one does it.
     Due(Timestamp),
     /// If this is still the current version, which has encrypted often enough.
@@ -53,12 +54,13 @@ struct Plan {
 
 impl Service {
     /// Gives a key a new current version because somebody asks for it.
-    pub async fn rotate_key(&self, request: Request, key: String) -> Result<RotatedKey, Refusal> {
+    pub async fn rotate_key(&self, request: Request, key: impl Into<KeyAsSeen>) -> Result<RotatedKey, Refusal> {
+        let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::RotateKey, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &key).await?.id();
+                let key = service.find_key(scope, &id).await?.id();
                 let (stamp, record) = (scope.stamp(service), scope.record_of_success(service));
-                let rotated = service.rotate(key, RotateWhen::Asked, stamp, record).await?.ok_or(ResultCode::Conflict)?;
+                let rotated = service.rotate(key, RotateWhen::Asked(seen), stamp, record).await?.ok_or(ResultCode::Conflict)?;
                 scope.committed();
                 Ok(rotated)
             })
@@ -93,7 +95,7 @@ impl Service {
 fn plan_rotation(tx: &mut Tx<'_>, id: KeyId, when: RotateWhen, object: ObjectId, lease_until: Timestamp, created: &Stamp) -> Result<Option<Plan>, Refusal> {
     let (_, row) = tx.hold_key(id)?.ok_or(ResultCode::InvalidKeyId)?;
     let wanted = match when {
-        RotateWhen::Asked => true,
+        RotateWhen::Asked(seen) => require_as_seen(&row.key, seen).map(|()| true)?,
         RotateWhen::Due(now) => row.key.next_rotation.is_some_and(|due| due <= now),
         RotateWhen::UsedUp(version) => row.key.current_version == version,
     };
@@ -104,14 +106,14 @@ fn plan_rotation(tx: &mut Tx<'_>, id: KeyId, when: RotateWhen, object: ObjectId,
         (Ok(()), _) => {}
         // By the clock or the counter: somebody else is at it, or it is no longer in service.
         (Err(_), RotateWhen::Due(_) | RotateWhen::UsedUp(_)) => return Ok(None),
-        (Err(code), RotateWhen::Asked) => return Err(code.into()),
+        (Err(code), RotateWhen::Asked(_)) => return Err(code.into()),
     }
     let kind = match row.key.kind {
         KeyKind::Symmetric => ObjectKind::Aes256,
         KeyKind::Asymmetric => ObjectKind::Rsa2048,
         KeyKind::Secret => return Err(ResultCode::KeyNotRotatable.into()),
     };
-    if when == RotateWhen::Asked && row.versions.len() >= VERSIONS_MAX {
+    if matches!(when, RotateWhen::Asked(_)) && row.versions.len() >= VERSIONS_MAX {
         return Err(Invalid::new("keyid", format!("has {VERSIONS_MAX} versions already: delete old ones first")).into());
     }
     let planned = tx.plan_version(id, object, lease_until, created)?;

@@ -54,7 +54,7 @@ impl Service {
                 if envelope.payload.len() != SIGNATURE_BYTES {
                     return Err(ResultCode::InvalidUserData.into());
                 }
-                let (id, version) = (access.id(), access.version(service, envelope.prefix.version).await?);
+                let (id, version) = (access.id(), access.version(service, scope, envelope.prefix.version).await?);
                 scope.names_version(envelope.prefix.version);
                 let result = service.token().verify_raw(version.object()?, text, envelope.payload).await?;
                 scope.uses_key(version.used_by(id, 0));
@@ -75,7 +75,7 @@ impl Service {
                 if signature.len() != SIGNATURE_BYTES {
                     return Err(ResultCode::InvalidUserData.into());
                 }
-                let (id, version) = (access.id(), access.version(service, input.version).await?);
+                let (id, version) = (access.id(), access.version(service, scope, input.version).await?);
                 scope.names_version(input.version);
                 let result = service.token().verify_message(version.object()?, input.padding, message, signature).await?;
                 scope.uses_key(version.used_by(id, 0));

@@ -244,8 +244,15 @@ impl Views {
 
     /// A key that was found before, as it is now, whatever was kept of it.
     pub(super) async fn key_again(&self, store: &Store, id: KeyId) -> Result<Option<Arc<KeyView>>, Refusal> {
-        self.keys.remove(&id);
-        self.load(&self.keys, id, Sought(Kind::Key, None), store, |reader, id| read_key(reader, *id)).await
+        self.metrics.view_read(Kind::Key.as_str());
+        let before = *self.epoch.read();
+        let Some(view) = store.read(move |reader| read_key(reader, id)).await?.map(Arc::new) else { return Ok(None) };
+        let epoch = self.epoch.read();
+        // What is kept stays there for the others until then.
+        if *epoch == before {
+            self.keys.insert(id, Arc::clone(&view));
+        }
+        Ok(Some(view))
     }
 
     /// A key store with its rules. Callers don't name it by its ID, so nobody guesses.

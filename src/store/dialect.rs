@@ -10,10 +10,12 @@ use diesel::{PgConnection, QueryResult, RunQueryDsl, SqliteConnection, pg::Pg, s
 
 use super::audit::{Head, RecordRow};
 use super::checkpoints::ListedHead;
+use super::client_entries::NewClientEntry;
 use super::connection::Db;
 use super::error::StoreError;
 use super::schema::audit_checkpoint_heads;
 use super::usage::UseRows;
+use crate::domain::key::Stamp;
 
 /// A statement, prepared once per connection: text, and a value after each piece of it but the last.
 macro_rules! prepared {
@@ -96,6 +98,23 @@ pub(super) fn append(db: &mut Db, batch: &LogBatch<'_>) -> QueryResult<bool> {
         Db::Postgresql(connection) => postgresql::append(connection, batch),
     };
     Ok(advanced? == 1)
+}
+
+/// Client rules that are inserted together, `ACTIVE`.
+#[derive(Debug)]
+pub(super) struct EntryBatch<'a> {
+    pub(super) key_store: i64,
+    pub(super) method: &'a str,
+    pub(super) entries: &'a [NewClientEntry],
+    pub(super) created: &'a Stamp,
+}
+
+/// Inserts client rules, as many as there are.
+pub(super) fn insert_client_entries(db: &mut Db, batch: &EntryBatch<'_>) -> QueryResult<()> {
+    match db {
+        Db::Sqlite(connection) => sqlite::insert_client_entries(connection, batch),
+        Db::Postgresql(connection) => postgresql::insert_client_entries(connection, batch),
+    }
 }
 
 prepared!(PutSettingSqlite on Sqlite, SqliteConnection:

@@ -41,6 +41,8 @@ pub struct ListedClientRule {
     pub rule: ClientRule,
     /// When it last admitted somebody, on any node.
     pub last_access: Option<Timestamp>,
+    /// Whether a `.p12` is kept for it.
+    pub has_p12: bool,
 }
 
 /// Where a key stands in its key store's list: what comes after it is what was made later.
@@ -162,7 +164,8 @@ impl Reader<'_> {
             .first(self.db)
             .optional()?;
         let Some(rule) = row.map(ClientRule::try_from).transpose()? else { return Ok(None) };
-        Ok(Some(ListedClientRule { last_access: self.rule_last_access(rule.id)?, rule }))
+        let has_p12 = self.sealed_p12(rule.id)?.is_some();
+        Ok(Some(ListedClientRule { last_access: self.rule_last_access(rule.id)?, rule, has_p12 }))
     }
 
     fn rule_last_access(&mut self, rule: ClientRuleId) -> Result<Option<Timestamp>, StoreError> {

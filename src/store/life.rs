@@ -173,23 +173,21 @@ impl Tx<'_> {
     fn doom_objects(&mut self, keys: KeyIds, version: Option<KeyVersion>, lease_until: Timestamp) -> Result<Vec<ObjectId>, StoreError> {
         let mut doomed = Vec::new();
         for key in keys {
-            let mut query = token_objects::table
+            // One statement however many there are: everybody's records wait meanwhile.
+            let (first, last) = version.map_or((0, i64::MAX), |version| (i64::from(version.number()), i64::from(version.number())));
+            let active = token_objects::table
                 .filter(token_objects::key_id.eq(key))
                 .filter(token_objects::state.eq(State::Active.as_str()))
-                .select(token_objects::object_id)
-                .into_boxed();
-            if let Some(version) = version {
-                query = query.filter(token_objects::version.eq(i64::from(version.number())));
-            }
-            let objects: Vec<String> = query.load(self.db)?;
+                .filter(token_objects::version.between(first, last));
+            let objects: Vec<String> = diesel::update(active)
+                .set((
+                    token_objects::state.eq(State::Destroying.as_str()),
+                    token_objects::node.eq(Some(self.node)),
+                    token_objects::lease_until.eq(Some(lease_until.micros())),
+                ))
+                .returning(token_objects::object_id)
+                .get_results(self.reader.db)?;
             for object in objects {
-                diesel::update(token_objects::table.find(&object))
-                    .set((
-                        token_objects::state.eq(State::Destroying.as_str()),
-                        token_objects::node.eq(Some(self.node)),
-                        token_objects::lease_until.eq(Some(lease_until.micros())),
-                    ))
-                    .execute(self.reader.db)?;
                 doomed.push(id(&object, "token object")?);
             }
         }

@@ -1,5 +1,7 @@
 //! Lists as people look at them at the console: searched, sorted, counted, a page at a time.
 
+mod clients;
+
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
@@ -11,6 +13,8 @@ use super::unit::Reader;
 use crate::domain::ids::KeyStoreId;
 use crate::domain::key::State;
 use crate::domain::listing::{ListQuery, Listed};
+
+pub use clients::ClientsPage;
 
 diesel::define_sql_function! {
     /// Of ASCII's letters alone, in both databases.

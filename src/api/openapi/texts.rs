@@ -12,7 +12,7 @@ use crate::domain::inventory::Page;
 use crate::domain::key::RotationPeriod;
 use crate::domain::text::{DESCRIPTION_MAX_CHARS, NAME_MAX_CHARS};
 use crate::service::PLAINTEXT_MAX_BYTES;
-use crate::service::pki::CSR_MAX_BYTES;
+use crate::service::pki::{CSR_MAX_BYTES, PASSWORD_MAX_CHARS};
 
 /// Control characters and white space (Unicode's property `White_Space`), in a class of a regular expression.
 const CONTROL: &str = r"\x00-\x1F\x7F-\x9F";
@@ -67,7 +67,7 @@ schemas! {
     Appkey: of(text().pattern(Some("^[0-9A-Za-z]+$")).min_length(Some(1)).max_length(Some(APPKEY_MAX_CHARS)));
     KeyId: of(text().pattern(Some("^[0-9a-f]{32}$")).description(Some("A UUID without dashes.")).examples([json!("0f8fad5bd9cb469fa16570867728950e")]));
     KeyStoreId: of(ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).examples([json!(1)]));
-    KeyVersion: of(number(0, Version::MAX.number()).description(Some("A version's number; the first is 0.")));
+    KeyVersion: of(number(0, Version::MAX.number()).description(Some("A version's number; the first is 0.")).examples([json!(0)]));
     Name: of(
         text()
             .min_length(Some(1))
@@ -107,7 +107,11 @@ schemas! {
     ));
     // OpenAPI counts characters where the service counts bytes: what is short enough in bytes is so in characters.
     SecretValue: of(
-        text().min_length(Some(1)).max_length(Some(PLAINTEXT_MAX_BYTES)).description(Some("1 to 32,768 bytes of UTF-8.")).examples([json!("postgres://db.example/shop")])
+        text()
+            .min_length(Some(1))
+            .max_length(Some(PLAINTEXT_MAX_BYTES))
+            .description(Some("1 to 32,768 bytes of UTF-8."))
+            .examples([json!("postgres://db.example/shop")])
     );
     Plaintext: of(text().max_length(Some(PLAINTEXT_MAX_BYTES)).description(Some("0 to 32,768 bytes of UTF-8.")).examples([json!("card 4111")]));
     SignedText: of(
@@ -117,7 +121,12 @@ schemas! {
             .examples([json!("order 4711")])
     );
     SignedBytes: of(
-        text().content_encoding("base64").max_length(Some(87_384)).description(Some("Base64 (RFC 4648, 4) of at most 64 KiB.")).examples([json!("b3JkZXIgNDcxMQ==")])
+        text()
+            .content_encoding("base64")
+            .pattern(Some(BASE64_PATTERN))
+            .max_length(Some(87_384))
+            .description(Some("Base64 (RFC 4648, 4) of at most 64 KiB."))
+            .examples([json!("b3JkZXIgNDcxMQ==")])
     );
     Sealed: of(
         text()
@@ -142,7 +151,10 @@ schemas! {
             .examples([json!("aa:bb:cc:dd:ee:ff")])
     );
     CertificatePassword: of(
-        text().pattern(Some("^[ -~]{1,128}$")).description(Some("The `.p12`'s password: 1 to 128 printable ASCII characters. It is kept nowhere.")).examples([json!("change-it-soon")])
+        text()
+            .pattern(Some(format!("^[ -~]{{1,{PASSWORD_MAX_CHARS}}}$")))
+            .description(Some(format!("The `.p12`'s password: 1 to {PASSWORD_MAX_CHARS} printable ASCII characters. It is kept nowhere.")))
+            .examples([json!("change-it-soon")])
     );
     SigningRequest: of(text().max_length(Some(CSR_MAX_BYTES)).description(Some("A certificate signing request (PKCS#10), PEM.")));
     LifeDays: of(number(1, crate::service::CERTIFICATE_LIFE_MAX_DAYS).examples([json!(365)]));
@@ -154,7 +166,7 @@ schemas! {
     Ipv4EntryQuery: or_empty(IPV4_PATTERN);
     MacEntryQuery: or_empty(MAC_PATTERN);
     NameQuery: or_empty(&name_pattern());
-    PageNumber: of(number(1, Page::NUMBER_MAX));
-    PageSize: of(number(Page::SIZE_MIN, Page::SIZE_MAX));
+    PageNumber: of(number(1, Page::NUMBER_MAX).examples([json!(1)]));
+    PageSize: of(number(Page::SIZE_MIN, Page::SIZE_MAX).examples([json!(10)]));
     NamePart: of(text().max_length(Some(NAME_MAX_CHARS)).pattern(Some(r"^[^\x00-\x1F\x7F-\x9F]*$")));
 }

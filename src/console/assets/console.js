@@ -27,8 +27,20 @@ document.addEventListener('keydown', (event) => {
   }
 });
 
+// What must not come back from the service (key material) stays here when a form comes back.
+const kept = new Map();
+document.addEventListener('htmx:beforeSwap', (event) => {
+  if (event.target.id !== 'dialog') return;
+  for (const input of dialog().querySelectorAll('[data-keep]')) kept.set(input.id, input.value);
+});
+
 document.addEventListener('htmx:afterSwap', (event) => {
   if (event.target.id !== 'dialog') return;
+  for (const [id, value] of kept) {
+    const input = document.getElementById(id);
+    if (input) input.value = value;
+  }
+  kept.clear();
   if (!dialog().open) dialog().showModal();
   const first = dialog().querySelector('[aria-invalid="true"], [autofocus], input:not([type="hidden"]), textarea, select, button');
   first?.focus();
@@ -56,6 +68,20 @@ document.addEventListener('DOMContentLoaded', () => {
   count(document);
 });
 
+// Lists that are here as a whole are searched as one types; without this, the form does it.
+document.addEventListener('input', (event) => {
+  const list = document.getElementById(event.target.dataset.filters ?? '');
+  if (!list) return;
+  const wanted = event.target.value.trim().toLowerCase();
+  let found = 0;
+  for (const entry of list.children) {
+    entry.hidden = !entry.textContent.toLowerCase().includes(wanted);
+    if (!entry.hidden) found += 1;
+  }
+  const none = document.getElementById(`${list.id}-none`);
+  none.textContent = found ? '' : document.getElementById(`${list.id}-none-text`).content.textContent;
+});
+
 async function copy(button) {
   const told = button.textContent;
   try {
@@ -77,3 +103,29 @@ function count(within) {
     show();
   }
 }
+
+// A file that is too large is told before it is sent.
+document.addEventListener('change', (event) => {
+  const { mostBytes, tooLarge } = event.target.dataset;
+  if (!mostBytes) return;
+  const file = event.target.files[0];
+  event.target.setCustomValidity(file && file.size > Number(mostBytes) ? tooLarge : '');
+  event.target.reportValidity();
+});
+
+// How far the sending of a file is; once all is sent, the service is at work, for as long as that takes.
+document.addEventListener('htmx:xhr:progress', (event) => {
+  const bar = event.target.querySelector?.('[data-progress]');
+  if (!bar || !event.detail.lengthComputable) return;
+  if (event.detail.loaded < event.detail.total) {
+    bar.max = event.detail.total;
+    bar.value = event.detail.loaded;
+  } else {
+    bar.removeAttribute('value');
+  }
+});
+
+// A page that came in place of another's content is read from its beginning.
+document.addEventListener('htmx:afterSettle', (event) => {
+  if (event.target.id === 'content') document.getElementById('content').focus();
+});

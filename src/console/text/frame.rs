@@ -33,7 +33,6 @@ texts! {
         next = "Next",
         page = "Page",
         of = "of",
-        required = "required",
         optional = "optional",
         description = "Description",
         name = "Name",

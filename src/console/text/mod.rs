@@ -17,8 +17,10 @@ macro_rules! texts {
 
 mod access_keys;
 mod account;
+mod clients;
 mod frame;
 mod key_stores;
+mod keys;
 mod sign_in;
 
 /// The catalogue.
@@ -31,14 +33,18 @@ pub(super) struct Texts {
     pub(super) frame: frame::Texts,
     pub(super) sign_in: sign_in::Texts,
     pub(super) key_stores: key_stores::Texts,
+    pub(super) keys: keys::Texts,
+    pub(super) clients: clients::Texts,
 }
 
 /// The texts of the console.
 pub(super) static ENGLISH: Texts = Texts {
     language: "en",
-    access_keys: access_keys::Texts::ENGLISH,
-    account: account::Texts::ENGLISH,
     frame: frame::Texts::ENGLISH,
     sign_in: sign_in::Texts::ENGLISH,
     key_stores: key_stores::Texts::ENGLISH,
+    keys: keys::Texts::ENGLISH,
+    clients: clients::Texts::ENGLISH,
+    access_keys: access_keys::Texts::ENGLISH,
+    account: account::Texts::ENGLISH,
 };

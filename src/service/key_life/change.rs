@@ -1,5 +1,6 @@
 //! Changing a key's name, description and rotation period.
 
+use super::KeyAsSeen;
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::KeyId;
@@ -40,13 +41,13 @@ pub struct ChangedKey {
 }
 
 impl KeyChange {
-    fn check(&self) -> Result<(), Invalid> {
+    pub(in crate::service) fn check(&self) -> Result<(), Invalid> {
         let is_empty = self.name.is_none() && self.description.is_none() && self.rotation.is_none();
         if is_empty { Err(Invalid::new("name", "or description or autoRotationPeriod is required")) } else { Ok(()) }
     }
 
     /// What the audit record says: the fields, and of short ones their new values.
-    fn told(&self) -> String {
+    pub(in crate::service) fn told(&self) -> String {
         let name = self.name.as_ref().map(|name| format!("name {name}"));
         let description = self.description.as_ref().map(|_| "description".to_owned());
         let rotation = self.rotation.map(|period| format!("autoRotationPeriod {}", period.days()));
@@ -57,21 +58,23 @@ impl KeyChange {
 impl Service {
     /// Changes a key. A period that differs from the one before counts from now, so that a shorter one never makes a rotation due at once;
     /// the same period once more changes nothing, so that a script which sets it each day doesn't put the rotation off for ever.
-    pub async fn change_key(&self, request: Request, key: String, input: Result<KeyChange, Refusal>) -> Result<ChangedKey, Refusal> {
+    pub async fn change_key(&self, request: Request, key: impl Into<KeyAsSeen>, input: Result<KeyChange, Refusal>) -> Result<ChangedKey, Refusal> {
+        let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::ChangeKey, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &key).await?.id();
+                let key = service.find_key(scope, &id).await?.id();
                 let input = input?;
                 input.check()?;
                 scope.details(input.told());
-                service.change_held_key(scope, key, Command::Change, move |tx, row, stamp| put(tx, row, input, stamp)).await
+                service.change_held_key(scope, (key, seen), Command::Change, move |tx, row, stamp| put(tx, row, input, stamp)).await
             })
         })
         .await
     }
 }
 
-fn put(tx: &mut Tx<'_>, row: &KeyRow, input: KeyChange, stamp: &Stamp) -> Result<ChangedKey, Refusal> {
+/// Changes a held key that is in service.
+pub(in crate::service) fn put(tx: &mut Tx<'_>, row: &KeyRow, input: KeyChange, stamp: &Stamp) -> Result<ChangedKey, Refusal> {
     let key = &row.key;
     let rotation = input.rotation.unwrap_or(key.rotation);
     if rotation != RotationPeriod::NEVER && !is_rotatable(key, &row.versions) {

@@ -5,6 +5,7 @@
 //! 2. each object out of the token, then its row `DESTROYED`; with the last one the key, whose name is free. The same.
 //! 3. the answer. The key is gone, the caller doesn't know.
 
+use super::KeyAsSeen;
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::KeyId;
@@ -34,11 +35,12 @@ pub struct RestoredKey {
 
 impl Service {
     /// Asks for a key's deletion: it is unusable from this moment on, and destroyed after seven days.
-    pub async fn request_key_deletion(&self, request: Request, key: String) -> Result<KeyDeletion, Refusal> {
+    pub async fn request_key_deletion(&self, request: Request, key: impl Into<KeyAsSeen>) -> Result<KeyDeletion, Refusal> {
+        let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::RequestKeyDeletion, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &key).await?.id();
-                let ask = service.change_held_key(scope, key, Command::RequestDeletion, move |tx, _, stamp| {
+                let key = service.find_key(scope, &id).await?.id();
+                let ask = service.change_held_key(scope, (key, seen), Command::RequestDeletion, move |tx, _, stamp| {
                     let due = deletion_due(stamp.at);
                     tx.set_key_state(key, State::Active, State::PendingDeletion, Some(due), stamp)?;
                     Ok(due)
@@ -50,11 +52,12 @@ impl Service {
     }
 
     /// Calls a key's deletion off. Its versions are as they were, those whose own deletion is pending included.
-    pub async fn restore_key(&self, request: Request, key: String) -> Result<RestoredKey, Refusal> {
+    pub async fn restore_key(&self, request: Request, key: impl Into<KeyAsSeen>) -> Result<RestoredKey, Refusal> {
+        let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::RestoreKey, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &key).await?.id();
-                let restore = service.change_held_key(scope, key, Command::Restore, move |tx, _, stamp| {
+                let key = service.find_key(scope, &id).await?.id();
+                let restore = service.change_held_key(scope, (key, seen), Command::Restore, move |tx, _, stamp| {
                     Ok(tx.set_key_state(key, State::PendingDeletion, State::Active, None, stamp)?)
                 });
                 restore.await?;
@@ -65,15 +68,17 @@ impl Service {
     }
 
     /// Destroys a key whose deletion is pending, now.
-    pub async fn delete_key(&self, request: Request, key: String) -> Result<KeyDeletion, Refusal> {
+    pub async fn delete_key(&self, request: Request, key: impl Into<KeyAsSeen>) -> Result<KeyDeletion, Refusal> {
+        let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::DeleteKey, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &key).await?.id();
+                let key = service.find_key(scope, &id).await?.id();
                 let lease_until = service.lease();
-                let begin = service
-                    .change_held_key(scope, key, Command::Destroy, move |tx, _, stamp| Ok((tx.begin_destroying_key(key, lease_until, stamp)?, stamp.at)));
+                let begin = service.change_held_key(scope, (key, seen), Command::Destroy, move |tx, _, stamp| {
+                    Ok((tx.begin_destroying_key(key, lease_until, stamp)?, stamp.at))
+                });
                 let (objects, at) = begin.await?;
-                service.finish_destruction(objects).await?;
+                service.finish_destruction_soon(objects).await;
                 Ok(KeyDeletion { key, at })
             })
         })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::KeyAsSeen;
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyId, KeyVersion};
@@ -78,11 +79,12 @@ impl Service {
     }
 
     /// Asks for the deletion of an old version: it is unusable from this moment on, and destroyed after seven days.
-    pub async fn request_version_deletion(&self, request: Request, key: String, version: String) -> Result<VersionDeletion, Refusal> {
+    pub async fn request_version_deletion(&self, request: Request, key: impl Into<KeyAsSeen>, version: String) -> Result<VersionDeletion, Refusal> {
+        let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::RequestVersionDeletion, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let (key, version) = service.find_version(scope, &key, &version).await?;
-                let ask = service.change_held_key(scope, key, Command::RequestVersionDeletion(version), move |tx, _, stamp| {
+                let (key, version) = service.find_version(scope, &id, &version).await?;
+                let ask = service.change_held_key(scope, (key, seen), Command::RequestVersionDeletion(version), move |tx, _, stamp| {
                     let due = deletion_due(stamp.at);
                     tx.set_version_state(key, version, (State::Active, State::PendingDeletion), Some(due), stamp)?;
                     Ok(due)
@@ -94,11 +96,12 @@ impl Service {
     }
 
     /// Calls the deletion of an old version off.
-    pub async fn restore_version(&self, request: Request, key: String, version: String) -> Result<RestoredVersion, Refusal> {
+    pub async fn restore_version(&self, request: Request, key: impl Into<KeyAsSeen>, version: String) -> Result<RestoredVersion, Refusal> {
+        let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::RestoreVersion, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let (key, version) = service.find_version(scope, &key, &version).await?;
-                let restore = service.change_held_key(scope, key, Command::RestoreVersion(version), move |tx, _, stamp| {
+                let (key, version) = service.find_version(scope, &id, &version).await?;
+                let restore = service.change_held_key(scope, (key, seen), Command::RestoreVersion(version), move |tx, _, stamp| {
                     Ok(tx.set_version_state(key, version, (State::PendingDeletion, State::Active), None, stamp)?)
                 });
                 restore.await?;
@@ -109,16 +112,17 @@ impl Service {
     }
 
     /// Destroys an old version whose deletion is pending, now.
-    pub async fn delete_version(&self, request: Request, key: String, version: String) -> Result<VersionDeletion, Refusal> {
+    pub async fn delete_version(&self, request: Request, key: impl Into<KeyAsSeen>, version: String) -> Result<VersionDeletion, Refusal> {
+        let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::DeleteVersion, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let (key, version) = service.find_version(scope, &key, &version).await?;
+                let (key, version) = service.find_version(scope, &id, &version).await?;
                 let lease_until = service.lease();
-                let begin = service.change_held_key(scope, key, Command::DestroyVersion(version), move |tx, _, stamp| {
+                let begin = service.change_held_key(scope, (key, seen), Command::DestroyVersion(version), move |tx, _, stamp| {
                     Ok((tx.begin_destroying_version(key, version, lease_until, stamp)?, stamp.at))
                 });
                 let (objects, at) = begin.await?;
-                service.finish_destruction(objects).await?;
+                service.finish_destruction_soon(objects).await;
                 Ok(VersionDeletion { key, version, at })
             })
         })
@@ -134,7 +138,8 @@ impl Service {
     }
 }
 
-fn listed(versions: Vec<Version>, last_uses: &BTreeMap<KeyVersion, Timestamp>) -> Vec<ListedVersion> {
+/// What is shown of versions that aren't deleted.
+pub(in crate::service) fn listed(versions: Vec<Version>, last_uses: &BTreeMap<KeyVersion, Timestamp>) -> Vec<ListedVersion> {
     let visible = versions.into_iter().filter(|version| version.state.is_visible());
     visible.map(|version| ListedVersion { last_use: last_uses.get(&version.version).copied(), version }).collect()
 }

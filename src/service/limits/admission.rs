@@ -61,6 +61,11 @@ impl Service {
         admitted.map_err(|wait| self.over_limit(Limit::Address, project(), caller, wait))
     }
 
+    /// Whether an address may ask for what is the same for everybody.
+    pub fn admit_to_public(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.admit_address(caller, || None)
+    }
+
     /// Takes a token from the project's bucket.
     pub(in crate::service) fn admit_to_project(&self, caller: &Caller, project: ProjectId) -> Result<(), Refusal> {
         let limits = self.limits();

@@ -5,7 +5,7 @@ use diesel::pg::Pg;
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
 use diesel::{PgConnection, QueryResult, RunQueryDsl as _};
 
-use super::LogBatch;
+use super::{EntryBatch, LogBatch};
 
 /// Writes a batch; answers how many chain heads were moved.
 pub(super) fn append(connection: &mut PgConnection, batch: &LogBatch<'_>) -> QueryResult<usize> {
@@ -105,3 +105,32 @@ prepared!(Append on Pg, PgConnection:
     " WHERE number = " chain: i64 => BigInt,
     " AND head_sequence = " expected: i64 => BigInt;
     "");
+
+prepared!(InsertEntries on Pg, PgConnection:
+    "INSERT INTO client_rules (key_store_id, method, state, created_by, created_at, changed_by, changed_at, value, description)
+     SELECT " key_store: i64 => BigInt,
+    ", " method: str => Text,
+    ", 'ACTIVE', " created_by: str => Text,
+    ", " created_at: i64 => BigInt,
+    ", " changed_by: str => Text,
+    ", " changed_at: i64 => BigInt,
+    ", value, description FROM unnest(" value: Vec<&'a str> => Array<Text>,
+    ", " description: Vec<&'a str> => Array<Text>;
+    ") WITH ORDINALITY AS entries (value, description, place) ORDER BY place");
+
+/// Inserts client rules.
+pub(super) fn insert_client_entries(connection: &mut PgConnection, batch: &EntryBatch<'_>) -> QueryResult<()> {
+    let (user, at) = (batch.created.user.as_str(), batch.created.at.micros());
+    InsertEntries {
+        key_store: &batch.key_store,
+        method: batch.method,
+        created_by: user,
+        created_at: &at,
+        changed_by: user,
+        changed_at: &at,
+        value: &batch.entries.iter().map(|entry| entry.value.as_str()).collect(),
+        description: &batch.entries.iter().map(|entry| entry.description.as_str()).collect(),
+    }
+    .execute(connection)
+    .map(drop)
+}

@@ -5,7 +5,7 @@ use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::Sqlite;
 use diesel::{QueryResult, RunQueryDsl as _, SqliteConnection};
 
-use super::LogBatch;
+use super::{EntryBatch, LogBatch};
 use crate::store::audit::RecordRow;
 
 /// Writes a batch; answers how many chain heads were moved.
@@ -104,3 +104,24 @@ prepared!(Advance on Sqlite, SqliteConnection:
     " WHERE number = " chain: i64 => BigInt,
     " AND head_sequence = " expected: i64 => BigInt;
     "");
+
+prepared!(InsertEntry on Sqlite, SqliteConnection:
+    "INSERT INTO client_rules (key_store_id, method, value, description, state, created_by, created_at, changed_by, changed_at) VALUES (" key_store: i64 => BigInt,
+    ", " method: str => Text,
+    ", " value: str => Text,
+    ", " description: str => Text,
+    ", 'ACTIVE', " created_by: str => Text,
+    ", " created_at: i64 => BigInt,
+    ", " changed_by: str => Text,
+    ", " changed_at: i64 => BigInt;
+    ")");
+
+/// Inserts client rules.
+pub(super) fn insert_client_entries(connection: &mut SqliteConnection, batch: &EntryBatch<'_>) -> QueryResult<()> {
+    let (key_store, method, user, at) = (&batch.key_store, batch.method, batch.created.user.as_str(), batch.created.at.micros());
+    for entry in batch.entries {
+        let (value, description) = (entry.value.as_str(), entry.description.as_str());
+        InsertEntry { key_store, method, value, description, created_by: user, created_at: &at, changed_by: user, changed_at: &at }.execute(connection)?;
+    }
+    Ok(())
+}

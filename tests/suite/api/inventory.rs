@@ -170,7 +170,7 @@ fn rotation_periods_are_0_or_30_days_and_more(stage: &Stage) {
         for days in [json!(1), json!(29), json!(-1), json!(-30), json!(36_501), json!(u32::MAX), json!(4_294_967_326_i64), json!(i64::MAX), json!(i64::MIN)] {
             make(kind, days.clone()).refused(field(OUT), &days.to_string());
         }
-        for days in [json!(30.0), json!(30.5), json!("30"), json!(""), json!(true), json!([30]), json!(u64::MAX), json!(1e30)] {
+        for days in [json!(30.5), json!("30"), json!(""), json!(true), json!([30]), json!(u64::MAX), json!(1e30)] {
             make(kind, days.clone()).refused(field("autoRotationPeriod must be a whole number"), &days.to_string());
         }
     }
