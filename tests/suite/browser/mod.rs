@@ -214,7 +214,7 @@ impl Browser {
         for width in WIDTHS {
             self.resize(width);
             for scheme in ["light", "dark"] {
-                self.devtools("Emulation.setEmulatedMedia", &json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]}));
+                self.devtools("Emulation.setEmulatedMedia", &scheme_of(scheme));
                 self.picture(&format!("{name}-{width}-{scheme}"));
                 self.is_accessible(&format!("{name} at {width} px, {scheme}"));
             }
@@ -308,6 +308,11 @@ impl Drop for Browser {
             let _ = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, client.close()).await });
         }
     }
+}
+
+/// What the page is told about the person's wishes. Nothing moves, so that nothing is looked at half-way.
+fn scheme_of(scheme: &str) -> Value {
+    json!({"features": [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}]})
 }
 
 /// The field that a label of those words, or more, is for.
