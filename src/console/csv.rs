@@ -56,7 +56,9 @@ fn delimiter(text: &str) -> u8 {
 
 /// The entries of a file, or why there are none.
 pub(super) fn read(text: &str) -> Result<Vec<Line>, &'static str> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter(text)).from_reader(text.as_bytes());
+    // One end of lines throughout: of CR LF the reader takes the second half for the beginning of the next line, which puts its count off.
+    let text = text.replace("\r\n", "\n");
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter(&text)).from_reader(text.as_bytes());
     let (mut lines, mut columns) = (Vec::new(), None);
     for record in reader.records() {
         let record = record.map_err(|_| ENGLISH.clients.csv_unreadable)?;

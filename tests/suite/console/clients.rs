@@ -70,7 +70,7 @@ fn entries_come_and_go(installation: &Installation) {
     assert_eq!(asked.to, Some(scene.at("ipv4?done=request-deletion")), "{}", asked.text);
     let form = [("csrf", stale.hidden("csrf")), ("seen", stale.hidden("seen")), ("value", "10.0.0.9".to_owned())];
     let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    assert!(scene.api("ips?value=10.0.0.9")["deletionDatetime"].is_string());
+    assert!(scene.api("ips?value=10.0.0.9")["ipv4List"][0]["deletionDatetime"].is_string());
     let overtaken = scene.admin.send_form(&scene.at("ipv4/request-deletion"), &form);
     assert!(overtaken.status == 422 && overtaken.has("Somebody else changed this meanwhile"), "{}", overtaken.text);
     for (act, left) in [("restore", 2), ("request-deletion", 2), ("delete", 1)] {
