@@ -22,7 +22,7 @@ impl Token {
         ImportWays { plain: import.path == ImportPath::Create, wrapped: wrapped.then_some(import.oaep_hash) }
     }
 
-    /// Puts an AES-256 key into the token that comes wrapped by RSA-OAEP with the public key of `pair` ([`ObjectKind::Rsa2048Unwrap`]):
+    /// Puts an AES-256 key into the token that comes wrapped by RSA-OAEP with the public key of `pair` (`ObjectKind::Rsa2048Unwrap`):
     /// unwrapped in the token, by the hash of [`Token::import_ways`]. What can't be unwrapped, or is not 32 bytes long, is
     /// [`HsmError::Rejected`], and nothing is left of it. Slow lane.
     pub async fn unwrap_aes256(&self, object: NewObject, pair: ObjectId, wrapped: Vec<u8>) -> Result<(), HsmError> {

@@ -108,7 +108,7 @@ impl Service {
         self.limits().tally.count(None, Limit::Failures, caller.address, self.now());
     }
 
-    /// How many addresses have a bucket that isn't full, or was not when last looked at: at most [`TRACKED_MAX`].
+    /// How many addresses have a bucket that isn't full, or was not when last looked at: at most `TRACKED_MAX`.
     pub fn addresses_tracked(&self) -> usize {
         self.limits().addresses.tracked()
     }
