@@ -27,6 +27,8 @@ mod client;
 mod clockwork;
 #[path = "suite/config.rs"]
 mod config;
+#[path = "suite/console/mod.rs"]
+mod console;
 #[path = "suite/faults/mod.rs"]
 mod faults;
 #[path = "suite/openapi/mod.rs"]

@@ -1,0 +1,4 @@
+//! The console's pages, asked for as a browser does it, with and without the script.
+
+mod clients;
+mod person;
