@@ -17,6 +17,7 @@ mod form;
 mod key_stores;
 mod keys;
 mod list;
+mod notifications;
 mod page;
 mod qr;
 mod shown;
@@ -75,6 +76,7 @@ pub fn router(console: Console) -> Router {
         .merge(csv_pages::routes())
         .merge(account::routes())
         .merge(access_keys::routes())
+        .merge(notifications::routes())
         .route("/assets/{name}", get(assets::serve))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))

@@ -42,6 +42,8 @@ pub(super) struct Frame {
     pub(super) projects: Vec<Project>,
     pub(super) project: Option<Project>,
     pub(super) tab: Tab,
+    /// Whether the visitor is an administrator of the project.
+    pub(super) may_change: bool,
     /// What was just done.
     pub(super) notice: Option<&'static str>,
 }
@@ -53,6 +55,7 @@ impl Frame {
         let found = frame.projects.iter().find(|known| known.id == project).cloned();
         frame.project = Some(found.ok_or(ResultCode::InvalidAppkey)?);
         frame.tab = tab;
+        frame.may_change = visitor.may_change(project);
         Ok(frame)
     }
 
@@ -67,6 +70,7 @@ impl Frame {
             projects: console.service.projects_of(&visitor.session).await?,
             project: None,
             tab: Tab::Elsewhere,
+            may_change: false,
             notice: None,
         })
     }
