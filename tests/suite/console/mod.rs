@@ -2,4 +2,4 @@
 
 mod clients;
 mod keys;
-mod person;
+pub(crate) mod person;

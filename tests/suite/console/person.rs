@@ -6,27 +6,27 @@ use crate::support::installation::{Installation, Running, agent};
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Page {
-    pub(super) status: u16,
+pub(crate) struct Page {
+    pub(crate) status: u16,
     /// Where htmx or the browser is sent.
-    pub(super) to: Option<String>,
-    pub(super) text: String,
+    pub(crate) to: Option<String>,
+    pub(crate) text: String,
 }
 
 impl Page {
     /// What a hidden field of the page holds.
-    pub(super) fn hidden(&self, name: &str) -> String {
+    pub(crate) fn hidden(&self, name: &str) -> String {
         let from = format!("name=\"{name}\" value=\"");
         let (_, rest) = self.text.split_once(&from).unwrap_or_else(|| panic!("no {name} in {}", self.text));
         rest.split('"').next().expect("a value").to_owned()
     }
 
-    pub(super) fn has(&self, text: &str) -> bool {
+    pub(crate) fn has(&self, text: &str) -> bool {
         self.text.contains(text)
     }
 }
 
-pub(super) struct Person<'a> {
+pub(crate) struct Person<'a> {
     service: &'a Running,
     agent: ureq::Agent,
     cookie: String,
@@ -34,7 +34,7 @@ pub(super) struct Person<'a> {
 
 impl<'a> Person<'a> {
     /// Signs in.
-    pub(super) fn sign_in(installation: &Installation, service: &'a Running, login: &str, password: &str) -> Self {
+    pub(crate) fn sign_in(installation: &Installation, service: &'a Running, login: &str, password: &str) -> Self {
         let roots = std::fs::read(Path::new(installation.demo("CA"))).expect("the CA");
         let mut person = Self { service, agent: agent(&roots, None), cookie: String::new() };
         let (page, cookie) = person.send("POST", "/sign-in", &[], &[("login", login), ("password", password)]);
@@ -43,27 +43,27 @@ impl<'a> Person<'a> {
         person
     }
 
-    pub(super) fn get(&self, path: &str) -> Page {
+    pub(crate) fn get(&self, path: &str) -> Page {
         self.send("GET", path, &[], &[]).0
     }
 
     /// A fragment for the dialog.
-    pub(super) fn ask(&self, path: &str) -> Page {
+    pub(crate) fn ask(&self, path: &str) -> Page {
         self.send("GET", path, &[("hx-request", "true"), ("hx-target", "dialog")], &[]).0
     }
 
     /// Sends a form from the dialog.
-    pub(super) fn send_form(&self, path: &str, fields: &[(&str, &str)]) -> Page {
+    pub(crate) fn send_form(&self, path: &str, fields: &[(&str, &str)]) -> Page {
         self.send("POST", path, &[("hx-request", "true"), ("hx-target", "dialog")], fields).0
     }
 
     /// Sends a form without the script.
-    pub(super) fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
+    pub(crate) fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
         self.send("POST", path, &[], fields).0
     }
 
     /// Opens the form, fills it in, sends it.
-    pub(super) fn fill_in(&self, path: &str, fields: &[(&str, &str)]) -> Page {
+    pub(crate) fn fill_in(&self, path: &str, fields: &[(&str, &str)]) -> Page {
         let form = self.ask(path);
         assert_eq!(form.status, 200, "{path}: {}", form.text);
         let mut all = vec![("csrf", form.hidden("csrf"))];
@@ -76,7 +76,7 @@ impl<'a> Person<'a> {
     }
 
     /// Sends a form with a file.
-    pub(super) fn upload(&self, path: &str, csrf: &str, file: &[u8]) -> Page {
+    pub(crate) fn upload(&self, path: &str, csrf: &str, file: &[u8]) -> Page {
         let part = |name: &str| format!("--boundary\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
         let body = [part("csrf").as_bytes(), csrf.as_bytes(), b"\r\n", part("file").as_bytes(), file, b"\r\n--boundary--\r\n"].concat();
         let url = format!("https://{}{path}", self.service.console_address());
@@ -115,4 +115,12 @@ impl<'a> Person<'a> {
         let status = answer.status().as_u16();
         (Page { status, to, text: answer.body_mut().read_to_string().expect("a text") }, cookie)
     }
+}
+
+/// Tries to sign in, whatever comes of it.
+pub(crate) fn try_to_sign_in(installation: &Installation, service: &Running, fields: &[(&str, &str)]) {
+    let roots = std::fs::read(Path::new(installation.demo("CA"))).expect("the CA");
+    let person = Person { service, agent: agent(&roots, None), cookie: String::new() };
+    let (page, _) = person.send("POST", "/sign-in", &[], fields);
+    assert_ne!(page.status, 303, "{}", page.text);
 }
