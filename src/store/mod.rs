@@ -75,7 +75,7 @@ pub use projects::LAST_APPKEY;
 pub use second_factor::SecondFactor;
 pub use sessions::{NewSession, SignIn};
 pub use settings::{DatabaseSettings, StoreSettings};
-pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY};
+pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, UNUSABLE_ACCESS_KEY};
 pub use unit::{Reader, Tx};
 
 use crate::domain::audit::{AuditEvent, Uses};
