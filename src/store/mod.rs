@@ -6,7 +6,8 @@
 //! ```text
 //! Store ──► read:   idle connections, one transaction per unit, on a thread that may block
 //!       ──► change: gate, which a backup closes ──► queue; audit: queue
-//!           queue ──► writer (one thread) ──► batch ──► savepoint per change, then records, counters, change numbers
+//!           queue ──► writer (one thread) ──► batch (PostgreSQL: one change at most) ──► savepoint per change, then records, counters,
+//!                     change numbers
 //!       ──► follow: follower (one thread) ──► change log
 //! ```
 

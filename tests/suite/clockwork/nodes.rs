@@ -139,12 +139,12 @@ fn stopped_between_token_and_database(signal: &str) {
     let [here, there] = [&one, &two].map(|node| Client::new(&installation, node));
     let key = make_key(&here, "asymmetric-keys", "pair", 0);
     let files = object_files(&installation).len();
-    let mut holder = installation.database();
+    let (mut database, mut holder) = (installation.database(), installation.database());
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| here.own("POST", &format!("/keys/{key}/rotate"), None));
-        assert_eq!(hold_new_object(&mut installation.database(), &mut holder), key);
+        assert_eq!(hold_new_object(&mut database, &mut holder), key);
         wait_until("the pair in the token", PATIENCE, || object_files(&installation).len() == files + 2);
-        std::thread::sleep(Duration::from_millis(300));
+        wait_until("its maker waits for the row", PATIENCE, || database.count("pg_locks WHERE NOT granted") > 0);
         one.signal(signal);
         holder.run("ROLLBACK");
         wait_until_settled(&installation);

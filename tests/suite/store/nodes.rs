@@ -1,9 +1,10 @@
 //! Several processes on one database: races, leases, and what they tell each other.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection as _;
 use skm::domain::account::{AccessKeyId, SecretHash, TokenLife};
 use skm::domain::appkey::Appkey;
 use skm::domain::audit::{KeyUse, Uses};
@@ -17,6 +18,7 @@ use skm::store::{
 };
 
 use super::rows::{insert_key_store, insert_tokens, key_store, name, next_checkpoint, planned, provision};
+use super::writer::hold;
 use super::{Place, at, audit, change, event, key_id, object_id, on_both, random, stamp, until, verified_details};
 
 on_both!(
@@ -593,5 +595,85 @@ fn a_deadlock_costs_one_change() {
             records += verified_details(store, store.chain()).await.len();
         }
         assert_eq!(records, 3);
+    });
+}
+
+/// A change that holds its project until both nodes have come so far, if the other is there at all by then.
+fn touches(store: &Store, project: ProjectId, text: &'static str, both: Option<Arc<Barrier>>) -> tokio::task::JoinHandle<Result<(), StoreError>> {
+    let store = store.clone();
+    tokio::spawn(async move {
+        store
+            .change(move |tx| {
+                insert_key_store(tx, project, text, State::Active)?;
+                if let Some(both) = both {
+                    both.wait();
+                }
+                tx.audit(event(text), Uses::default())
+            })
+            .await
+    })
+}
+
+/// Two nodes whose queues touch two things in opposite order: everything is done, since what one change holds no other of its node waits with.
+#[test]
+fn opposite_orders_in_two_queues_are_no_deadlock() {
+    super::on(&mut Place::postgresql(), |place| async move {
+        let stores = [place.open("node-1"), place.open("node-2")];
+        let [a, b] = change(&stores[0], |tx| Ok([tx.insert_project(&name("a"), &stamp())?, tx.insert_project(&name("b"), &stamp())?])).await;
+        let both = Arc::new(Barrier::new(2));
+        let mut tasks = Vec::new();
+        let mut held = Vec::new();
+        for (store, projects) in stores.iter().zip([[a, b], [b, a]]) {
+            held.push(hold(store).await);
+            tasks.push(touches(store, projects[0], "first", Some(Arc::clone(&both))));
+            until("the first in the queue", || store.queued() == 1).await;
+            tasks.push(touches(store, projects[1], "second", None));
+            until("both in the queue", || store.queued() == 2).await;
+            let store = store.clone();
+            tasks.push(tokio::spawn(async move { audit(&store, "record").await }));
+        }
+        for (release, busy) in held {
+            drop(release);
+            busy.await.expect("the first change");
+        }
+        for task in tasks {
+            task.await.expect("a task").expect("done");
+        }
+        assert_eq!(place.number("SELECT COUNT(*) AS n FROM key_stores"), 4);
+    });
+}
+
+/// A node that holds a row for long costs the change that wants it, not the records beside it and behind it.
+#[test]
+fn waiting_for_another_nodes_row_costs_one_change() {
+    super::on(&mut Place::postgresql(), |place| async move {
+        let store = place.open("node-1");
+        let project = change(&store, |tx| tx.insert_project(&name("a"), &stamp())).await;
+        let Place::Postgresql(cluster) = &*place else { panic!("PostgreSQL") };
+        let mut holder = cluster.connection();
+        holder.batch_execute("BEGIN; UPDATE projects SET name = name").expect("a lock");
+        let (release, busy) = hold(&store).await;
+        let before = tokio::spawn({
+            let store = store.clone();
+            async move { audit(&store, "before").await }
+        });
+        until("the record", || store.queued() == 1).await;
+        let waiting = touches(&store, project, "waiting", None);
+        until("the change", || store.queued() == 2).await;
+        let behind = tokio::spawn({
+            let store = store.clone();
+            async move { audit(&store, "behind").await }
+        });
+        until("the other record", || store.queued() == 3).await;
+        drop(release);
+        busy.await.expect("the first change");
+        before.await.expect("a task").expect("a record");
+        assert!(!waiting.is_finished(), "kept while the change waits");
+        let waited = waiting.await.expect("a task");
+        assert!(matches!(waited, Err(StoreError::Unavailable { .. })), "{waited:?}");
+        behind.await.expect("a task").expect("a record");
+        assert_eq!(store.health(), Ok(()));
+        holder.batch_execute("ROLLBACK").expect("its end");
+        assert_eq!(place.number("SELECT COUNT(*) AS n FROM key_stores"), 0);
     });
 }
