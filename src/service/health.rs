@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Service;
+use crate::domain::clock_watch::ClockState;
 use crate::hsm::TokenHealth;
 
 /// How the service does, as of now; asking never waits.
@@ -15,6 +16,10 @@ pub struct Health {
     pub missing_objects: usize,
     /// Key versions that near the limit of their use and don't rotate by themselves, as last looked at: a warning.
     pub keys_near_use_limit: usize,
+    /// What is thought of this machine's clock: doubted or skewed is an alarm, but the service goes on.
+    pub clock: ClockState,
+    /// How far it was ahead of the database server's, in seconds, when that was last asked; `None` where there is none.
+    pub clock_skew_s: Option<f64>,
     /// The token.
     pub token: TokenHealth,
     /// How long ago the change log was read.
@@ -46,6 +51,8 @@ impl Service {
         Health {
             missing_objects: missing,
             keys_near_use_limit: self.near_use_limit(),
+            clock: self.0.clock_watch.state(),
+            clock_skew_s: self.0.clock_watch.skew_micros().map(seconds),
             problems,
             token,
             staleness,
@@ -54,4 +61,10 @@ impl Service {
             tasks: self.tasks().len(),
         }
     }
+}
+
+/// Microseconds as seconds; those of some decades are whole in a float.
+fn seconds(micros: i64) -> f64 {
+    let seconds = Duration::from_micros(micros.unsigned_abs()).as_secs_f64();
+    if micros < 0 { -seconds } else { seconds }
 }

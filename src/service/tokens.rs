@@ -69,6 +69,7 @@ impl Service {
 
     /// Forgets tokens that expired an hour ago or earlier, a few at a time: others' changes come in between.
     pub async fn forget_expired_tokens(&self) -> Result<usize, Refusal> {
+        self.require_agreeing_clock().await?;
         let before = self.now().minus(KEPT_AFTER_EXPIRY);
         let mut forgotten = 0;
         for _ in 0..FORGET_ROUNDS_MAX {
