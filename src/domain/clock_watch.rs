@@ -121,6 +121,12 @@ impl ClockWatch {
         self.skew_micros
     }
 
+    /// The database server's time when this clock says `now`, or that where there is no other: what nodes tell each other in seconds, such as until
+    /// when one is at work on something, they tell in it.
+    pub fn agreed(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_micros(now.micros().saturating_sub(self.skew_micros.unwrap_or(0)))
+    }
+
     /// The latest that the time may be when this clock says `now`: what is to come some days from now comes too late by a clock that is ahead, and
     /// never too early by one that is behind.
     pub fn latest(&self, now: Timestamp) -> Timestamp {
@@ -207,7 +213,9 @@ mod tests {
             assert_eq!(scene.look(None, Some(Timestamp::default())), state, "{days}");
             assert_eq!(scene.watch.latest(scene.clock.now()), scene.clock.now().max(believed));
         }
-        assert_eq!(Scene::at(100).look(None, None), ClockState::Right, "a first start");
+        let mut first = Scene::at(100);
+        assert_eq!(first.look(None, None), ClockState::Right, "a first start");
+        assert_eq!(first.watch.agreed(first.clock.now()), first.clock.now());
     }
 
     #[test]
@@ -226,6 +234,7 @@ mod tests {
             assert_eq!(scene.look(Some(reference), None), state, "{reference:?}");
             assert_eq!(scene.watch.latest(now), latest, "{reference:?}");
             assert_eq!(scene.watch.skew_micros(), Some(now.micros() - reference.micros()));
+            assert_eq!(scene.watch.agreed(now), reference);
         }
         assert_eq!(scene.look(Some(now), None), ClockState::Right, "set right");
     }

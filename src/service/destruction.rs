@@ -15,9 +15,10 @@ use crate::store::Change;
 const DESTRUCTION_WAIT: Duration = Duration::from_secs(5);
 
 impl Service {
-    /// Until when this node is trusted to be at work on what it begins now.
+    /// Until when this node is trusted to be at work on what it begins now, in the time that all nodes agree on: their clocks may differ by more than a
+    /// lease is long.
     pub(super) fn lease(&self) -> Timestamp {
-        self.now().plus(self.0.settings.lease)
+        self.agreed_time().plus(self.0.settings.lease)
     }
 
     /// Finishes what a transaction of this node began: each object out of the token, then its row to `DESTROYED`. What fails is left to the

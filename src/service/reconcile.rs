@@ -61,9 +61,8 @@ fn orphan(object: ObjectInfo) -> Orphan {
 impl Service {
     /// Takes over objects whose lease has ended and always undoes them. Safe on any number of nodes at once.
     pub async fn reconcile(&self) -> Result<Reconciled, Refusal> {
-        // Others' leases would seem to have ended.
         self.require_agreeing_clock().await?;
-        let now = self.now();
+        let now = self.agreed_time();
         let expired = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.expired_objects(now, BATCH)?)).await?;
         let mut outcome = Reconciled::default();
         for object in expired {

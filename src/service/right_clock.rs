@@ -44,6 +44,11 @@ impl Service {
         self.0.clock_watch.watch.lock().latest(self.now())
     }
 
+    /// The time that all nodes agree on, as far as a look every few seconds can have them: that of leases.
+    pub(super) fn agreed_time(&self) -> Timestamp {
+        self.0.clock_watch.watch.lock().agreed(self.now())
+    }
+
     /// Refuses what this node would do by its clock while that and the database server's are too far apart.
     pub(super) async fn require_agreeing_clock(&self) -> Result<(), Refusal> {
         match self.look_at_clock().await? {
@@ -69,7 +74,7 @@ impl Service {
         self.store().change::<_, Refusal, _>(move |tx| Ok(tx.put_setting(BELIEVED, &now)?)).await
     }
 
-    async fn look_at_clock(&self) -> Result<ClockState, Refusal> {
+    pub(super) async fn look_at_clock(&self) -> Result<ClockState, Refusal> {
         let before = self.now();
         let (reference, believed) = self.store().read::<_, Refusal, _>(|reader| Ok((reader.server_clock()?, reader.setting(BELIEVED)?))).await?;
         let believed = believed.and_then(|bytes| bytes.try_into().ok()).map(|bytes| Timestamp::from_micros(i64::from_be_bytes(bytes)));

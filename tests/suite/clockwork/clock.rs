@@ -142,3 +142,39 @@ fn a_node_that_is_behind_the_server_counts_seven_days_from_the_servers_time() {
         assert!((now() + 14 * DAY..now() + 16 * DAY).contains(&due), "{from}: {due}");
     }
 }
+
+/// Clocks that differ by less than is too far, but by more than a lease is long.
+#[test]
+fn leases_are_told_in_the_servers_time() {
+    let cluster = Cluster::start();
+    let installation = installation(Some(&cluster));
+    let running = installation.start();
+    let client = Client::new(&installation, &running);
+    let keys = ["alive", "dead"].map(|name| make_key(&client, "symmetric-keys", name, 0));
+    running.stop();
+    let mut database = installation.database();
+    let minute = 60_000_000;
+    // By this node's clock both leases ended minutes ago; by the server's, which is four behind, one of them will in two.
+    shift_server_clock(&mut database, "-4 minutes");
+    for (key, lease_until) in keys.iter().zip([now() - 2 * minute, now() - 5 * minute]) {
+        database.run(&format!(
+            "UPDATE keys SET state = 'PROVISIONING' WHERE id = '{key}';
+             UPDATE key_versions SET state = 'PROVISIONING' WHERE key_id = '{key}';
+             UPDATE token_objects SET state = 'PROVISIONING', node = 'elsewhere', lease_until = {lease_until} WHERE key_id = '{key}';"
+        ));
+    }
+    let running = installation.start();
+    wait_until("the end of the dead one", PATIENCE, || state(&mut database, &keys[1]) == "DESTROYED");
+    wait_until("another look", PATIENCE, || runs(&running, "reconcile", "success") >= 2.0);
+    assert_eq!(state(&mut database, &keys[0]), "PROVISIONING", "somebody is at work on it");
+    assert_eq!(readiness(&running)["clock"], "right");
+    // What this node leases, others see as it is meant.
+    database.run(
+        "CREATE TABLE seen (lease_until BIGINT);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen VALUES (NEW.lease_until); RETURN NEW; END $$;
+         CREATE TRIGGER note AFTER INSERT ON token_objects FOR EACH ROW EXECUTE FUNCTION note();",
+    );
+    make_key(&Client::new(&installation, &running), "symmetric-keys", "leased", 0);
+    let leased = database.number("lease_until", "seen") - (now() - 4 * minute);
+    assert!((0..minute).contains(&leased), "{leased}");
+}
