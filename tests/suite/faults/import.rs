@@ -130,7 +130,7 @@ fn unused_pairs_go(installation: &Installation) {
 fn survives_crashes(installation: &Installation, rounds: usize, mut random: Random) {
     let imports = Imports::default();
     let mut running = installation.start();
-    for _ in 0..rounds {
+    for round in 1..=rounds {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for _ in 0..CLIENTS {
@@ -138,6 +138,10 @@ fn survives_crashes(installation: &Installation, rounds: usize, mut random: Rand
                 scope.spawn(move || imports.import_until(stop, &importer, random));
             }
             std::thread::sleep(random.between(Duration::from_millis(300), Duration::from_millis(1_500)));
+            // A busy machine may not have got anywhere yet.
+            if round == rounds {
+                wait_until("an import", SWEPT_WITHIN, || !imports.acknowledged().is_empty());
+            }
             running.kill();
             stop.store(true, Ordering::Relaxed);
         });
