@@ -17,7 +17,7 @@ use skm::store::{
     Change, ExpiredObject, LAST_APPKEY, PlannedObject, Purpose, Store, StoreError, TOKENS_MAX, TOO_MANY_ACCESS_KEYS, UNUSABLE_ACCESS_KEY, Unique,
 };
 
-use super::rows::{insert_key_store, insert_tokens, key_store, name, next_checkpoint, planned, provision};
+use super::rows::{insert_key_store, issue_tokens, key_store, name, next_checkpoint, planned, provision};
 use super::writer::hold;
 use super::{Place, at, audit, change, event, key_id, object_id, on_both, random, stamp, until, verified_details};
 
@@ -163,10 +163,10 @@ async fn two_nodes_never_exceed_the_tokens_of_an_access_key(place: &mut Place) {
     let full = id.clone();
     change(&one, move |tx| {
         let account = tx.insert_account("alice", "", false, &stamp())?;
-        tx.insert_access_key(&full, account, SecretHash([0; 32]), TokenLife::MAX, &stamp())?;
-        insert_tokens(tx, TOKENS_MAX - 5, &full, 1, 100)
+        tx.insert_access_key(&full, account, SecretHash([0; 32]), TokenLife::MAX, &stamp())
     })
     .await;
+    issue_tokens(&one, TOKENS_MAX - 5, &id, 1, 100).await;
     let ended = race([&one, &two], |store| {
         let id = id.clone();
         async move {
