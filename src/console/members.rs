@@ -170,6 +170,9 @@ async fn grant(State(console): State<Console>, at: Uri, Path(project): Path<i64>
         Err(Tried::Again(form)) => form,
         Err(Tried::Refused(response)) => return response,
     };
+    if let Err(refused) = may(&visitor, project) {
+        return refused;
+    }
     present_new(&console, &visitor, at.path(), &form, in_dialog).await
 }
 
@@ -204,5 +207,8 @@ async fn revoke(State(console): State<Console>, at: Uri, Path(project): Path<i64
         Err(Tried::Again(form)) => form,
         Err(Tried::Refused(response)) => return response,
     };
+    if let Err(refused) = may(&visitor, project) {
+        return refused;
+    }
     present_revocation(&console, &visitor, &at, &about, &form, in_dialog).await
 }

@@ -17,13 +17,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
-use super::Console;
 use super::account::present;
 use super::assets::Assets;
 use super::form::Form;
 use super::page::{self, Frame, Tab};
 use super::text::{ENGLISH, Texts};
 use super::visitor::Visitor;
+use super::{Console, FORM_MAX_BYTES};
 use crate::domain::result_code::ResultCode;
 use crate::service::{Counts, Refusal};
 use health::Level;
@@ -44,7 +44,11 @@ async fn admit(State(console): State<Console>, request: Request, next: Next) -> 
     let (mut parts, body) = request.into_parts();
     match Visitor::from_request_parts(&mut parts, &console).await {
         Ok(visitor) if visitor.session.administrator => next.run(Request::from_parts(parts, body)).await,
-        Ok(visitor) => page::refused(&ResultCode::Forbidden.into(), visitor.request),
+        Ok(visitor) => {
+            // Read, so that the connection goes on being used.
+            let _ = axum::body::to_bytes(body, FORM_MAX_BYTES).await;
+            page::refused(&ResultCode::Forbidden.into(), visitor.request)
+        }
         Err(refused) => refused.into_response(),
     }
 }

@@ -7,6 +7,7 @@ use super::{AccountRef, Act, Administrator, LIST_PAGE, parse_login};
 use crate::domain::account::{AccountSummary, SecretHash};
 use crate::domain::audit::Operation;
 use crate::domain::ids::AccountId;
+use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::domain::text::Invalid;
 use crate::service::sign_in::hashing_turn;
@@ -76,7 +77,9 @@ impl Service {
     ) -> Result<AccountId, Refusal> {
         let told = |login: &str| if administrator { format!("{login}, administrator") } else { login.to_owned() };
         let prepared = match parse_login(login) {
-            Ok(login) => hashed(password).await.map(|hash| (told(&login), (login, hash))),
+            Ok(login) if by.seems_administrator() => hashed(password).await.map(|hash| (told(&login), (login, hash))),
+            // No work is made for whoever may not anyway.
+            Ok(_) => Err(ResultCode::Forbidden.into()),
             Err(invalid) => Err(invalid.into()),
         };
         self.administer(by, Operation::CreateAccount, prepared, move |tx, (login, hash), act| {
@@ -106,8 +109,8 @@ impl Service {
         let (by, told) = (by.into(), |name: &dyn std::fmt::Display| format!("password of {name}"));
         let prepared = match account.into().parsed() {
             Ok(named) if by.seems_administrator() => hashed(password).await.map(|hash| (told(&named), (named, hash))),
-            // Refused by its standing: no work is made for it.
-            Ok(named) => Ok((told(&named), (named, String::new()))),
+            // No work is made for whoever may not anyway.
+            Ok(_) => Err(ResultCode::Forbidden.into()),
             Err(invalid) => Err(invalid.into()),
         };
         self.administer(by, Operation::ChangeAccount, prepared, move |tx, (named, hash), act| {
