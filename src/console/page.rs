@@ -42,6 +42,10 @@ pub(super) struct Frame {
     pub(super) projects: Vec<Project>,
     pub(super) project: Option<Project>,
     pub(super) tab: Tab,
+    /// The part of the organization area that the page is in, by the last word of its address.
+    pub(super) area: &'static str,
+    /// Whether whoever looks manages the members of the project.
+    pub(super) manages_members: bool,
     /// What was just done.
     pub(super) notice: Option<&'static str>,
 }
@@ -53,6 +57,7 @@ impl Frame {
         let found = frame.projects.iter().find(|known| known.id == project).cloned();
         frame.project = Some(found.ok_or(ResultCode::InvalidAppkey)?);
         frame.tab = tab;
+        frame.manages_members = visitor.session.administrator || visitor.may_change(project);
         Ok(frame)
     }
 
@@ -67,6 +72,8 @@ impl Frame {
             projects: console.service.projects_of(&visitor.session).await?,
             project: None,
             tab: Tab::Elsewhere,
+            area: "",
+            manages_members: false,
             notice: None,
         })
     }
@@ -75,6 +82,17 @@ impl Frame {
     pub(super) fn noticing(mut self, notice: Option<&'static str>) -> Self {
         self.notice = notice;
         self
+    }
+
+    /// Within a part of the organization area.
+    pub(super) fn within(mut self, area: &'static str) -> Self {
+        self.area = area;
+        self
+    }
+
+    /// Whether the page is in that part of the organization area.
+    pub(super) fn is_in(&self, area: &str) -> bool {
+        self.area == area
     }
 
     /// `/projects/7`, for addresses below it.

@@ -65,7 +65,9 @@ use crate::store::{Change, Store};
 use crate::telemetry::Metrics;
 
 pub use crate::hsm::{OaepHash, RsaPadding as Padding};
-pub use administration::{LIST_PAGE, NewAccessKey, NewAppkey, Operator, check_password};
+pub use administration::{
+    AccountDetails, AccountRef, Administrator, Counts, Endpoint, LIST_PAGE, NewAccessKey, NewAppkey, Operator, ProjectDetails, ProjectRef, check_password,
+};
 pub use audit_log::CheckpointOutcome;
 pub use authorities::{AuthorityInfo, CertificateSettings};
 pub use certificates::{CertificateSelector, DownloadedCertificate, Expiry, ServerIdentity, SignedCertificate, SigningRequest};
@@ -78,7 +80,7 @@ pub use create_key_store::NewKeyStore;
 pub use decrypt::Decrypted;
 pub use due::Swept;
 pub use encrypt::{Encrypted, LocalKey, PLAINTEXT_MAX_BYTES};
-pub use health::Health;
+pub use health::{Health, HealthReport};
 pub use import_key::{ImportParameters, WRAPPED_KEY_BYTES, WrappedKey};
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
 pub use key_details::KeyDetails;

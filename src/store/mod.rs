@@ -65,6 +65,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{timeout, timeout_at};
 
 pub use access_keys::TOO_MANY_ACCESS_KEYS;
+pub use accounts::LAST_ADMINISTRATOR;
 pub use client_entries::NewClientEntry;
 pub use error::{StoreError, Unique};
 pub use import_pairs::{IMPORT_PAIRS_MAX, TOO_MANY_IMPORT_PAIRS};
@@ -305,6 +306,11 @@ impl Store {
     /// Whether the writer's last commit succeeded, and what was wrong if not; never waits.
     pub fn health(&self) -> Result<(), String> {
         self.inner.health.check()
+    }
+
+    /// The database's name, for people.
+    pub fn kind(&self) -> &'static str {
+        if self.inner.connector.is_sqlite() { "SQLite" } else { "PostgreSQL" }
     }
 
     /// How many records and changes wait for the writer.

@@ -2,4 +2,5 @@
 
 mod clients;
 mod keys;
+mod organization;
 mod person;
