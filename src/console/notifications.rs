@@ -90,7 +90,7 @@ impl Named {
     async fn frame(&self, console: &Console, visitor: &Visitor, title: impl Into<String>) -> Result<Frame, Refusal> {
         match self.project()? {
             Some(project) => Frame::of_project(console, visitor, project, Tab::Elsewhere, title).await,
-            None => Frame::new(console, visitor, title).await,
+            None => Ok(Frame::new(console, visitor, title).await?.within("notifications")),
         }
     }
 }
@@ -156,6 +156,7 @@ struct RecipientPage {
     zone: chrono_tz::Tz,
     base: String,
     path: String,
+    is_of_project: bool,
     found: RecipientMessages,
 }
 
@@ -183,8 +184,8 @@ async fn show(State(console): State<Console>, visitor: Visitor, Path(named): Pat
     let shown = async {
         let found = console.service.recipient_messages(named.area(&visitor)?, named.recipient()?).await?;
         let frame = named.frame(&console, &visitor, found.recipient.target.as_str()).await?.noticing(notice(&asked.done));
-        let (zone, base, path) = (console.settings.zone, named.base()?, named.of_recipient()?);
-        Ok(page::show(StatusCode::OK, &RecipientPage { t: &ENGLISH, assets: frame.assets, frame, zone, base, path, found }))
+        let (zone, base, path, is_of_project) = (console.settings.zone, named.base()?, named.of_recipient()?, named.project.is_some());
+        Ok(page::show(StatusCode::OK, &RecipientPage { t: &ENGLISH, assets: frame.assets, frame, zone, base, path, is_of_project, found }))
     };
     shown.await.unwrap_or_else(|refusal: Refusal| page::refused(&refusal, visitor.request))
 }

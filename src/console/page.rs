@@ -44,6 +44,10 @@ pub(super) struct Frame {
     pub(super) tab: Tab,
     /// Whether the visitor is an administrator of the project.
     pub(super) may_change: bool,
+    /// The part of the organization area that the page is in, by the last word of its address.
+    pub(super) area: &'static str,
+    /// Whether whoever looks manages the members of the project.
+    pub(super) manages_members: bool,
     /// What was just done.
     pub(super) notice: Option<&'static str>,
 }
@@ -56,6 +60,7 @@ impl Frame {
         frame.project = Some(found.ok_or(ResultCode::InvalidAppkey)?);
         frame.tab = tab;
         frame.may_change = visitor.may_change(project);
+        frame.manages_members = visitor.session.administrator || visitor.may_change(project);
         Ok(frame)
     }
 
@@ -71,6 +76,8 @@ impl Frame {
             project: None,
             tab: Tab::Elsewhere,
             may_change: false,
+            area: "",
+            manages_members: false,
             notice: None,
         })
     }
@@ -79,6 +86,17 @@ impl Frame {
     pub(super) fn noticing(mut self, notice: Option<&'static str>) -> Self {
         self.notice = notice;
         self
+    }
+
+    /// Within a part of the organization area.
+    pub(super) fn within(mut self, area: &'static str) -> Self {
+        self.area = area;
+        self
+    }
+
+    /// Whether the page is in that part of the organization area.
+    pub(super) fn is_in(&self, area: &str) -> bool {
+        self.area == area
     }
 
     /// `/projects/7`, for addresses below it.

@@ -18,10 +18,12 @@ macro_rules! texts {
 mod access_keys;
 mod account;
 mod clients;
+mod endpoint;
 mod frame;
 mod key_stores;
 mod keys;
 mod notifications;
+mod organization;
 mod sign_in;
 
 /// The catalogue.
@@ -37,6 +39,8 @@ pub(super) struct Texts {
     pub(super) keys: keys::Texts,
     pub(super) clients: clients::Texts,
     pub(super) notifications: notifications::Texts,
+    pub(super) endpoint: endpoint::Texts,
+    pub(super) organization: organization::Texts,
 }
 
 /// The texts of the console.
@@ -47,6 +51,8 @@ pub(super) static ENGLISH: Texts = Texts {
     key_stores: key_stores::Texts::ENGLISH,
     keys: keys::Texts::ENGLISH,
     clients: clients::Texts::ENGLISH,
+    endpoint: endpoint::Texts::ENGLISH,
+    organization: organization::Texts::ENGLISH,
     access_keys: access_keys::Texts::ENGLISH,
     account: account::Texts::ENGLISH,
     notifications: notifications::Texts::ENGLISH,

@@ -41,8 +41,9 @@ impl Service {
         self.run(request, Operation::RequestKeyDeletion, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let key = service.find_key(scope, &id).await?.id();
+                let due = deletion_due(service.latest_time());
                 let ask = service.change_held_key(scope, (key, seen), Command::RequestDeletion, move |tx, row, stamp| {
-                    let (due, about) = (deletion_due(stamp.at), key_subject(tx, &row.key, None)?);
+                    let about = key_subject(tx, &row.key, None)?;
                     deletion_scheduled(tx, about, due, stamp)?;
                     tx.set_key_state(key, State::Active, State::PendingDeletion, Some(due), stamp)?;
                     Ok(due)

@@ -85,8 +85,9 @@ impl Service {
         self.run(request, Operation::RequestVersionDeletion, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let (key, version) = service.find_version(scope, &id, &version).await?;
+                let due = deletion_due(service.latest_time());
                 let ask = service.change_held_key(scope, (key, seen), Command::RequestVersionDeletion(version), move |tx, row, stamp| {
-                    let (due, about) = (deletion_due(stamp.at), key_subject(tx, &row.key, Some(version))?);
+                    let about = key_subject(tx, &row.key, Some(version))?;
                     deletion_scheduled(tx, about, due, stamp)?;
                     tx.set_version_state(key, version, (State::Active, State::PendingDeletion), Some(due), stamp)?;
                     Ok(due)

@@ -119,7 +119,7 @@ impl Service {
             self.outbox().released.store(true, Ordering::Release);
         }
         for _ in 0..ROUNDS_MAX {
-            let now = self.now();
+            let now = self.agreed_time();
             let due = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.due_messages(now, DUE_READ_MAX)?)).await?;
             if due.is_empty() || self.tasks().is_closed() {
                 break;
@@ -135,7 +135,9 @@ impl Service {
 
     /// One attempt at one message, if nobody else is at it; whether it was sent.
     async fn deliver_message(&self, id: MessageId) -> Result<bool, Refusal> {
-        let (now, lease_until) = (self.now(), self.now().plus(LEASE));
+        // All nodes agree on the time of leases.
+        let now = self.agreed_time();
+        let lease_until = now.plus(LEASE);
         let taken = self.store().change::<_, Refusal, _>(move |tx| Ok(tx.take_message(id, now, lease_until)?)).await?;
         let Some(TakenMessage { message, recipient }) = taken else { return Ok(false) };
         let channel = recipient.target.channel();
@@ -149,9 +151,9 @@ impl Service {
                 return self.note_failure(message, channel, "the webhook's secret can't be opened: is the token there?".to_owned()).await.map(|()| false);
             }
         };
-        match self.courier().deliver(&recipient.target, secret.as_ref(), &words::parcel(&message), self.now()).await {
+        match self.courier().deliver(&recipient.target, secret.as_ref(), &words::parcel(&message), self.agreed_time()).await {
             Ok(()) => {
-                let now = self.now();
+                let now = self.agreed_time();
                 self.metrics().notification(channel, Delivery::Sent);
                 self.store().change::<_, Refusal, _>(move |tx| Ok(tx.message_sent(&message, now)?)).await?;
                 Ok(true)
@@ -164,23 +166,24 @@ impl Service {
         let mut chance = [0];
         // Without chance it is tried again all the same.
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut chance).ok();
-        let due = next_attempt(&message, self.now(), chance[0]);
+        let due = next_attempt(&message, self.agreed_time(), chance[0]);
         self.metrics().notification(channel, if due.is_ok() { Delivery::Failed } else { Delivery::Parked });
         let (id, recipient, attempts) = (message.id, message.recipient, message.attempts);
         tracing::warn!(%id, %recipient, attempts, %problem, given_up = due.is_err(), "a notification could not be sent");
         self.store().change::<_, Refusal, _>(move |tx| Ok(tx.message_failed(&message, &problem, due)?)).await
     }
 
-    /// Gives up what is too old, forgets what is over, and counts what is left.
+    /// Gives up what is too old, and forgets what is over.
     pub async fn tidy_notifications(&self) -> Result<(), Refusal> {
-        let now = self.now();
+        self.require_right_clock().await?;
+        let now = self.agreed_time();
         let (older_than, over) = (now.minus(AGE_MAX), (now.minus(SENT_KEPT), now.minus(PARKED_KEPT)));
         for _ in 0..TIDY_ROUNDS_MAX {
             if self.store().change::<_, Refusal, _>(move |tx| Ok(tx.tidy_outbox(now, older_than, over, TOO_OLD)?)).await? == 0 {
                 break;
             }
         }
-        self.count_notifications().await
+        Ok(())
     }
 
     /// Looks how full the outbox is.

@@ -7,6 +7,7 @@ mod account;
 mod driver;
 mod key_stores;
 mod notifications;
+mod organization;
 
 use std::future::Future;
 use std::path::Path;

@@ -2,4 +2,5 @@
 
 mod clients;
 mod keys;
+mod organization;
 pub(crate) mod person;
