@@ -138,7 +138,7 @@ impl Mail {
         let is_local = |server: &Hostname| server.as_str() == "localhost" || server.as_str().parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         let is_plain = self.security == MailSecurity::Plain;
         [
-            (self.server.is_some() && self.sender.is_none(), ("sender", "must be set where server is")),
+            (self.server.is_some() && self.sender.is_none(), ("sender", "must be set together with server")),
             (self.user.is_some() != self.password.is_some(), ("password", "must be set together with user, or neither")),
             (
                 is_plain && !self.server.as_ref().is_none_or(is_local),

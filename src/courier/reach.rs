@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn reaches(address: &str, over_tls: bool, allowed: &[&str]) -> bool {
-        let allowed: Vec<IpNet> = allowed.iter().map(|net| net.parse().unwrap()).collect();
+        let allowed: Vec<IpNet> = allowed.iter().map(|net| net.parse().unwrap_or_else(|_| IpNet::from(net.parse::<IpAddr>().unwrap()))).collect();
         may_reach(SocketAddr::new(address.parse().unwrap(), 443), over_tls, &allowed)
     }
 

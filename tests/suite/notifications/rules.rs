@@ -134,7 +134,7 @@ fn a_disabled_recipient_gets_nothing_a_deleted_one_leaves_nothing_and_a_full_out
     assert_eq!(post("enable"), 303);
     let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
         INSERT INTO notification_messages (id, recipient_id, event, project, facts, happened_at, state, attempts, due_at, done_at)";
-    installation.database().run(&format!("{many} SELECT 'x' || i, {id}, 'ROTATED', '', '[]', 1, 'PARKED', 20, 1, {} FROM n", now()));
+    installation.database().run(&format!("{many} SELECT printf('%032d', i), {id}, 'ROTATED', '', '[]', 1, 'PARKED', 20, 1, {} FROM n", now()));
     rotate(&installation, &running);
     assert_eq!(count(&installation, "state = 'QUEUED'"), 0);
     assert_eq!(installation.database().number("dropped", "notification_recipients"), 1);
