@@ -6,6 +6,7 @@
 
 mod access_keys;
 mod account;
+mod address;
 mod assets;
 mod attachment;
 mod certificates;
@@ -19,6 +20,7 @@ mod keys;
 mod list;
 mod page;
 mod qr;
+mod routes;
 mod shown;
 mod sign_in;
 mod text;
@@ -33,6 +35,7 @@ use axum::routing::{get, post};
 
 use crate::domain::result_code::ResultCode;
 use crate::service::{Refusal, Service};
+use routes::Routes;
 
 /// Nothing but our own files is loaded, nothing inline runs, and nothing may frame us.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
@@ -61,9 +64,9 @@ impl Console {
     }
 }
 
-/// The console's routes.
-pub fn router(console: Console) -> Router {
-    Router::new()
+/// All routes.
+fn routes() -> Routes {
+    Routes::new()
         .route("/", get(key_stores::home))
         .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
         .route("/sign-in/code", get(sign_in::ask_code).post(sign_in::give_code))
@@ -76,10 +79,16 @@ pub fn router(console: Console) -> Router {
         .merge(account::routes())
         .merge(access_keys::routes())
         .route("/assets/{name}", get(assets::serve))
-        .fallback(unknown)
-        .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
-        .layer(axum::middleware::from_fn(name_request))
-        .with_state(console)
+}
+
+/// The paths of all routes, with placeholders: `/projects/{project}/key-stores`.
+pub fn paths() -> Vec<String> {
+    routes().into_paths()
+}
+
+/// The console.
+pub fn router(console: Console) -> Router {
+    routes().into_router().fallback(unknown).layer(DefaultBodyLimit::max(FORM_MAX_BYTES)).layer(axum::middleware::from_fn(name_request)).with_state(console)
 }
 
 async fn unknown(request: Request) -> Response {
