@@ -2,7 +2,6 @@
 //! somebody types his login name exactly: an `ADMIN` of one project isn't shown who else there is.
 
 use askama::Template;
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
@@ -16,6 +15,7 @@ use super::form::{Form, Posted};
 use super::list::{Around, Asked};
 use super::organization::{Question, Tried, attempt};
 use super::page::{self, Frame, Tab};
+use super::routes::Routes;
 use super::text::{ENGLISH, Texts};
 use super::visitor::{Visitor, wants_fragment};
 use crate::console::members;
@@ -26,13 +26,13 @@ use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 
 /// The pages of a project's own members.
-pub(super) fn routes() -> Router<Console> {
-    Router::new().route("/projects/{project}/members", get(show)).merge(routes_below("/projects/{project}/members"))
+pub(super) fn routes() -> Routes {
+    Routes::new().route("/projects/{project}/members", get(show)).merge(routes_below("/projects/{project}/members"))
 }
 
 /// The forms, wherever the list stands.
-pub(super) fn routes_below(list: &str) -> Router<Console> {
-    Router::new().route(&format!("{list}/new"), get(new).post(grant)).route(&format!("{list}/revoke"), get(ask_to_revoke).post(revoke))
+pub(super) fn routes_below(list: &str) -> Routes {
+    Routes::new().route(&format!("{list}/new"), get(new).post(grant)).route(&format!("{list}/revoke"), get(ask_to_revoke).post(revoke))
 }
 
 /// What each role may do, in one line.

@@ -71,6 +71,7 @@ pub use administration::{
 pub use audit_log::CheckpointOutcome;
 pub use authorities::{AuthorityInfo, CertificateSettings};
 pub use certificates::{CertificateSelector, DownloadedCertificate, Expiry, ServerIdentity, SignedCertificate, SigningRequest};
+pub use change_key_store::KeyStoreAsSeen;
 pub use change_secret::ChangedSecret;
 pub use client_lists::{ClientsPage, EXPIRY_WARNING};
 pub use client_rules::{NewClientRule, NewRuleValue, RegisteredClientRule, RuleSelector, shown_value};

@@ -1,12 +1,12 @@
 //! Accounts: of people who sign in, and of owners of access keys.
 
 use askama::Template;
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 
+use super::super::routes::Routes;
 use super::{Question, Tried, attempt, seen};
 use crate::console::Console;
 use crate::console::account::{present, shown_time};
@@ -25,8 +25,8 @@ use crate::service::{AccountDetails, AccountRef, Refusal};
 
 const HERE: &str = "/organization/accounts";
 
-pub(super) fn routes() -> Router<Console> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .route("/organization/accounts", get(index))
         .route("/organization/accounts/new", get(new).post(add))
         .route("/organization/accounts/{account}", get(show))

@@ -1,7 +1,6 @@
 //! Health of token, database, certificates and tasks, for people: what `/readyz` and `/metrics` know.
 
 use askama::Template;
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,6 +9,7 @@ use axum::routing::get;
 use crate::console::Console;
 use crate::console::assets::Assets;
 use crate::console::page::{self, Frame, Tab};
+use crate::console::routes::Routes;
 use crate::console::shown;
 use crate::console::text::{ENGLISH, Texts};
 use crate::console::visitor::Visitor;
@@ -22,8 +22,8 @@ const EXPIRES_SOON: std::time::Duration = std::time::Duration::from_secs(14 * 86
 /// Of what is about to stop everybody.
 const EXPIRES_VERY_SOON: std::time::Duration = std::time::Duration::from_secs(3 * 86_400);
 
-pub(super) fn routes() -> Router<Console> {
-    Router::new().route("/organization/health", get(show))
+pub(super) fn routes() -> Routes {
+    Routes::new().route("/organization/health", get(show))
 }
 
 /// How something does. Its word says it, the colour only repeats that.

@@ -1,6 +1,9 @@
 //! The console's pages, asked for as a browser does it, with and without the script.
 
+mod authorization;
 mod clients;
+mod forms;
+mod html;
 mod keys;
 mod organization;
-mod person;
+pub(crate) mod person;
