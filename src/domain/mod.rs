@@ -8,6 +8,7 @@ pub mod client_checks;
 pub mod clock;
 pub mod digest_info;
 pub mod envelope;
+pub mod history;
 pub mod ids;
 pub mod inventory;
 pub mod key;
