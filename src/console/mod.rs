@@ -14,6 +14,7 @@ mod csv;
 mod csv_pages;
 mod depository;
 mod form;
+mod history;
 mod key_stores;
 mod keys;
 mod list;
@@ -75,6 +76,7 @@ pub fn router(console: Console) -> Router {
         .merge(csv_pages::routes())
         .merge(account::routes())
         .merge(access_keys::routes())
+        .merge(history::routes())
         .route("/assets/{name}", get(assets::serve))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))

@@ -42,6 +42,8 @@ pub(super) struct Frame {
     pub(super) projects: Vec<Project>,
     pub(super) project: Option<Project>,
     pub(super) tab: Tab,
+    /// The part of the organization area that the page is in, by the last word of its address.
+    pub(super) area: &'static str,
     /// What was just done.
     pub(super) notice: Option<&'static str>,
 }
@@ -67,6 +69,7 @@ impl Frame {
             projects: console.service.projects_of(&visitor.session).await?,
             project: None,
             tab: Tab::Elsewhere,
+            area: "",
             notice: None,
         })
     }
@@ -75,6 +78,17 @@ impl Frame {
     pub(super) fn noticing(mut self, notice: Option<&'static str>) -> Self {
         self.notice = notice;
         self
+    }
+
+    /// Within a part of the organization area.
+    pub(super) fn within(mut self, area: &'static str) -> Self {
+        self.area = area;
+        self
+    }
+
+    /// Whether the page is in that part of the organization area.
+    pub(super) fn is_in(&self, area: &str) -> bool {
+        self.area == area
     }
 
     /// `/projects/7`, for addresses below it.

@@ -19,8 +19,10 @@ mod access_keys;
 mod account;
 mod clients;
 mod frame;
+mod history;
 mod key_stores;
 mod keys;
+mod organization;
 mod sign_in;
 
 /// The catalogue.
@@ -35,6 +37,8 @@ pub(super) struct Texts {
     pub(super) key_stores: key_stores::Texts,
     pub(super) keys: keys::Texts,
     pub(super) clients: clients::Texts,
+    pub(super) history: history::Texts,
+    pub(super) organization: organization::Texts,
 }
 
 /// The texts of the console.
@@ -45,6 +49,8 @@ pub(super) static ENGLISH: Texts = Texts {
     key_stores: key_stores::Texts::ENGLISH,
     keys: keys::Texts::ENGLISH,
     clients: clients::Texts::ENGLISH,
+    history: history::Texts::ENGLISH,
+    organization: organization::Texts::ENGLISH,
     access_keys: access_keys::Texts::ENGLISH,
     account: account::Texts::ENGLISH,
 };
