@@ -33,7 +33,7 @@ const TOLD_REACH: i64 = 200_000;
 pub const HISTORY_COUNT_MAX: usize = 10_000;
 
 /// What the index of noteworthy records covers, word for word: a condition with parameters can't be planned by it.
-const NOTEWORTHY: &str = "(result_code <> 0 OR (operation <> 'ENCRYPT' AND operation <> 'DECRYPT' AND operation <> 'SIGN' AND operation <> 'VERIFY' AND \
+const NOTEWORTHY: &str = "(project_id IS NULL OR result_code <> 0 OR (operation <> 'ENCRYPT' AND operation <> 'DECRYPT' AND operation <> 'SIGN' AND operation <> 'VERIFY' AND \
                           operation <> 'READ_SECRET' AND operation <> 'CREATE_LOCAL_KEY' AND operation <> 'CONFIRM' AND \
                           operation <> 'SIGN_STANDARD' AND operation <> 'VERIFY_STANDARD' AND operation <> 'READ_PUBLIC_KEY' AND \
                           operation <> 'READ_INVENTORY'))";
@@ -192,11 +192,13 @@ impl HistoryWanted {
     }
 
     /// How many records along the way are looked at.
-    const fn reach(&self, way: &Way) -> i64 {
+    fn reach(&self, way: &Way) -> i64 {
         match way {
             Way::All | Way::Project(_) => HISTORY_REACH,
             Way::Noteworthy if self.key_store.is_none() && self.who.is_none() && self.address.is_none() => TOLD_REACH,
-            Way::Noteworthy | Way::Key(_) => SCATTERED_REACH,
+            Way::Noteworthy => SCATTERED_REACH,
+            // All of a name's keys together.
+            Way::Key(_) => SCATTERED_REACH / self.keys.as_ref().map_or(1, |keys| length(keys.len()).max(1)),
         }
     }
 
@@ -451,4 +453,101 @@ fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
     values.sort_unstable();
     values.dedup();
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+    use diesel::sql_types::Integer;
+
+    use super::super::connection::{Access, Connector};
+    use super::super::settings::DatabaseSettings;
+    use super::*;
+
+    type Backend = <Db as diesel::Connection>::Backend;
+
+    /// A query's plan instead of its rows.
+    struct Explain<Q>(Q);
+
+    impl<Q> QueryId for Explain<Q> {
+        type QueryId = ();
+        const HAS_STATIC_QUERY_ID: bool = false;
+    }
+
+    impl<Q: QueryFragment<Backend>> QueryFragment<Backend> for Explain<Q> {
+        fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Backend>) -> QueryResult<()> {
+            out.unsafe_to_cache_prepared();
+            out.push_sql("EXPLAIN QUERY PLAN ");
+            self.0.walk_ast(out.reborrow())
+        }
+    }
+
+    impl<Q> Query for Explain<Q> {
+        type SqlType = (Integer, Integer, Integer, Text);
+    }
+
+    impl<Q> RunQueryDsl<Db> for Explain<Q> {}
+
+    /// Whatever is asked for, SQLite reads along the index that was meant, from the place on, without sorting more than one moment's records.
+    #[test]
+    fn each_way_is_read_by_its_index_from_the_place_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let settings = DatabaseSettings::Sqlite { path: directory.path().join("skm.db") };
+        super::super::migrations::run(&settings).expect("a schema");
+        let mut db = Connector::new(&settings, Duration::from_secs(5)).connect(Access::Read).expect("a connection");
+        let wanted = HistoryWanted {
+            operation: Some(Operation::CreateKey),
+            key_store: Some(KeyStoreNumber(1)),
+            who: Who::parse("who", "kim").ok(),
+            address: Some("10.0.0.1".to_owned()),
+            outcome: Some(Outcome::Refused),
+            from: Some(Timestamp::from_micros(0)),
+            ..HistoryWanted::all(HistoryScope::Project(ProjectId(1)))
+        };
+        let place = HistoryPlace { at: Timestamp::from_micros(9), position: 9 };
+        let ways = [
+            (Way::All, "USING INDEX audit_records_at (at>? AND at<?)"),
+            (Way::Project(ProjectId(1)), "USING INDEX audit_records_project (project_id=? AND at>? AND at<?)"),
+            (Way::Key(KeyId::from_bytes([1; 16])), "USING INDEX audit_records_key (key_id=? AND at>? AND at<?)"),
+            (Way::Noteworthy, "USING INDEX audit_records_noteworthy (<expr>>? AND <expr><?)"),
+        ];
+        for (way, expected) in ways {
+            for seek in [Seek::Older(place), Seek::Newer(place)] {
+                let rows = wanted.wanted(&way, seek, Some(place.at)).limit(11).select(audit_records::position);
+                let bound = wanted.along(&way, seek, Some(place.at)).offset(wanted.reach(&way)).limit(1).select(audit_records::at);
+                type Plan = Vec<(i32, i32, i32, String)>;
+                let (rows, bound): (Plan, Plan) = if matches!(seek, Seek::Newer(_)) {
+                    let rows = rows.order((way.time().asc(), audit_records::position.asc()));
+                    (Explain(rows).load(&mut db).expect("a plan"), Explain(bound.order(way.time().asc())).load(&mut db).expect("a plan"))
+                } else {
+                    let rows = rows.order((way.time().desc(), audit_records::position.desc()));
+                    (Explain(rows).load(&mut db).expect("a plan"), Explain(bound.order(way.time().desc())).load(&mut db).expect("a plan"))
+                };
+                let told = |plan: &Plan| plan.iter().map(|(.., step)| step.clone()).collect::<Vec<_>>();
+                let covering = expected.replace("USING INDEX", "USING COVERING INDEX");
+                let (rows, bound) = (told(&rows), told(&bound));
+                assert!(rows[0].ends_with(expected), "{way:?} {seek:?}: {rows:?}");
+                assert!(
+                    rows[1..].iter().all(|step| step == "USE TEMP B-TREE FOR LAST TERM OF ORDER BY" || step == "USE TEMP B-TREE FOR RIGHT PART OF ORDER BY"),
+                    "{way:?} {seek:?}: {rows:?}"
+                );
+                assert!(bound.len() == 1 && bound[0].ends_with(&covering), "{way:?} {seek:?}: {bound:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_index_of_noteworthy_records_covers_what_is_not_daily() {
+        for operation in Operation::ALL {
+            assert_eq!(NOTEWORTHY.contains(&format!("operation <> '{operation}'")), is_daily(*operation), "{operation}");
+        }
+        for database in ["sqlite", "postgresql"] {
+            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(database).join("0016_history/up.sql");
+            let migration = std::fs::read_to_string(file).expect("the migration").split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(migration.contains(&format!("WHERE {};", &NOTEWORTHY[1..NOTEWORTHY.len() - 1])), "{database}");
+            assert!(migration.contains(TIME_OF_NOTEWORTHY));
+        }
+    }
 }

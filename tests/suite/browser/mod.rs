@@ -5,6 +5,7 @@
 
 mod account;
 mod driver;
+mod history;
 mod key_stores;
 
 use std::future::Future;

@@ -1,5 +1,6 @@
 //! The console's pages, asked for as a browser does it, with and without the script.
 
 mod clients;
+mod history;
 mod keys;
 mod person;
