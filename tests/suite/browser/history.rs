@@ -44,7 +44,7 @@ fn a_refused_call_is_found_by_clicking() {
     browser.press("Apply");
     browser.sees("Invalid Key ID (3001)");
     browser.sees_no("payments/1.11");
-    browser.press_within("scanner/9", "Details");
+    browser.press_at("tr[contains(., 'scanner/9')]//a[starts-with(normalize-space(.), 'Details')]");
     browser.sees("Request ID");
     browser.sees("00:00:5e:00:53:01");
     browser.looks_right("usage-history-record");

@@ -324,8 +324,8 @@ async fn what_was_written_last_is_found_at_once_among_many(place: &mut Place) {
 async fn measure(place: &mut Place) {
     let store = place.open("node-1");
     keep(&store, AuditEvent { operation: Operation::CreateKey, project: Some(SHOP), ..event("first") }).await;
-    let count = std::env::var("SKM_MEASURED_RECORDS").ok().and_then(|count| count.parse().ok());
-    fill(place, count.unwrap_or(10_000_000));
+    let records = std::env::var("SKM_MEASURED_RECORDS").ok().and_then(|records| records.parse().ok());
+    fill(place, records.unwrap_or(10_000_000));
     place.execute(
         "UPDATE audit_records SET result_code = 2001 WHERE position % 200 = 5; UPDATE audit_records SET operation = 'CREATE_KEY' WHERE position % 500 = 1;
          UPDATE audit_records SET key_id = '06060606060606060606060606060606' WHERE position % 100 = 7;
