@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::Console;
 use super::text::ENGLISH;
 use super::visitor::{Visitor, wants_fragment};
+use crate::domain::clock::Timestamp;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::domain::text::{Description, Invalid, Name};
@@ -71,6 +72,22 @@ impl Form {
     /// What is wrong with a field.
     pub(super) fn error(&self, field: &str) -> Option<&str> {
         self.errors.get(field).map(String::as_str)
+    }
+
+    /// All that is wrong with fields: for forms that only ask, and show none.
+    pub(super) fn all_errors(&self) -> impl Iterator<Item = &str> {
+        self.errors.values().map(String::as_str)
+    }
+
+    /// The form as of what is seen now, unless it was opened before.
+    pub(super) fn as_seen(mut self, now: Timestamp) -> Self {
+        self.values.entry("seen".to_owned()).or_insert_with(|| vec![SecretText::new(now.micros().to_string())]);
+        self
+    }
+
+    /// As of when the form was opened. A form that doesn't say so has seen nothing that is still true.
+    pub(super) fn seen(&self) -> Option<Timestamp> {
+        Some(self.value("seen").parse().map(Timestamp::from_micros).unwrap_or_default())
     }
 
     /// Whether nothing is wrong with it, as far as was looked.

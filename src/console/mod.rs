@@ -13,17 +13,22 @@ mod clients;
 mod csv;
 mod csv_pages;
 mod depository;
+mod endpoint;
 mod form;
 mod history;
 mod key_stores;
 mod keys;
 mod list;
+mod members;
+mod organization;
 mod page;
 mod qr;
 mod shown;
 mod sign_in;
 mod text;
 mod visitor;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -34,6 +39,7 @@ use axum::routing::{get, post};
 
 use crate::domain::result_code::ResultCode;
 use crate::service::{Refusal, Service};
+use crate::tls::Reloader;
 
 /// Nothing but our own files is loaded, nothing inline runs, and nothing may frame us.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
@@ -42,10 +48,25 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 const FORM_MAX_BYTES: usize = 256 * 1024;
 
 /// How the console works.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ConsoleSettings {
     /// The zone of the dates on its pages.
     pub zone: chrono_tz::Tz,
+    /// Where the API is reached.
+    pub api: ApiAddress,
+    /// The certificate that API and console have.
+    pub server_certificate: Arc<Reloader>,
+}
+
+/// Where the API is reached, for lines that people paste.
+#[derive(Debug, Clone)]
+pub struct ApiAddress {
+    /// `https://skm.example.com:8443`.
+    pub url: String,
+    /// Whether its certificate is of the internal authority, which clients have to learn first.
+    pub internal_authority: bool,
+    /// Whether the API's documentation is served.
+    pub documentation: bool,
 }
 
 /// What every page has.
@@ -77,6 +98,9 @@ pub fn router(console: Console) -> Router {
         .merge(account::routes())
         .merge(access_keys::routes())
         .merge(history::routes())
+        .merge(organization::routes(&console))
+        .merge(members::routes())
+        .merge(endpoint::routes())
         .route("/assets/{name}", get(assets::serve))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))

@@ -44,6 +44,8 @@ pub(super) struct Frame {
     pub(super) tab: Tab,
     /// The part of the organization area that the page is in, by the last word of its address.
     pub(super) area: &'static str,
+    /// Whether whoever looks manages the members of the project.
+    pub(super) manages_members: bool,
     /// What was just done.
     pub(super) notice: Option<&'static str>,
 }
@@ -55,6 +57,7 @@ impl Frame {
         let found = frame.projects.iter().find(|known| known.id == project).cloned();
         frame.project = Some(found.ok_or(ResultCode::InvalidAppkey)?);
         frame.tab = tab;
+        frame.manages_members = visitor.session.administrator || visitor.may_change(project);
         Ok(frame)
     }
 
@@ -70,6 +73,7 @@ impl Frame {
             project: None,
             tab: Tab::Elsewhere,
             area: "",
+            manages_members: false,
             notice: None,
         })
     }

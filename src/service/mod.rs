@@ -44,6 +44,7 @@ pub mod refusal;
 mod register_clients;
 pub mod request;
 mod revocation;
+mod right_clock;
 mod rotate_key;
 mod second_factor;
 mod sign;
@@ -65,7 +66,9 @@ use crate::store::{Change, Store};
 use crate::telemetry::Metrics;
 
 pub use crate::hsm::{OaepHash, RsaPadding as Padding};
-pub use administration::{LIST_PAGE, NewAccessKey, NewAppkey, Operator, check_password};
+pub use administration::{
+    AccountDetails, AccountRef, Administrator, Counts, Endpoint, LIST_PAGE, NewAccessKey, NewAppkey, Operator, ProjectDetails, ProjectRef, check_password,
+};
 pub use audit_log::CheckpointOutcome;
 pub use authorities::{AuthorityInfo, CertificateSettings};
 pub use certificates::{CertificateSelector, DownloadedCertificate, Expiry, ServerIdentity, SignedCertificate, SigningRequest};
@@ -78,7 +81,7 @@ pub use create_key_store::NewKeyStore;
 pub use decrypt::Decrypted;
 pub use due::Swept;
 pub use encrypt::{Encrypted, LocalKey, PLAINTEXT_MAX_BYTES};
-pub use health::Health;
+pub use health::{Health, HealthReport};
 pub use history::{AuditLogPage, DOWNLOAD_RECORDS_MAX, HistoryDownload, HistoryEntry, HistoryPage, LogState};
 pub use import_key::{ImportParameters, WRAPPED_KEY_BYTES, WrappedKey};
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
@@ -130,6 +133,7 @@ struct Inner {
     token: Token,
     store: Store,
     clock: SharedClock,
+    clock_watch: right_clock::RightClock,
     views: views::Views,
     limits: limits::Limits,
     patience: patience::Patience,
@@ -159,6 +163,7 @@ impl Service {
             token,
             store,
             clock,
+            clock_watch: right_clock::RightClock::default(),
             views: views::Views::new(metrics.clone()),
             limits,
             patience: patience::Patience::default(),

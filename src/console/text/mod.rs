@@ -18,6 +18,7 @@ macro_rules! texts {
 mod access_keys;
 mod account;
 mod clients;
+mod endpoint;
 mod frame;
 mod history;
 mod key_stores;
@@ -38,6 +39,7 @@ pub(super) struct Texts {
     pub(super) keys: keys::Texts,
     pub(super) clients: clients::Texts,
     pub(super) history: history::Texts,
+    pub(super) endpoint: endpoint::Texts,
     pub(super) organization: organization::Texts,
 }
 
@@ -50,6 +52,7 @@ pub(super) static ENGLISH: Texts = Texts {
     keys: keys::Texts::ENGLISH,
     clients: clients::Texts::ENGLISH,
     history: history::Texts::ENGLISH,
+    endpoint: endpoint::Texts::ENGLISH,
     organization: organization::Texts::ENGLISH,
     access_keys: access_keys::Texts::ENGLISH,
     account: account::Texts::ENGLISH,

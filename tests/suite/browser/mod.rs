@@ -7,6 +7,7 @@ mod account;
 mod driver;
 mod history;
 mod key_stores;
+mod organization;
 
 use std::future::Future;
 use std::path::Path;

@@ -3,4 +3,5 @@
 mod clients;
 mod history;
 mod keys;
+mod organization;
 mod person;
