@@ -16,6 +16,7 @@ mod csv_pages;
 mod depository;
 mod endpoint;
 mod form;
+mod history;
 mod key_stores;
 mod keys;
 mod list;
@@ -99,6 +100,7 @@ fn routes() -> Routes {
         .merge(csv_pages::routes())
         .merge(account::routes())
         .merge(access_keys::routes())
+        .merge(history::routes())
         .merge(members::routes())
         .merge(endpoint::routes())
         .route("/assets/{name}", get(assets::serve))

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod clock_watch;
 pub mod digest_info;
 pub mod envelope;
+pub mod history;
 pub mod ids;
 pub mod inventory;
 pub mod key;

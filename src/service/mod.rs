@@ -22,6 +22,7 @@ mod destruction;
 mod due;
 mod encrypt;
 pub mod health;
+mod history;
 mod import_key;
 mod internal_keys;
 mod inventory;
@@ -82,6 +83,7 @@ pub use decrypt::Decrypted;
 pub use due::Swept;
 pub use encrypt::{Encrypted, LocalKey, PLAINTEXT_MAX_BYTES};
 pub use health::{Health, HealthReport};
+pub use history::{AuditLogPage, DOWNLOAD_RECORDS_MAX, HistoryDownload, HistoryEntry, HistoryPage, LogState};
 pub use import_key::{ImportParameters, WRAPPED_KEY_BYTES, WrappedKey};
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
 pub use key_details::KeyDetails;
@@ -148,6 +150,9 @@ struct Inner {
     metrics: Metrics,
     /// Lists are read a few at a time: they may take long, and what proves who asks is read over the same connections.
     listing: tokio::sync::Semaphore,
+    /// Places for those who download the history.
+    downloads: Arc<tokio::sync::Semaphore>,
+    looks: history::Looks,
 }
 
 impl Service {
@@ -172,6 +177,8 @@ impl Service {
             near_use_limit: arc_swap::ArcSwap::default(),
             metrics,
             listing: tokio::sync::Semaphore::new(LISTS_AT_ONCE),
+            downloads: Arc::new(tokio::sync::Semaphore::new(history::DOWNLOADS_MAX)),
+            looks: history::Looks::default(),
         }));
         let follower = Arc::downgrade(&service.0);
         service.0.store.follow(service.0.settings.freshness_interval, move |changes| {
@@ -205,6 +212,10 @@ impl Service {
 
     fn patience(&self) -> &patience::Patience {
         &self.0.patience
+    }
+
+    fn looks(&self) -> &history::Looks {
+        &self.0.looks
     }
 
     fn metrics(&self) -> &Metrics {

@@ -20,6 +20,7 @@ mod account;
 mod clients;
 mod endpoint;
 mod frame;
+mod history;
 mod key_stores;
 mod keys;
 mod organization;
@@ -37,6 +38,7 @@ pub(super) struct Texts {
     pub(super) key_stores: key_stores::Texts,
     pub(super) keys: keys::Texts,
     pub(super) clients: clients::Texts,
+    pub(super) history: history::Texts,
     pub(super) endpoint: endpoint::Texts,
     pub(super) organization: organization::Texts,
 }
@@ -49,6 +51,7 @@ pub(super) static ENGLISH: Texts = Texts {
     key_stores: key_stores::Texts::ENGLISH,
     keys: keys::Texts::ENGLISH,
     clients: clients::Texts::ENGLISH,
+    history: history::Texts::ENGLISH,
     endpoint: endpoint::Texts::ENGLISH,
     organization: organization::Texts::ENGLISH,
     access_keys: access_keys::Texts::ENGLISH,

@@ -6,6 +6,7 @@
 mod account;
 mod driver;
 mod files;
+mod history;
 mod key_stores;
 mod keyboard;
 mod meanwhile;

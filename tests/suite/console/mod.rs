@@ -3,6 +3,7 @@
 mod authorization;
 mod clients;
 mod forms;
+mod history;
 mod html;
 mod keys;
 mod organization;

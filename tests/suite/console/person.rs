@@ -96,6 +96,14 @@ impl<'a> Person<'a> {
         self.send("GET", path, &[], None).0
     }
 
+    /// An answer whose body is read as the test likes; however long that takes.
+    pub(super) fn open(&self, path: &str) -> ureq::http::Response<ureq::Body> {
+        let url = format!("https://{}{path}", self.service.console_address());
+        let request = ureq::http::Request::get(url).header("cookie", &self.cookie).body(()).expect("a request");
+        let request = self.agent.configure_request(request).max_redirects(0).timeout_global(None).build();
+        self.agent.run(request).expect("an answer")
+    }
+
     /// A fragment for the dialog.
     pub(crate) fn ask(&self, path: &str) -> Page {
         self.send("GET", path, &[("hx-request", "true"), ("hx-target", "dialog")], None).0
