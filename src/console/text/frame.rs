@@ -18,7 +18,7 @@ texts! {
         manual = "Manual",
         sign_out = "Sign out",
         no_project = "No project",
-        no_project_told = "You have no role in any project yet. An administrator of this installation gives you one, under Organization, Members and roles.",
+        no_project_told = "You have no role in any project yet. An administrator of this installation gives you one, under Organization, Projects.",
         save = "Save",
         cancel = "Cancel",
         close = "Close",
