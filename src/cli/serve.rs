@@ -180,6 +180,10 @@ async fn start(config: &Config, file: &Path, assembly: &Assembly, stops: &Stops)
     let certificate = ServerCertificate::new(config, assembly);
     let commands = admin::Admin::new(assembly, backup::token_directory(config, file)?, Arc::clone(&certificate));
     assembly.service.begin().await?;
+    // Who was down when the only authority expired has none to issue the server's certificate. Where there is one, its renewal can wait.
+    if let Err(refusal) = assembly.service.renew_authority_if_due().await {
+        tracing::error!(?refusal, "the internal certificate authority is due and could not be renewed yet");
+    }
     let certificates = certificate.open().await?;
     show_gauges(assembly, &certificates);
     let scheduler_settings = SchedulerSettings {

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod caller;
 pub mod client_checks;
 pub mod clock;
+pub mod clock_watch;
 pub mod digest_info;
 pub mod envelope;
 pub mod ids;

@@ -6,6 +6,7 @@ use super::Service;
 use super::authorities::AuthorityInfo;
 use super::certificates::Expiry;
 use super::reconcile::MissingObject;
+use crate::domain::clock_watch::ClockState;
 use crate::domain::ids::{KeyId, KeyVersion};
 use crate::hsm::TokenHealth;
 use crate::telemetry::metrics::TaskRun;
@@ -23,6 +24,10 @@ pub struct Health {
     pub missing_objects: usize,
     /// Key versions that near the limit of their use and don't rotate by themselves, as last looked at: a warning.
     pub keys_near_use_limit: usize,
+    /// What is thought of this machine's clock: doubted or skewed is an alarm, but the service goes on.
+    pub clock: ClockState,
+    /// How far it was ahead of the database server's, in seconds, when that was last asked; `None` where there is none.
+    pub clock_skew_s: Option<f64>,
     /// The token.
     pub token: TokenHealth,
     /// How long ago the change log was read.
@@ -102,6 +107,8 @@ impl Service {
         Health {
             missing_objects: missing,
             keys_near_use_limit: self.near_use_limit(),
+            clock: self.0.clock_watch.state(),
+            clock_skew_s: self.0.clock_watch.skew_micros().map(seconds),
             problems,
             token,
             staleness,
@@ -110,4 +117,10 @@ impl Service {
             tasks: self.tasks().len(),
         }
     }
+}
+
+/// Microseconds as seconds; those of some decades are whole in a float.
+fn seconds(micros: i64) -> f64 {
+    let seconds = Duration::from_micros(micros.unsigned_abs()).as_secs_f64();
+    if micros < 0 { -seconds } else { seconds }
 }

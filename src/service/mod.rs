@@ -43,6 +43,7 @@ pub mod refusal;
 mod register_clients;
 pub mod request;
 mod revocation;
+mod right_clock;
 mod rotate_key;
 mod second_factor;
 mod sign;
@@ -130,6 +131,7 @@ struct Inner {
     token: Token,
     store: Store,
     clock: SharedClock,
+    clock_watch: right_clock::RightClock,
     views: views::Views,
     limits: limits::Limits,
     patience: patience::Patience,
@@ -156,6 +158,7 @@ impl Service {
             token,
             store,
             clock,
+            clock_watch: right_clock::RightClock::default(),
             views: views::Views::new(metrics.clone()),
             limits,
             patience: patience::Patience::default(),

@@ -224,6 +224,7 @@ impl Service {
 
     /// Forgets sessions that have expired, and browsers that were not used for long, a few at a time.
     pub async fn forget_expired_sessions(&self) -> Result<(), Refusal> {
+        self.require_agreeing_clock().await?;
         let (now, unused) = (self.now(), self.now().minus(BROWSERS_KEPT));
         for _ in 0..FORGET_ROUNDS_MAX {
             if self.store().change::<_, Refusal, _>(move |tx| Ok(tx.forget_expired_sessions(now)? + tx.forget_browsers(unused)?)).await? == 0 {

@@ -6,7 +6,8 @@
 //! ```text
 //! Store ──► read:   idle connections, one transaction per unit, on a thread that may block
 //!       ──► change: gate, which a backup closes ──► queue; audit: queue
-//!           queue ──► writer (one thread) ──► batch ──► savepoint per change, then records, counters, change numbers
+//!           queue ──► writer (one thread) ──► batch (PostgreSQL: one change at most) ──► savepoint per change, then records, counters,
+//!                     change numbers
 //!       ──► follow: follower (one thread) ──► change log
 //! ```
 
@@ -76,7 +77,7 @@ pub use projects::LAST_APPKEY;
 pub use second_factor::SecondFactor;
 pub use sessions::{NewSession, SignIn};
 pub use settings::{DatabaseSettings, StoreSettings};
-pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY};
+pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, UNUSABLE_ACCESS_KEY};
 pub use unit::{Reader, Tx};
 
 use crate::domain::audit::{AuditEvent, Uses};

@@ -45,11 +45,12 @@ fn known(outcome: Result<(), StoreError>) -> Result<(), Refusal> {
 
 impl Service {
     /// Makes an access key for an account; the secret is kept as a hash only.
-    pub async fn create_access_key(&self, by: impl Into<Administrator>, login: &str, life: TokenLife) -> Result<NewAccessKey, Refusal> {
+    pub async fn create_access_key(&self, by: impl Into<Administrator>, login: &str, life: Result<TokenLife, Invalid>) -> Result<NewAccessKey, Refusal> {
         let NewAccessKey { id, secret } = fresh_access_key()?;
         let (row, hash) = (id.clone(), SecretHash::of(secret.expose()));
-        let prepared = parse_login(login).map(|login| (format!("{id} for {login}"), login)).map_err(Refusal::from);
-        self.administer(by.into(), Operation::CreateAccessKey, prepared, move |tx, login, act| {
+        let parsed = parse_login(login).and_then(|login| Ok((login, life?)));
+        let prepared = parsed.map(|(login, life)| (format!("{id} for {login}"), (login, life))).map_err(Refusal::from);
+        self.administer(by.into(), Operation::CreateAccessKey, prepared, move |tx, (login, life), act| {
             let (account, _) = AccountRef::from(login.as_str()).find(tx)?;
             tx.insert_access_key(&row, account, hash, life, &act.stamp).map_err(|error| match error {
                 StoreError::Stale { what: TOO_MANY_ACCESS_KEYS } => {
@@ -78,9 +79,10 @@ impl Service {
     }
 
     /// Sets how long tokens that an access key gets from now on live.
-    pub async fn set_token_life(&self, by: impl Into<Administrator>, id: &str, life: TokenLife) -> Result<(), Refusal> {
-        let prepared = parse_id(id).map(|id| (format!("{id} token life {} s", life.seconds()), id)).map_err(Refusal::from);
-        self.administer(by.into(), Operation::ChangeAccessKey, prepared, move |tx, id, act| {
+    pub async fn set_token_life(&self, by: impl Into<Administrator>, id: &str, life: Result<TokenLife, Invalid>) -> Result<(), Refusal> {
+        let parsed = parse_id(id).and_then(|id| Ok((id, life?)));
+        let prepared = parsed.map(|(id, life)| (format!("{id} token life {} s", life.seconds()), (id, life))).map_err(Refusal::from);
+        self.administer(by.into(), Operation::ChangeAccessKey, prepared, move |tx, (id, life), act| {
             known(tx.set_token_life(&id, life, &act.stamp))?;
             act.changes.push(Change::AccessKey(id));
             Ok(())
