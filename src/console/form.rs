@@ -85,7 +85,7 @@ impl Form {
     }
 
     /// The form as of what is seen now, unless it was opened before.
-    pub(super) fn as_seen(mut self, now: Timestamp) -> Self {
+    pub(super) fn seen_at(mut self, now: Timestamp) -> Self {
         self.values.entry("seen".to_owned()).or_insert_with(|| vec![SecretText::new(now.micros().to_string())]);
         self
     }

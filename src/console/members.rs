@@ -139,14 +139,13 @@ fn list_of(at: &Uri) -> String {
 }
 
 /// Whether somebody may as much as see a form: the use case decides again.
-fn may(visitor: &Visitor, project: i64) -> Result<(), Response> {
+fn may(visitor: &Visitor, project: i64) -> Result<(), ResultCode> {
     let session = &visitor.session;
     if session.administrator || visitor.may_change(ProjectId(project)) {
         return Ok(());
     }
     let is_strange = session.roles_in(ProjectId(project)).next().is_none();
-    let code = if is_strange { ResultCode::InvalidAppkey } else { ResultCode::Forbidden };
-    Err(page::refused(&code.into(), visitor.request))
+    Err(if is_strange { ResultCode::InvalidAppkey } else { ResultCode::Forbidden })
 }
 
 async fn present_new(console: &Console, visitor: &Visitor, action: &str, form: &Form, in_dialog: bool) -> Response {
@@ -156,8 +155,8 @@ async fn present_new(console: &Console, visitor: &Visitor, action: &str, form: &
 }
 
 async fn new(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, at: Uri, Path(project): Path<i64>, Query(about): Query<About>) -> Response {
-    if let Err(refused) = may(&visitor, project) {
-        return refused;
+    if let Err(code) = may(&visitor, project) {
+        return page::refused(&code.into(), visitor.request);
     }
     present_new(&console, &visitor, at.path(), &Form::showing([("login", about.login.as_str())]), wants_fragment(&headers)).await
 }
@@ -170,8 +169,8 @@ async fn grant(State(console): State<Console>, at: Uri, Path(project): Path<i64>
         Err(Tried::Again(form)) => form,
         Err(Tried::Refused(response)) => return response,
     };
-    if let Err(refused) = may(&visitor, project) {
-        return refused;
+    if let Err(code) = may(&visitor, project) {
+        return page::refused(&code.into(), visitor.request);
     }
     present_new(&console, &visitor, at.path(), &form, in_dialog).await
 }
@@ -192,8 +191,8 @@ async fn ask_to_revoke(
     Path(project): Path<i64>,
     Query(about): Query<About>,
 ) -> Response {
-    if let Err(refused) = may(&visitor, project) {
-        return refused;
+    if let Err(code) = may(&visitor, project) {
+        return page::refused(&code.into(), visitor.request);
     }
     present_revocation(&console, &visitor, &at, &about, &Form::default(), wants_fragment(&headers)).await
 }
@@ -207,8 +206,8 @@ async fn revoke(State(console): State<Console>, at: Uri, Path(project): Path<i64
         Err(Tried::Again(form)) => form,
         Err(Tried::Refused(response)) => return response,
     };
-    if let Err(refused) = may(&visitor, project) {
-        return refused;
+    if let Err(code) = may(&visitor, project) {
+        return page::refused(&code.into(), visitor.request);
     }
     present_revocation(&console, &visitor, &at, &about, &form, in_dialog).await
 }

@@ -168,7 +168,7 @@ async fn present_password(console: &Console, visitor: &Visitor, account: i64, fo
         Ok(details) => details.listed,
         Err(response) => return response,
     };
-    let (title, action, form) = (ENGLISH.organization.reset_password, format!("{}/password", path_of(account)), form.as_seen(listed.changed));
+    let (title, action, form) = (ENGLISH.organization.reset_password, format!("{}/password", path_of(account)), form.seen_at(listed.changed));
     let fragment = AccountForm { t: &ENGLISH, title, of: Some(&listed.login), action: &action, csrf: visitor.csrf(), form: &form, in_dialog };
     present(console, visitor, &form, title, &fragment, in_dialog).await
 }

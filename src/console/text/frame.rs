@@ -18,7 +18,7 @@ texts! {
         manual = "Manual",
         sign_out = "Sign out",
         no_project = "No project",
-        no_project_told = "You have no role yet that shows you a project here. An administrator of this installation gives you one, under Organization, Members and roles. Your access keys are in the menu of your account.",
+        no_project_told = "You have no role yet that shows you a project here. An administrator of this installation gives you one, under Organization, Projects. Your access keys are in the menu of your account.",
         save = "Save",
         cancel = "Cancel",
         close = "Close",
