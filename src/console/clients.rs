@@ -314,6 +314,9 @@ async fn present_end(console: &Console, visitor: &Visitor, place: &Place, form: 
 }
 
 async fn ask(State(console): State<Console>, visitor: Visitor, place: Place, headers: HeaderMap, Query(which): Query<Which>) -> Response {
+    if let Err(refusal) = visitor.require_change(place.project) {
+        return page::refused(&refusal, visitor.request);
+    }
     let found = console.service.read_client(visitor.about(place.project), place.store.clone(), place.method, which.value).await;
     let rule = match found {
         Ok((_, listed)) => listed.rule,
