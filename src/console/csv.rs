@@ -109,6 +109,11 @@ fn unguarded(text: &str) -> &str {
     text.strip_prefix('\'').filter(|text| is_formula(text)).unwrap_or(text)
 }
 
+/// A file of a table, its names and its rows, for spreadsheets.
+pub(super) fn table<const N: usize>(names: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Vec<u8> {
+    [BYTE_ORDER_MARK.as_bytes(), &write(std::iter::once(names.map(str::to_owned)).chain(rows))].concat()
+}
+
 fn write<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> Vec<u8> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     for row in rows {
@@ -129,8 +134,7 @@ pub(super) fn template(method: Method) -> Vec<u8> {
 
 /// The names of the columns of a downloaded file. The mark in front is for spreadsheets, which take the text for something else without it.
 pub(super) fn begin() -> Vec<u8> {
-    let names = [VALUE, DESCRIPTION, "status", "deletionDatetime", "lastAccessDatetime", "creationDatetime"].map(str::to_owned);
-    [BYTE_ORDER_MARK.as_bytes(), &write(std::iter::once(names))].concat()
+    table([VALUE, DESCRIPTION, "status", "deletionDatetime", "lastAccessDatetime", "creationDatetime"], std::iter::empty())
 }
 
 /// Some lines of a downloaded file.

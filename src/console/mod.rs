@@ -9,6 +9,7 @@ mod account;
 mod assets;
 mod attachment;
 mod certificates;
+mod chart;
 mod clients;
 mod csv;
 mod csv_pages;
@@ -21,6 +22,7 @@ mod page;
 mod qr;
 mod shown;
 mod sign_in;
+mod statistics;
 mod text;
 mod visitor;
 
@@ -73,6 +75,7 @@ pub fn router(console: Console) -> Router {
         .merge(clients::routes())
         .merge(certificates::routes())
         .merge(csv_pages::routes())
+        .merge(statistics::routes())
         .merge(account::routes())
         .merge(access_keys::routes())
         .route("/assets/{name}", get(assets::serve))

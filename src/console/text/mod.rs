@@ -22,6 +22,7 @@ mod frame;
 mod key_stores;
 mod keys;
 mod sign_in;
+mod statistics;
 
 /// The catalogue.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(super) struct Texts {
     pub(super) key_stores: key_stores::Texts,
     pub(super) keys: keys::Texts,
     pub(super) clients: clients::Texts,
+    pub(super) statistics: statistics::Texts,
 }
 
 /// The texts of the console.
@@ -47,4 +49,5 @@ pub(super) static ENGLISH: Texts = Texts {
     clients: clients::Texts::ENGLISH,
     access_keys: access_keys::Texts::ENGLISH,
     account: account::Texts::ENGLISH,
+    statistics: statistics::Texts::ENGLISH,
 };

@@ -6,6 +6,7 @@
 mod account;
 mod driver;
 mod key_stores;
+mod statistics;
 
 use std::future::Future;
 use std::path::Path;

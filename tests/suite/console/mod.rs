@@ -3,3 +3,4 @@
 mod clients;
 mod keys;
 mod person;
+mod statistics;
