@@ -109,6 +109,11 @@ fn unguarded(text: &str) -> &str {
     text.strip_prefix('\'').filter(|text| is_formula(text)).unwrap_or(text)
 }
 
+/// A file of a table, its names and its rows, for spreadsheets.
+pub(super) fn table<const N: usize>(names: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Vec<u8> {
+    [head(names), write(rows)].concat()
+}
+
 /// Lines of a file, each cell of which may be any text.
 pub(super) fn write<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> Vec<u8> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());

@@ -10,6 +10,7 @@ mod address;
 mod assets;
 mod attachment;
 mod certificates;
+mod chart;
 mod clients;
 mod csv;
 mod csv_pages;
@@ -27,6 +28,7 @@ mod qr;
 mod routes;
 mod shown;
 mod sign_in;
+mod statistics;
 mod text;
 mod visitor;
 
@@ -98,6 +100,7 @@ fn routes() -> Routes {
         .merge(clients::routes())
         .merge(certificates::routes())
         .merge(csv_pages::routes())
+        .merge(statistics::routes())
         .merge(account::routes())
         .merge(access_keys::routes())
         .merge(history::routes())

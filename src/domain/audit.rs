@@ -62,6 +62,8 @@ operations! {
     ExportSymmetricKey => "EXPORT_SYMMETRIC_KEY",
     /// `privateKey`, which is always refused.
     ExportPrivateKey => "EXPORT_PRIVATE_KEY",
+    /// The statistics were read.
+    ReadStatistics => "READ_STATISTICS",
     /// A key store was made.
     CreateKeyStore => "CREATE_KEY_STORE",
     /// The inventory was read.

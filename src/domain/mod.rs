@@ -21,4 +21,5 @@ pub mod rate;
 pub mod renewal;
 pub mod result_code;
 pub mod secret;
+pub mod statistics;
 pub mod text;

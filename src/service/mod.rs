@@ -49,6 +49,7 @@ mod rotate_key;
 mod second_factor;
 mod sign;
 mod sign_in;
+mod statistics;
 mod to_the_end;
 mod tokens;
 mod use_limits;
@@ -66,6 +67,7 @@ use crate::store::{Change, Store};
 use crate::telemetry::Metrics;
 
 pub use crate::hsm::{OaepHash, RsaPadding as Padding};
+pub use crate::store::{KeyCalls, NamedKey};
 pub use administration::{
     AccountDetails, AccountRef, Administrator, Counts, Endpoint, LIST_PAGE, NewAccessKey, NewAppkey, Operator, ProjectDetails, ProjectRef, check_password,
 };
@@ -101,6 +103,7 @@ pub use rotate_key::RotatedKey;
 pub use second_factor::{Enrolment, SecondFactorState};
 pub use sign::{Signed, SignedStandard};
 pub use sign_in::{BROWSERS_KEPT, CodeRequest, SignInRequest, SignedIn};
+pub use statistics::{ByResult, CallSlot, DAYS_KEPT, HOURS_KEPT_DAYS, Period, SlotBegin, Statistics, StatisticsQuery};
 pub use tokens::{IssuedToken, TokenRequest};
 pub use verify::{Verified, VerifyStandard};
 
@@ -120,6 +123,8 @@ pub struct ServiceSettings {
     pub lease: Duration,
     /// How much one caller may ask.
     pub limits: LimitSettings,
+    /// The zone whose hours and days the statistics are of.
+    pub zone: chrono_tz::Tz,
     /// How the internal certificate authorities work.
     pub certificates: CertificateSettings,
 }

@@ -25,7 +25,7 @@ diesel::define_sql_function! {
 pub(super) const CHAIN_ROOM: i64 = 1 << 40;
 
 /// The position of a record of the chain of that number; the nearest one in the chain where there is no such sequence number.
-fn position(chain: i64, sequence: i64) -> Result<i64, StoreError> {
+pub(super) fn position(chain: i64, sequence: i64) -> Result<i64, StoreError> {
     let base = chain.checked_mul(CHAIN_ROOM).ok_or(StoreError::Corrupt { what: "audit chain's number" })?;
     Ok(base.saturating_add(sequence.clamp(0, CHAIN_ROOM - 1)))
 }

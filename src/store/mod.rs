@@ -47,6 +47,7 @@ mod second_factor;
 mod service_settings;
 mod sessions;
 mod settings;
+mod statistics;
 mod tokens;
 mod unit;
 mod usage;
@@ -79,6 +80,7 @@ pub use projects::LAST_APPKEY;
 pub use second_factor::SecondFactor;
 pub use sessions::{NewSession, SignIn};
 pub use settings::{DatabaseSettings, StoreSettings};
+pub use statistics::{CallCount, CallRange, KeyCalls, NamedKey, OperationCalls, UncountedChain};
 pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, UNUSABLE_ACCESS_KEY};
 pub use unit::{Reader, Tx};
 

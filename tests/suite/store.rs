@@ -35,6 +35,8 @@ mod operations;
 mod rate;
 #[path = "store/rows.rs"]
 mod rows;
+#[path = "store/statistics.rs"]
+mod statistics;
 #[path = "store/writer.rs"]
 mod writer;
 

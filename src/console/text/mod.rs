@@ -25,6 +25,7 @@ mod key_stores;
 mod keys;
 mod organization;
 mod sign_in;
+mod statistics;
 
 /// The catalogue.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(super) struct Texts {
     pub(super) history: history::Texts,
     pub(super) endpoint: endpoint::Texts,
     pub(super) organization: organization::Texts,
+    pub(super) statistics: statistics::Texts,
 }
 
 /// The texts of the console.
@@ -56,4 +58,5 @@ pub(super) static ENGLISH: Texts = Texts {
     organization: organization::Texts::ENGLISH,
     access_keys: access_keys::Texts::ENGLISH,
     account: account::Texts::ENGLISH,
+    statistics: statistics::Texts::ENGLISH,
 };

@@ -12,6 +12,7 @@ mod keyboard;
 mod meanwhile;
 mod organization;
 mod scripts;
+mod statistics;
 mod tour;
 
 use std::future::Future;

@@ -8,3 +8,4 @@ mod html;
 mod keys;
 mod organization;
 pub(crate) mod person;
+mod statistics;
