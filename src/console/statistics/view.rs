@@ -236,7 +236,7 @@ impl Links<'_> {
 impl View {
     pub(super) fn new(path: &str, base: String, found: Statistics) -> Self {
         let key = found.key.as_ref().map(|(key, _)| key.to_string()).unwrap_or_default();
-        let links = Links { path, base, period: found.period, on: found.first.to_string(), key };
+        let links = Links { path, base, period: found.period, on: found.date.to_string(), key };
         let all = found.slots.iter().flat_map(|slot| slot.calls.values()).fold(ByResult::default(), |mut sum, calls| {
             add(&mut sum, *calls);
             sum

@@ -107,13 +107,15 @@ const TEN_MILLION_CALLS: &str = "
 async fn statistics(place: &mut Place) {
     let store = place.open("node-1");
     place.execute(TEN_MILLION_CALLS);
-    println!("{} calls in {} rows", place.number("SELECT CAST(SUM(calls) AS BIGINT) AS n FROM call_counts WHERE span = 'DAY'"), place.number("SELECT COUNT(*) AS n FROM call_counts"));
+    println!(
+        "{} calls in {} rows",
+        place.number("SELECT CAST(SUM(calls) AS BIGINT) AS n FROM call_counts WHERE span = 'DAY'"),
+        place.number("SELECT COUNT(*) AS n FROM call_counts")
+    );
     let hour = |day: i64| day * 86_400_000_000;
-    for (what, from, before) in [
-        ("month", Slot::Day(20_030), 20_061),
-        ("week", Slot::Day(20_030), 20_037),
-        ("day", Slot::Hour(Timestamp::from_micros(hour(20_030))), hour(20_031)),
-    ] {
+    for (what, from, before) in
+        [("month", Slot::Day(20_030), 20_061), ("week", Slot::Day(20_030), 20_037), ("day", Slot::Hour(Timestamp::from_micros(hour(20_030))), hour(20_031))]
+    {
         let range = CallRange { project: ProjectId(1), from, before, key: None };
         println!("{what}: {} ms, then {} ms", timed(&store, range).await, timed(&store, range).await);
     }
@@ -123,7 +125,12 @@ async fn statistics(place: &mut Place) {
 async fn timed(store: &skm::store::Store, range: CallRange) -> u128 {
     let began = Instant::now();
     let read = store.read::<_, skm::store::StoreError, _>(move |reader| {
-        Ok((reader.calls_by_operation(&range)?, reader.calls_by_key(&range, 10)?, reader.calls_without_key(&range)?, reader.is_counting_behind(Timestamp::from_micros(0))?))
+        Ok((
+            reader.calls_by_operation(&range)?,
+            reader.calls_by_key(&range, 10)?,
+            reader.calls_without_key(&range)?,
+            reader.is_counting_behind(Timestamp::from_micros(0))?,
+        ))
     });
     let (by_operation, by_key, ..) = read.await.expect("sums");
     assert!(by_operation.len() >= 28 && by_key.len() == 10);
