@@ -3,7 +3,6 @@
 mod view;
 
 use askama::Template;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -15,6 +14,7 @@ use super::Console;
 use super::attachment::attachment;
 use super::csv::{self, MEDIA_TYPE};
 use super::page::{self, Frame, Tab};
+use super::routes::Routes;
 use super::text::{ENGLISH, Texts};
 use super::visitor::Visitor;
 use crate::domain::ids::ProjectId;
@@ -32,8 +32,8 @@ const PATTERNS: [&str; 7] =
     ["", "M-1 3 3 -1M-1 11 11 -1M5 11 11 5", "M2 2h2v2h-2zM6 6h2v2h-2z", "M0 2H8M0 6H8", "M-1 5 3 9M-1 -3 11 9M5 -1 9 3", "M2 0V8M6 0V8", "M0 4H8M4 0V8"];
 
 /// The pages of statistics.
-pub(super) fn routes() -> Router<Console> {
-    Router::new().route("/projects/{project}/statistics", get(show)).route("/projects/{project}/statistics/csv/{of}", get(download))
+pub(super) fn routes() -> Routes {
+    Routes::new().route("/projects/{project}/statistics", get(show)).route("/projects/{project}/statistics/csv/{of}", get(download))
 }
 
 /// What an address says.

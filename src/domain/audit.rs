@@ -68,6 +68,10 @@ operations! {
     CreateKeyStore => "CREATE_KEY_STORE",
     /// The inventory was read.
     ReadInventory => "READ_INVENTORY",
+    /// The history of use, or the audit log of the installation, was looked at: once for a session, a scope and a filter in a while.
+    ReadHistory => "READ_HISTORY",
+    /// The same was downloaded.
+    DownloadHistory => "DOWNLOAD_HISTORY",
     /// A key was made.
     CreateKey => "CREATE_KEY",
     /// A key was imported.

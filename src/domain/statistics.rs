@@ -2,8 +2,8 @@
 
 use super::audit::Operation;
 use super::clock::Timestamp;
+use super::history::Outcome;
 use super::ids::{KeyId, ProjectId};
-use super::result_code::ResultCode;
 
 /// What came of a call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -36,11 +36,10 @@ impl CallResult {
 
     /// Of an audit record with that result code. A code of another version of the program was the caller's fault, as nearly all are.
     pub const fn of(code: i32) -> Self {
-        const FAILED: i32 = ResultCode::ServiceUnavailable.number();
-        match code {
-            0 => Self::Success,
-            FAILED => Self::Failed,
-            _ => Self::Refused,
+        match Outcome::of(code) {
+            Outcome::Success => Self::Success,
+            Outcome::Failed => Self::Failed,
+            Outcome::Refused | Outcome::Code(_) => Self::Refused,
         }
     }
 }
@@ -104,6 +103,7 @@ pub fn requests_over_limit(detail: Option<&str>) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::result_code::ResultCode;
 
     #[test]
     fn every_code_has_a_result() {

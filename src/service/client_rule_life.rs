@@ -17,8 +17,8 @@ impl Service {
     /// Asks for the deletion of an entry: it admits nobody from this moment on, and is gone after seven days. Answers the entry as it is
     /// shown, and when it is due.
     pub async fn request_client_deletion(&self, request: Request, input: Result<RuleSelector, Refusal>) -> Result<(String, Timestamp), Refusal> {
-        self.change_rule(request, Operation::RevokeClientRule, Event::DeletionRequested, input, |tx, rule, stamp| {
-            let due = deletion_due(stamp.at);
+        let due = deletion_due(self.latest_time());
+        self.change_rule(request, Operation::RevokeClientRule, Event::DeletionRequested, input, move |tx, rule, stamp| {
             tx.set_client_rule_state(rule.id, State::Active, State::PendingDeletion, Some(due), stamp)?;
             Ok(due)
         })

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use diesel::connection::SimpleConnection as _;
-use diesel::sql_types::{Binary, Text};
+use diesel::sql_types::{BigInt, Binary, Text};
 use diesel::{PgConnection, QueryResult, RunQueryDsl, SqliteConnection, pg::Pg, sqlite::Sqlite};
 
 use super::audit::{Head, RecordRow};
@@ -133,6 +133,19 @@ pub(super) fn put_setting(db: &mut Db, name: &str, value: &[u8]) -> QueryResult<
         Db::Sqlite(connection) => PutSettingSqlite { name, value }.execute(connection).map(drop),
         Db::Postgresql(connection) => PutSettingPostgresql { name, value }.execute(connection).map(drop),
     }
+}
+
+#[derive(diesel::QueryableByName)]
+struct ServerClock {
+    #[diesel(sql_type = BigInt)]
+    micros: i64,
+}
+
+/// PostgreSQL's clock, in microseconds since the Unix epoch. SQLite has this machine's.
+pub(super) fn server_clock(db: &mut Db) -> QueryResult<Option<i64>> {
+    let Db::Postgresql(connection) = db else { return Ok(None) };
+    let read = diesel::sql_query("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros");
+    read.get_result::<ServerClock>(connection).map(|clock| Some(clock.micros))
 }
 
 /// Inserts what a checkpoint lists, in one statement: what is generic over both databases takes no more than one row.

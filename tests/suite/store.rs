@@ -25,6 +25,8 @@ use tempfile::TempDir;
 
 use crate::support::postgres::Cluster;
 
+#[path = "store/history.rs"]
+mod history;
 #[path = "store/nodes.rs"]
 mod nodes;
 #[path = "store/operations.rs"]

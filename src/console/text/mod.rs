@@ -18,9 +18,12 @@ macro_rules! texts {
 mod access_keys;
 mod account;
 mod clients;
+mod endpoint;
 mod frame;
+mod history;
 mod key_stores;
 mod keys;
+mod organization;
 mod sign_in;
 mod statistics;
 
@@ -36,6 +39,9 @@ pub(super) struct Texts {
     pub(super) key_stores: key_stores::Texts,
     pub(super) keys: keys::Texts,
     pub(super) clients: clients::Texts,
+    pub(super) history: history::Texts,
+    pub(super) endpoint: endpoint::Texts,
+    pub(super) organization: organization::Texts,
     pub(super) statistics: statistics::Texts,
 }
 
@@ -47,6 +53,9 @@ pub(super) static ENGLISH: Texts = Texts {
     key_stores: key_stores::Texts::ENGLISH,
     keys: keys::Texts::ENGLISH,
     clients: clients::Texts::ENGLISH,
+    history: history::Texts::ENGLISH,
+    endpoint: endpoint::Texts::ENGLISH,
+    organization: organization::Texts::ENGLISH,
     access_keys: access_keys::Texts::ENGLISH,
     account: account::Texts::ENGLISH,
     statistics: statistics::Texts::ENGLISH,

@@ -40,8 +40,8 @@ impl Service {
         self.run(request, Operation::RequestKeyDeletion, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let key = service.find_key(scope, &id).await?.id();
+                let due = deletion_due(service.latest_time());
                 let ask = service.change_held_key(scope, (key, seen), Command::RequestDeletion, move |tx, _, stamp| {
-                    let due = deletion_due(stamp.at);
                     tx.set_key_state(key, State::Active, State::PendingDeletion, Some(due), stamp)?;
                     Ok(due)
                 });

@@ -84,8 +84,8 @@ impl Service {
         self.run(request, Operation::RequestVersionDeletion, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let (key, version) = service.find_version(scope, &id, &version).await?;
+                let due = deletion_due(service.latest_time());
                 let ask = service.change_held_key(scope, (key, seen), Command::RequestVersionDeletion(version), move |tx, _, stamp| {
-                    let due = deletion_due(stamp.at);
                     tx.set_version_state(key, version, (State::Active, State::PendingDeletion), Some(due), stamp)?;
                     Ok(due)
                 });
