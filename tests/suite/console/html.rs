@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ const OLD_BROWSERS: &str = "not supported in all browsers";
 /// A name and a text that stand in many pages.
 const NAME: &str = "\"><script>window.__x=1</script>";
 /// Routes that answer no HTML.
-const NO_HTML: [&str; 3] = ["/assets/{name}", "/csv/template", "/csv/download"];
+const NO_HTML: [&str; 4] = ["/assets/{name}", "/csv/template", "/csv/download", "/statistics/csv/{of}"];
 
 /// The Nu checker that `scripts/install test` puts there; `None` where there is none and nobody minds.
 fn checker() -> Option<PathBuf> {
@@ -199,6 +200,17 @@ fn pages_of_clients(world: &World<'_>, pages: &mut Pages, store: &str) {
     pages.take("signed", &admin.fill_in(&format!("{store}/certificates/sign"), &fields));
 }
 
+/// With and without anything to show, and with an address that means nothing.
+fn pages_of_statistics(world: &World<'_>, pages: &mut Pages) {
+    let (path, mut database) = (world.stores.replace("/key-stores", "/statistics"), world.installation.database());
+    crate::faults::load::wait_until("counted", Duration::from_secs(60), || crate::faults::statistics::is_counted(&mut database));
+    let none = format!("{path}?key={}", "a".repeat(32));
+    for path in [&path, &format!("{path}?by=month"), &none] {
+        pages.get(&world.admin, path);
+    }
+    pages.take("wrong statistics", &world.admin.get(&format!("{path}?by=%22%3E%3Cscript%3E")));
+}
+
 fn pages_of_accounts(world: &World<'_>, pages: &mut Pages) {
     let (admin, id) = (&world.admin, world.installation.demo("ACCESS_KEY_ID"));
     for path in ["/account", "/account/password", "/account/sessions/others/end", "/account/access-keys", "/account/access-keys/new"] {
@@ -263,6 +275,7 @@ fn every_page_and_dialog_is_as_the_html_standard_wants_it() {
     pages_of_key_stores(&world, &mut pages, &store);
     pages_of_keys(&world, &mut pages, &store);
     pages_of_clients(&world, &mut pages, &store);
+    pages_of_statistics(&world, &mut pages);
     pages_of_accounts(&world, &mut pages);
     let vera = Person::sign_in(&installation, &service, "vera", super::person::PASSWORD);
     for path in [store.clone(), format!("{store}/ipv4"), world.key_named(&store, "rotated"), "/account".to_owned(), "/account/access-keys".to_owned()] {
