@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -199,6 +200,17 @@ fn pages_of_clients(world: &World<'_>, pages: &mut Pages, store: &str) {
     pages.take("signed", &admin.fill_in(&format!("{store}/certificates/sign"), &fields));
 }
 
+/// With and without anything to show, and with an address that means nothing.
+fn pages_of_statistics(world: &World<'_>, pages: &mut Pages) {
+    let (path, mut database) = (world.stores.replace("/key-stores", "/statistics"), world.installation.database());
+    crate::faults::load::wait_until("counted", Duration::from_secs(60), || crate::faults::statistics::is_counted(&mut database));
+    let none = format!("{path}?key={}", "a".repeat(32));
+    for path in [&path, &format!("{path}?by=month"), &none] {
+        pages.get(&world.admin, path);
+    }
+    pages.take("wrong statistics", &world.admin.get(&format!("{path}?by=%22%3E%3Cscript%3E")));
+}
+
 fn pages_of_accounts(world: &World<'_>, pages: &mut Pages) {
     let (admin, id) = (&world.admin, world.installation.demo("ACCESS_KEY_ID"));
     for path in ["/account", "/account/password", "/account/sessions/others/end", "/account/access-keys", "/account/access-keys/new"] {
@@ -315,6 +327,7 @@ fn every_page_and_dialog_is_as_the_html_standard_wants_it() {
     pages_of_key_stores(&world, &mut pages, &store);
     pages_of_keys(&world, &mut pages, &store);
     pages_of_clients(&world, &mut pages, &store);
+    pages_of_statistics(&world, &mut pages);
     pages_of_accounts(&world, &mut pages);
     pages_of_use(&world, &mut pages);
     pages_of_the_organization(&world, &mut pages);
