@@ -49,14 +49,18 @@ fn the_main_path(installation: &Installation) {
     };
     assert!(!encrypt(&key).text("ciphertext").is_empty());
     browser.press("Immediately Rotate");
+    // The dialog comes when it has come: until then the page has a button of that name too.
+    browser.waits("the question", || browser.is_asked());
     browser.press("Immediately Rotate");
     browser.sees("The key was rotated");
     assert_eq!(encrypt(&key).body()["keyVersion"], 1);
     browser.press("Request for Deletion");
+    browser.waits("the question", || browser.is_asked());
     browser.press("Request for Deletion");
     browser.sees("The deletion is scheduled.");
     assert_eq!(encrypt(&key).refusal(), "Invalid Key Status");
     browser.press("Cancel Deletion");
+    browser.waits("the question", || browser.is_asked());
     browser.press("Cancel Deletion");
     browser.sees("The deletion was cancelled.");
     assert_eq!(encrypt(&key).body()["keyVersion"], 1);

@@ -135,6 +135,11 @@ impl Browser {
         self.press_at(&format!("*[self::tr or self::li or self::article or self::section][contains(., {part})]//{pressable}"));
     }
 
+    /// Whether a dialog is open and filled: what is pressed next is pressed in it.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.run("return document.querySelector('dialog[open] #dialog-title') !== null", &[]).as_bool().unwrap_or_default()
+    }
+
     /// Presses what an XPath step below the page or the open dialog finds.
     pub(crate) fn press_at(&self, step: &str) {
         self.tries(&format!("press {step}"), async |client| self.displayed(client, step).await?.click().await);

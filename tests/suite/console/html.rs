@@ -244,9 +244,6 @@ fn pages_of_use(world: &World<'_>, pages: &mut Pages) {
         let record = list.text.split(&format!("\"{page}/records/")).nth(1).and_then(|rest| rest.split('"').next()).expect("a record").to_owned();
         pages.get(admin, &format!("{page}/records/{record}"));
     }
-    for query in ["", "?by=week", "?by=month", "?by=nonsense", "?on=2020-01-01", "?key=%3Cb%3E"] {
-        pages.get(admin, &format!("{project}/statistics{query}"));
-    }
     pages.get(admin, &format!("{project}/endpoint"));
     pages.get(admin, "/manual");
 }
