@@ -26,6 +26,7 @@ use crate::domain::result_code::ResultCode;
 use crate::service::{AuditLogPage, HistoryEntry, HistoryPage, LogState, Refusal};
 use asked::{Asked, NO_PROJECT};
 use entry::Shown;
+pub(super) use entry::operation as operation_in_words;
 
 /// The pages of the history.
 pub(super) fn routes() -> Routes {

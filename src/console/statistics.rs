@@ -111,7 +111,7 @@ async fn show(State(console): State<Console>, visitor: Visitor, Path(project): P
 async fn answer(console: &Console, visitor: &Visitor, project: ProjectId, asked: Asked, found: Result<Statistics, Refusal>) -> Result<Response, Refusal> {
     let (status, found, wrong) = match found {
         Ok(found) => (StatusCode::OK, Some(found), None),
-        Err(Refusal::Field(invalid)) => (StatusCode::BAD_REQUEST, None, Some(invalid)),
+        Err(Refusal::Field(invalid)) => (StatusCode::UNPROCESSABLE_ENTITY, None, Some(invalid)),
         Err(refusal) => return Err(refusal),
     };
     let frame = Frame::of_project(console, visitor, project, Tab::Statistics, ENGLISH.statistics.title).await?;

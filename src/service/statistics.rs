@@ -40,6 +40,8 @@ pub struct StatisticsQuery {
 pub struct Statistics {
     /// How long it is.
     pub period: Period,
+    /// The date that was asked for.
+    pub date: NaiveDate,
     /// Its first date.
     pub first: NaiveDate,
     /// Its last date.
@@ -88,6 +90,7 @@ pub enum SlotBegin {
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     period: Period,
+    date: NaiveDate,
     first: NaiveDate,
     /// The first date of the period after.
     after: NaiveDate,
@@ -118,7 +121,7 @@ impl Wanted {
         let first = period.first(date);
         let hours_from = today.checked_sub_days(Days::new(HOURS_KEPT_DAYS)).unwrap_or(today);
         let hours_are_gone = period == Period::Day && first < hours_from;
-        Ok(Self { period, first, after: period.after(first), today, earliest, key, hours_are_gone })
+        Ok(Self { period, date, first, after: period.after(first), today, earliest, key, hours_are_gone })
     }
 
     fn is_by_hour(&self) -> bool {
@@ -177,6 +180,7 @@ impl Service {
         let all = calls.iter().fold(ByResult::default(), |sum, calls| plus(sum, by_result(calls)));
         Ok(Statistics {
             period: wanted.period,
+            date: wanted.date,
             first: wanted.first,
             last: wanted.after.pred_opt().unwrap_or(wanted.first),
             today: wanted.today,

@@ -48,7 +48,7 @@ pub(super) struct Shown {
 }
 
 /// `CREATE_KEY` as `Create key`.
-pub(super) fn operation(operation: Operation) -> String {
+pub(in crate::console) fn operation(operation: Operation) -> String {
     let mut words = operation.as_str().replace('_', " ").to_ascii_lowercase();
     if let Some(first) = words.get_mut(0..1) {
         first.make_ascii_uppercase();

@@ -14,6 +14,7 @@ use crate::console::shown;
 use crate::console::text::{ENGLISH, Texts};
 use crate::console::visitor::Visitor;
 use crate::domain::clock::Timestamp;
+use crate::domain::clock_watch::ClockState;
 use crate::service::{AuthorityInfo, HealthReport, Refusal};
 use crate::telemetry::metrics::RunOutcome;
 
@@ -73,6 +74,7 @@ struct Levels {
     orphans: Level,
     database: Level,
     staleness: Level,
+    clock: Level,
     server_certificate: Level,
     authorities: Level,
     clients: Level,
@@ -93,6 +95,7 @@ impl Levels {
             orphans: Level::warn_if(report.orphans.is_some_and(|orphans| orphans > 0)),
             database: Level::alarm_if(report.database_problem.is_some()),
             staleness: Level::alarm_if(!is_fresh),
+            clock: Level::alarm_if(report.health.clock != ClockState::Right),
             server_certificate: Level::of_expiry(console.settings.server_certificate.not_after(), now),
             authorities: of_authorities.unwrap_or(Level::Alarm),
             clients: Level::warn_if(report.expiry.is_some_and(|expiry| expiry.clients_soon > 0)),
@@ -102,8 +105,8 @@ impl Levels {
     }
 
     fn worst(self) -> Level {
-        let Self { token, missing, orphans, database, staleness, server_certificate, authorities, clients, keys, tasks } = self;
-        [token, missing, orphans, database, staleness, server_certificate, authorities, clients, keys, tasks].into_iter().max().unwrap_or(Level::Good)
+        let Self { token, missing, orphans, database, staleness, clock, server_certificate, authorities, clients, keys, tasks } = self;
+        [token, missing, orphans, database, staleness, clock, server_certificate, authorities, clients, keys, tasks].into_iter().max().unwrap_or(Level::Good)
     }
 }
 
@@ -210,6 +213,12 @@ fn token(console: &Console, report: &HealthReport, levels: Levels) -> Part {
 
 fn database(report: &HealthReport, levels: Levels) -> Part {
     let t = &ENGLISH.organization;
+    let clock = match report.health.clock {
+        ClockState::Right => t.clock_right,
+        ClockState::Doubted => t.clock_doubted,
+        ClockState::Skewed => t.clock_skewed,
+    };
+    let ahead = report.health.clock_skew_s.map_or_else(String::new, |seconds| format!("{} {seconds:.3} s", t.clock_ahead));
     let staleness = report.health.staleness.map_or_else(|| t.never_read.to_owned(), |age| format!("{} {}", age.as_millis(), t.ago));
     Part {
         id: "database",
@@ -219,6 +228,7 @@ fn database(report: &HealthReport, levels: Levels) -> Part {
             Line::of(t.writer, report.database_problem.as_deref().unwrap_or(t.writer_good), levels.database),
             Line::plain(t.writer_queue, report.health.writer_queue),
             Line::of(t.staleness, staleness, levels.staleness),
+            Line::of(t.clock, clock, levels.clock).with(ahead),
         ],
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Asked;
 use crate::console::chart::{Bar, Chart, Size};
+use crate::console::history::operation_in_words;
 use crate::console::text::ENGLISH;
 use crate::domain::audit::Operation;
 use crate::service::{ByResult, KeyCalls, NamedKey, Period, SlotBegin, Statistics};
@@ -28,7 +29,7 @@ pub(super) struct Choice {
 pub(super) struct Row {
     /// The time, or the key.
     pub(super) of: String,
-    pub(super) operation: &'static str,
+    pub(super) operation: String,
     /// By result, and in all.
     pub(super) figures: [String; 4],
     /// The same page for that key alone.
@@ -182,7 +183,7 @@ pub(super) fn key_lines(found: &Statistics) -> impl Iterator<Item = [String; 6]>
 fn slot_rows(found: &Statistics) -> Vec<Row> {
     let row = |begin: &SlotBegin, operation: &Operation, calls: &ByResult| Row {
         of: time(begin),
-        operation: operation.as_str(),
+        operation: operation_in_words(*operation),
         figures: with_total(*calls).map(figure),
         only: None,
         details: None,
@@ -211,10 +212,10 @@ impl Links<'_> {
 
     fn key_rows(&self, found: &Statistics) -> Vec<Row> {
         let rest = key_calls(found).into_iter().skip(found.keys.len());
-        let rest = rest.map(|(of, calls)| Row { of, operation: "", figures: with_total(calls).map(figure), only: None, details: None });
+        let rest = rest.map(|(of, calls)| Row { of, operation: String::new(), figures: with_total(calls).map(figure), only: None, details: None });
         let keys = found.keys.iter().map(|(counted, named)| Row {
             of: key_label(counted, named.as_ref()),
-            operation: "",
+            operation: String::new(),
             figures: with_total(counted.calls).map(figure),
             only: self.key.is_empty().then(|| self.to(self.period, &self.on, &counted.key.to_string())),
             details: named.as_ref().filter(|named| named.is_visible).map(|named| format!("{}/key-stores/{}/keys/{}", self.base, named.key_store, counted.key)),
@@ -236,7 +237,7 @@ impl Links<'_> {
 impl View {
     pub(super) fn new(path: &str, base: String, found: Statistics) -> Self {
         let key = found.key.as_ref().map(|(key, _)| key.to_string()).unwrap_or_default();
-        let links = Links { path, base, period: found.period, on: found.first.to_string(), key };
+        let links = Links { path, base, period: found.period, on: found.date.to_string(), key };
         let all = found.slots.iter().flat_map(|slot| slot.calls.values()).fold(ByResult::default(), |mut sum, calls| {
             add(&mut sum, *calls);
             sum
@@ -263,7 +264,7 @@ impl View {
             totals: with_total(all).map(figure),
             is_empty: sum(all) == 0,
             // Where none is left over, no part is of the last pattern.
-            operations: apart.iter().map(|operation| operation.as_str().to_owned()).chain(others).collect(),
+            operations: apart.iter().map(|operation| operation_in_words(*operation)).chain(others).collect(),
             by_operation: both(&by_operation),
             by_result: both(&by_result),
             by_key: [Size::WIDE, Size::NARROW].map(|size| Chart::lying(size, &by_key, figure)).into(),

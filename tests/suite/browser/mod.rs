@@ -78,6 +78,8 @@ impl Browser {
         let base = format!("https://{}", running.console_address());
         let browser = Self { runtime, client: Some(client), session, driver, base, _profile: profile };
         browser.devtools("Browser.grantPermissions", &json!({"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}));
+        // They take no room on a telephone, and pictures would be cut off where they stand.
+        browser.devtools("Emulation.setScrollbarsHidden", &json!({"hidden": true}));
         browser.resize(WIDTHS[0]);
         browser
     }

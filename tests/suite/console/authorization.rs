@@ -18,9 +18,11 @@ enum Who {
     Readers,
     /// Who changes things in the project.
     Admins,
+    /// Who administers the installation.
+    Administrators,
 }
 
-use Who::{Admins, Everybody, Readers, SignedIn};
+use Who::{Administrators, Admins, Everybody, Readers, SignedIn};
 
 const STORE: &str = "/projects/{project}/key-stores/{store}";
 
@@ -47,6 +49,16 @@ fn table() -> BTreeMap<String, (Option<Who>, Option<Who>)> {
         ("/account/access-keys/{id}/delete", Some(SignedIn), Some(SignedIn)),
         ("/projects/{project}/key-stores", Some(Readers), None),
         ("/projects/{project}/key-stores/new", Some(Admins), Some(Admins)),
+        ("/projects/{project}/usage", Some(Readers), None),
+        ("/projects/{project}/usage/download", Some(Readers), None),
+        ("/projects/{project}/usage/records/{place}", Some(Readers), None),
+        ("/projects/{project}/statistics", Some(Readers), None),
+        ("/projects/{project}/statistics/csv/{of}", Some(Readers), None),
+        ("/projects/{project}/endpoint", Some(Readers), None),
+        ("/projects/{project}/members", Some(Admins), None),
+        ("/projects/{project}/members/new", Some(Admins), Some(Admins)),
+        ("/projects/{project}/members/revoke", Some(Admins), Some(Admins)),
+        ("/manual", Some(SignedIn), None),
     ]
     .into_iter()
     .map(|(path, get, post)| (path.to_owned(), (get, post)))
@@ -66,6 +78,32 @@ fn table() -> BTreeMap<String, (Option<Who>, Option<Who>)> {
         ("/certificates/download", None, Some(Admins)),
     ] {
         table.insert(format!("{STORE}{rest}"), (get, post));
+    }
+    for (rest, is_form) in [
+        ("", false),
+        ("/audit", false),
+        ("/audit/download", false),
+        ("/audit/records/{place}", false),
+        ("/health", false),
+        ("/projects", false),
+        ("/projects/new", true),
+        ("/projects/{project}", false),
+        ("/projects/{project}/rename", true),
+        ("/projects/{project}/reads/{to}", true),
+        ("/projects/{project}/appkeys/new", true),
+        ("/projects/{project}/appkeys/{appkey}/delete", true),
+        ("/projects/{project}/members/new", true),
+        ("/projects/{project}/members/revoke", true),
+        ("/accounts", false),
+        ("/accounts/new", true),
+        ("/accounts/{account}", false),
+        ("/accounts/{account}/password", true),
+        ("/accounts/{account}/steps/{step}", true),
+        ("/accounts/{account}/sessions/{session}/end", true),
+        ("/access-keys", false),
+        ("/access-keys/{id}/{step}", true),
+    ] {
+        table.insert(format!("/organization{rest}"), (Some(Administrators), is_form.then_some(Administrators)));
     }
     for method in ["ipv4", "macs", "certificates"] {
         let routes = [("", Readers, None), ("/details", Readers, None), ("/new", Admins, Some(Admins))];
@@ -90,6 +128,9 @@ struct Things {
     store: String,
     key: String,
     access_key: String,
+    appkey: String,
+    /// Nobody who signs in here.
+    account: String,
     value: &'static str,
 }
 
@@ -101,24 +142,34 @@ impl Things {
             ("{store}", &self.store),
             ("{key}", &self.key),
             ("{id}", &self.access_key),
+            ("{appkey}", &self.appkey),
+            ("{account}", &self.account),
+            ("{place}", "0.0"),
+            ("{of}", "operations"),
+            ("{to}", "off"),
             ("{content}", "symmetric-key"),
-            ("{step}", "request-deletion"),
+            ("{step}", if path.starts_with("/organization") { "disable" } else { "request-deletion" }),
             ("{version}", "0"),
             ("{session}", &"0".repeat(64)),
             ("{name}", "nothing"),
+            ("{of}", "keys"),
         ] {
             filled = filled.replace(placeholder, with);
         }
         assert!(!filled.contains('{'), "{path} has a placeholder that this test can't fill");
         let names_entry = ["/details", "/request-deletion", "/restore"].iter().any(|end| filled.ends_with(end)) && !filled.contains("/keys/");
         let is_client = filled.contains("/ipv4/") || filled.contains("/macs/") || filled.contains("/certificates/");
+        if filled.ends_with("/members/revoke") {
+            return format!("{filled}?login=vera&role=VIEWER");
+        }
         if is_client && (names_entry || filled.ends_with("/delete")) { format!("{filled}?value={}", self.value) } else { filled }
     }
 
     /// The entry that the demo has, of the path's method; of others there are none.
     fn is_there(path: &str) -> bool {
         let names_entry = ["/details", "/request-deletion", "/restore", "/delete"].iter().any(|end| path.ends_with(end));
-        !(names_entry && (path.contains("/macs/") || path.contains("/certificates/")) || path.contains("{session}") || path.contains("{name}"))
+        !(names_entry && (path.contains("/macs/") || path.contains("/certificates/"))
+            || ["{session}", "{name}", "{place}"].iter().any(|nowhere| path.contains(nowhere)))
     }
 }
 
@@ -156,8 +207,10 @@ impl World<'_> {
         }
         installation.database().run("UPDATE accounts SET administrator = TRUE WHERE login = 'olga'");
         let project = installation.database().number("id", "projects WHERE name = 'demo'").to_string();
-        let access_key = installation.demo("ACCESS_KEY_ID").to_owned();
-        let things = Things { project, store: "1".to_owned(), key: installation.demo("SYMMETRIC_ID").to_owned(), access_key, value: "127.0.0.1" };
+        make_account(installation, "nora", &[]);
+        let account = installation.database().number("id", "accounts WHERE login = 'nora'").to_string();
+        let [access_key, appkey, key] = ["ACCESS_KEY_ID", "APPKEY", "SYMMETRIC_ID"].map(|name| installation.demo(name).to_owned());
+        let things = Things { project, store: "1".to_owned(), key, access_key, appkey, account, value: "127.0.0.1" };
         World { installation, service, things }
     }
 
@@ -174,6 +227,10 @@ impl World<'_> {
             rows("name || description || state || changed_at", "keys"),
             rows("state || changed_at", "client_rules"),
             rows("enabled || token_life_seconds", "access_keys"),
+            rows("name || appkey_reads", "projects"),
+            rows("appkey || project_id", "appkeys"),
+            rows("login || enabled || administrator || must_change_password", "accounts"),
+            rows("account_id || role || project_id", "account_roles"),
         ])
     }
 }
@@ -197,8 +254,8 @@ fn send(person: &Person<'_>, path: &str, site: Option<&str>, csrf: Option<&str>)
 }
 
 /// What somebody with that role is answered who may not.
-fn refusal(role: &str) -> u16 {
-    if role == "ADMIN of another project" { 404 } else { 403 }
+fn refusal(path: &str, role: &str) -> u16 {
+    if role == "ADMIN of another project" && path.starts_with("/projects") { 404 } else { 403 }
 }
 
 fn may(who: Who, role: &str) -> bool {
@@ -206,6 +263,7 @@ fn may(who: Who, role: &str) -> bool {
         Everybody | SignedIn => true,
         Readers => SEES.contains(&role),
         Admins => role == "ADMIN",
+        Administrators => role == "administrator of the installation",
     }
 }
 
@@ -218,7 +276,9 @@ fn the_table_is_the_router() {
     routes.sort();
     let known: Vec<String> = table.keys().cloned().collect();
     assert_eq!(routes, known, "a route without a line in the table, or a line without a route");
-    let things = Things { project: "1".to_owned(), store: "1".to_owned(), key: "0".repeat(32), access_key: "x".to_owned(), value: "127.0.0.1" };
+    let one = || "1".to_owned();
+    let (key, access_key, appkey) = ("0".repeat(32), "x".to_owned(), "x".to_owned());
+    let things = Things { project: one(), store: one(), key, access_key, appkey, account: one(), value: "127.0.0.1" };
     for (path, (get, post)) in &table {
         let allow = stranger.send("PATCH", &things.fill(path), &[], None).0.allow.unwrap_or_else(|| panic!("{path}: no Allow"));
         let allowed: Vec<&str> = allow.split(',').filter(|method| *method != "HEAD").collect();
@@ -264,8 +324,8 @@ fn everybody_is_answered_as_the_table_says() {
             if get.is_some() {
                 let page = person.get(&filled);
                 let ok = if !may_get {
-                    page.status == refusal(role)
-                } else if Things::is_there(&path) && !path.contains("{id}") {
+                    page.status == refusal(&path, role)
+                } else if Things::is_there(&path) && !path.starts_with("/account/access-keys/{id}") {
                     matches!(page.status, 200 | 303)
                 } else {
                     // One's own that isn't, or an entry that isn't: never somebody else's.
@@ -286,7 +346,7 @@ fn everybody_is_answered_as_the_table_says() {
                 // What can be shown again is shown again; what can't leads back.
                 let ok = match (site, may_post) {
                     (Some("same-origin"), true) => matches!(page.status, 422 | 303 | 403 | 404 | 401 | 429),
-                    (Some("same-origin"), false) => matches!(page.status, 422 | 303) || page.status == refusal(role),
+                    (Some("same-origin"), false) => matches!(page.status, 422 | 303) || page.status == refusal(&path, role),
                     _ => page.status == 403,
                 };
                 note(ok && !page.to.as_deref().unwrap_or_default().contains("done="), format!("{role}, {how}: POST {path}: {} {:?}", page.status, page.to));
@@ -294,7 +354,7 @@ fn everybody_is_answered_as_the_table_says() {
             // With the token: whoever may not is refused, and told nothing.
             if !may_post {
                 let page = send(&person, &filled, Some("same-origin"), Some(&token));
-                note(page.status == refusal(role), format!("{role}: POST {path}: {}", page.status));
+                note(page.status == refusal(&path, role), format!("{role}: POST {path}: {}", page.status));
             }
         }
         note(world.state() == before, format!("{role} has changed something"));
@@ -309,14 +369,22 @@ fn everybody_is_answered_as_the_table_says() {
             note(is_taken, format!("ADMIN: POST {path}: {}", page.status));
         }
     }
-    note(world.state() != before, "an ADMIN's own form is taken".to_owned());
+    let after = world.state();
+    note(after != before, "an ADMIN's own form is taken".to_owned());
+    let olga = world.person("olga");
+    let token = olga.get("/account").hidden("csrf");
+    for (path, _) in table().into_iter().filter(|(path, (_, post))| path.starts_with("/organization") && post.is_some()) {
+        let page = send(&olga, &world.things.fill(&path), Some("same-origin"), Some(&token));
+        note(matches!(page.status, 200 | 303 | 422) || !Things::is_there(&path), format!("an administrator: POST {path}: {}", page.status));
+    }
+    note(world.state() != after, "an administrator's own form is taken".to_owned());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The most pages that a walk along the links looks at.
 const WALK_MAX: usize = 400;
-/// Where links lead to pages that don't exist yet.
-const COMING: [&str; 3] = ["/usage", "/statistics", "/organization"];
+/// How many pages of statistics, of history and of the audit log it looks at: they lead back for years.
+const BACKWARDS_MAX: usize = 12;
 
 /// What the values of an attribute are, in a page.
 fn attributes<'a>(page: &'a str, name: &str) -> impl Iterator<Item = String> + 'a {
@@ -351,8 +419,9 @@ fn nobody_is_shown_a_link_or_a_button_that_would_fail() {
             }
             let links = attributes(&page.text, "href").chain(attributes(&page.text, "data-hx-get")).chain(page.to);
             for link in links.filter(|link| link.starts_with('/') && !link.starts_with("/assets/")) {
-                let is_coming = COMING.iter().any(|end| link.ends_with(end));
-                if !is_coming && known.insert(link.clone()) {
+                let leads_back = ["/statistics", "/usage", "/organization/audit"].into_iter().find(|part| link.contains(part));
+                let is_long_ago = leads_back.is_some_and(|part| known.iter().filter(|known| known.contains(part)).count() >= BACKWARDS_MAX);
+                if !is_long_ago && known.insert(link.clone()) {
                     next.push(link);
                 }
             }

@@ -1,7 +1,7 @@
 //! Every form, with every field wrong in every way that somebody comes upon: the message stands at its field, what was typed is still there,
 //! passwords are not, and nothing is done.
 
-use super::person::{Page, Person, signing_request};
+use super::person::{Page, Person, make_account, signing_request};
 use crate::support::installation::{Installation, Running};
 use crate::support::random::Random;
 
@@ -22,6 +22,8 @@ struct Wrong {
 /// What is never shown again.
 const NEVER_SHOWN: [&str; 4] = ["password", "current", "again", "keyData"];
 const HOSTILE: &str = "\"><script>window.__x=1</script>'&";
+/// The same, and too long for a name.
+const HOSTILE_AND_LONG: &str = "\"><script>window.__x=1</script>'& and so on, and so on, and so on, and so on, and so on, and so on, and so on, and so on";
 const HEX_KEY: &str = "0x00 0x01 0x02 0x03 0x04 0x05 0x06 0x07 0x08 0x09 0x0a 0x0b 0x0c 0x0d 0x0e 0x0f \
                        0x10 0x11 0x12 0x13 0x14 0x15 0x16 0x17 0x18 0x19 0x1a 0x1b 0x1c 0x1d 0x1e 0x1f";
 
@@ -46,9 +48,15 @@ fn and(lists: Vec<Vec<Wrong>>) -> Vec<Wrong> {
     lists.into_iter().flatten().collect()
 }
 
-fn forms(store: &str, secret: &str, key: &str, access_key: &str) -> Vec<Form> {
+fn forms(store: &str, secret: &str, key: &str, access_key: &str, account: &str) -> Vec<Form> {
     let csr = signing_request("client");
     let base = store.rsplit_once('/').expect("a path").0;
+    let project = base.trim_end_matches("/key-stores");
+    let long = "n".repeat(101);
+    let project_names = || wrong("name", &["", "   ", "a\u{1}b", "a\u{202e}b", HOSTILE_AND_LONG, &long]);
+    let logins = || wrong("login", &["", "two words", HOSTILE, "é", &"l".repeat(65)]);
+    let members = || and(vec![logins(), wrong("login", &["nobody-of-that-name"]), wrong("role", &["", "OWNER", HOSTILE])]);
+    let first_passwords = || wrong("password", &["", "short", &"p".repeat(2_000)]);
     let key_store = [("name", "a name"), ("description", "kept"), ("ip4AuthUse", "Y"), ("authMode", "AND")];
     let of_key = [("name", "a name"), ("description", "kept")];
     let with = |fields: &[(&'static str, &'static str)], more: &[(&'static str, &'static str)]| [fields, more].concat();
@@ -109,6 +117,12 @@ fn forms(store: &str, secret: &str, key: &str, access_key: &str) -> Vec<Form> {
         ),
         form("/account/access-keys/new", &[("tokenLife", "600")], seconds()),
         form(format!("/account/access-keys/{access_key}/edit"), &[("tokenLife", "600")], seconds()),
+        form("/organization/projects/new", &[("name", "a name")], project_names()),
+        form(format!("/organization{project}/rename"), &[("name", "a name")], project_names()),
+        form(format!("/organization{project}/members/new"), &[("login", "admin"), ("role", "VIEWER")], members()),
+        form(format!("{project}/members/new"), &[("login", "admin"), ("role", "VIEWER")], members()),
+        form("/organization/accounts/new", &[("login", "kim"), ("password", "5-a first password")], and(vec![logins(), first_passwords()])),
+        form(format!("/organization/accounts/{account}/password"), &[("password", "5-a first password")], first_passwords()),
     ]
 }
 
@@ -137,7 +151,7 @@ fn is_told(page: &Page, form: &Form, wrong: &Wrong, sent: &[(&str, &str)]) {
     assert!(!told.starts_with("</"), "{what}: no words");
     for (field, value) in sent.iter().filter(|(field, value)| !value.is_empty() && !matches!(*field, "seen" | "csrf") && !value.contains('\u{1}')) {
         let is_shown = page.has(&escaped(value));
-        let is_choice = matches!(*field, "authMode" | "ip4AuthUse");
+        let is_choice = matches!(*field, "authMode" | "ip4AuthUse" | "role");
         assert!(is_choice || is_shown != NEVER_SHOWN.contains(field), "{what}: {field} is {}shown", if is_shown { "" } else { "not " });
     }
     assert!(!page.has("<script>window"), "{what}: {}", page.text);
@@ -153,12 +167,15 @@ impl World {
     fn new() -> Self {
         let installation = Installation::new();
         let service = installation.start();
+        make_account(&installation, "kai", &[]);
         Self { installation, service }
     }
 
     fn rows(&self) -> Vec<String> {
         let mut database = self.installation.database();
-        ["key_stores", "keys", "key_versions", "client_rules", "access_keys"].map(|table| database.count(table).to_string()).to_vec()
+        ["key_stores", "keys", "key_versions", "client_rules", "access_keys", "projects", "accounts", "account_roles"]
+            .map(|table| database.count(table).to_string())
+            .to_vec()
     }
 }
 
@@ -171,14 +188,15 @@ fn what_is_wrong_stands_at_its_field_in_every_form() {
     let demo = |name: &str| world.installation.demo(name);
     let before = world.rows();
     let mut random = Random::of_test("console::forms");
-    for form in forms(&store, demo("SECRET_ID"), demo("SYMMETRIC_ID"), demo("ACCESS_KEY_ID")) {
+    let account = world.installation.database().number("id", "accounts WHERE login = 'kai'").to_string();
+    for form in forms(&store, demo("SECRET_ID"), demo("SYMMETRIC_ID"), demo("ACCESS_KEY_ID"), &account) {
         let opened = admin.ask(&form.path);
         let csrf = opened.hidden("csrf");
         let seen = opened.has("name=\"seen\"").then(|| opened.hidden("seen"));
         for wrong in &form.wrong {
             let mut fields: Vec<(&str, &str)> = vec![("csrf", &csrf)];
             fields.extend(seen.as_deref().map(|seen| ("seen", seen)));
-            let is_left_out = wrong.value.is_empty() && matches!(wrong.field, "authMode" | "ip4AuthUse");
+            let is_left_out = wrong.value.is_empty() && matches!(wrong.field, "authMode" | "ip4AuthUse" | "role");
             for (field, right) in &form.right {
                 match *field == wrong.field {
                     true if is_left_out => {}
@@ -204,7 +222,8 @@ fn fields_that_are_missing_or_twice_there_and_bodies_that_are_no_form_do_nothing
     let store = format!("{stores}/1");
     let (csrf, demo) = (admin.get("/account").hidden("csrf"), |name: &str| world.installation.demo(name));
     let before = world.rows();
-    for form in forms(&store, demo("SECRET_ID"), demo("SYMMETRIC_ID"), demo("ACCESS_KEY_ID")) {
+    let account = world.installation.database().number("id", "accounts WHERE login = 'kai'").to_string();
+    for form in forms(&store, demo("SECRET_ID"), demo("SYMMETRIC_ID"), demo("ACCESS_KEY_ID"), &account) {
         if !form.path.starts_with("/account/access-keys") {
             let page = admin.send_form(&form.path, &[("csrf", &csrf)]);
             assert_eq!(page.status, 422, "{} with nothing: {}", form.path, page.text);

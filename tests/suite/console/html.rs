@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ const OLD_BROWSERS: &str = "not supported in all browsers";
 /// A name and a text that stand in many pages.
 const NAME: &str = "\"><script>window.__x=1</script>";
 /// Routes that answer no HTML.
-const NO_HTML: [&str; 3] = ["/assets/{name}", "/csv/template", "/csv/download"];
+const NO_HTML: [&str; 4] = ["/assets/{name}", "/csv/template", "/csv/download", "/statistics/csv/{of}"];
 
 /// The Nu checker that `scripts/install test` puts there; `None` where there is none and nobody minds.
 fn checker() -> Option<PathBuf> {
@@ -199,6 +200,17 @@ fn pages_of_clients(world: &World<'_>, pages: &mut Pages, store: &str) {
     pages.take("signed", &admin.fill_in(&format!("{store}/certificates/sign"), &fields));
 }
 
+/// With and without anything to show, and with an address that means nothing.
+fn pages_of_statistics(world: &World<'_>, pages: &mut Pages) {
+    let (path, mut database) = (world.stores.replace("/key-stores", "/statistics"), world.installation.database());
+    crate::faults::load::wait_until("counted", Duration::from_secs(60), || crate::faults::statistics::is_counted(&mut database));
+    let none = format!("{path}?key={}", "a".repeat(32));
+    for path in [&path, &format!("{path}?by=month"), &none] {
+        pages.get(&world.admin, path);
+    }
+    pages.take("wrong statistics", &world.admin.get(&format!("{path}?by=%22%3E%3Cscript%3E")));
+}
+
 fn pages_of_accounts(world: &World<'_>, pages: &mut Pages) {
     let (admin, id) = (&world.admin, world.installation.demo("ACCESS_KEY_ID"));
     for path in ["/account", "/account/password", "/account/sessions/others/end", "/account/access-keys", "/account/access-keys/new"] {
@@ -219,6 +231,58 @@ fn pages_of_accounts(world: &World<'_>, pages: &mut Pages) {
     pages.get(admin, "/account/second-factor/off");
     pages.wrong(admin, "/account/second-factor/off", &[("password", "x")]);
     pages.visit("/");
+}
+
+fn pages_of_use(world: &World<'_>, pages: &mut Pages) {
+    let admin = &world.admin;
+    let project = world.stores.trim_end_matches("/key-stores");
+    for page in [format!("{project}/usage"), "/organization/audit".to_owned()] {
+        for query in ["", "?operation=ENCRYPT&result=refused", "?from=nonsense&who=%3Cb%3E&key=%22%3E", "?size=100"] {
+            pages.get(admin, &format!("{page}{query}"));
+        }
+        let list = admin.get(&page);
+        let record = list.text.split(&format!("\"{page}/records/")).nth(1).and_then(|rest| rest.split('"').next()).expect("a record").to_owned();
+        pages.get(admin, &format!("{page}/records/{record}"));
+    }
+    for query in ["", "?by=week", "?by=month", "?by=nonsense", "?on=2020-01-01", "?key=%3Cb%3E"] {
+        pages.get(admin, &format!("{project}/statistics{query}"));
+    }
+    pages.get(admin, &format!("{project}/endpoint"));
+    pages.get(admin, "/manual");
+}
+
+fn pages_of_the_organization(world: &World<'_>, pages: &mut Pages) {
+    let admin = &world.admin;
+    let project = world.stores.trim_end_matches("/key-stores").to_owned();
+    let account = world.installation.database().number("id", "accounts WHERE login = 'vera'");
+    let (id, appkey) = (world.installation.demo("ACCESS_KEY_ID"), world.installation.demo("APPKEY"));
+    let hash = world.installation.database().texts("lower(hex(token_hash))", "console_sessions WHERE account_id = 1").pop().expect("a session");
+    for path in ["", "/health", "/projects", "/projects?q=nothing", "/projects/new", "/accounts", "/accounts?q=nothing", "/accounts/new", "/access-keys"] {
+        pages.get(admin, &format!("/organization{path}"));
+    }
+    for path in ["", "?done=renamed", "/rename", "/reads/on", "/reads/off", "/appkeys/new", &format!("/appkeys/{appkey}/delete")] {
+        pages.get(admin, &format!("/organization{project}{path}"));
+    }
+    for members in [format!("{project}/members"), format!("/organization{project}/members")] {
+        if members.starts_with("/projects") {
+            pages.get(admin, &members);
+        }
+        pages.get(admin, &format!("{members}/new"));
+        pages.get(admin, &format!("{members}/revoke?login=vera&role=VIEWER"));
+        pages.wrong(admin, &format!("{members}/new"), &[("login", NAME), ("role", NAME)]);
+    }
+    for path in ["", "/password", "/steps/disable", "/steps/make-administrator", "/steps/end-sessions"] {
+        pages.get(admin, &format!("/organization/accounts/{account}{path}"));
+    }
+    pages.get(admin, &format!("/organization/accounts/1/sessions/{hash}/end"));
+    for step in ["disable", "delete"] {
+        pages.get(admin, &format!("/organization/access-keys/{id}/{step}"));
+    }
+    pages.wrong(admin, "/organization/projects/new", &[("name", "")]);
+    pages.wrong(admin, &format!("/organization{project}/rename"), &[("name", NAME), ("seen", "1")]);
+    pages.wrong(admin, "/organization/accounts/new", &[("login", NAME), ("password", "short")]);
+    pages.wrong(admin, &format!("/organization/accounts/{account}/password"), &[("password", "short"), ("seen", "1")]);
+    pages.wrong(admin, "/organization/accounts/1/steps/disable", &[("seen", "1")]);
 }
 
 /// What the checker has to say, page by page.
@@ -263,7 +327,10 @@ fn every_page_and_dialog_is_as_the_html_standard_wants_it() {
     pages_of_key_stores(&world, &mut pages, &store);
     pages_of_keys(&world, &mut pages, &store);
     pages_of_clients(&world, &mut pages, &store);
+    pages_of_statistics(&world, &mut pages);
     pages_of_accounts(&world, &mut pages);
+    pages_of_use(&world, &mut pages);
+    pages_of_the_organization(&world, &mut pages);
     let vera = Person::sign_in(&installation, &service, "vera", super::person::PASSWORD);
     for path in [store.clone(), format!("{store}/ipv4"), world.key_named(&store, "rotated"), "/account".to_owned(), "/account/access-keys".to_owned()] {
         pages.take(&format!("viewer {path}"), &vera.get(&path));

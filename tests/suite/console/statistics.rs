@@ -1,19 +1,16 @@
 //! Statistics at the console: what programs asked for is what the page, the tables and the files say.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::person::{Page, Person};
+use super::person::{PASSWORD, Page, Person, make_account};
 use crate::faults::load::{Client, STORE, wait_until};
 use crate::faults::statistics::{is_counted, sums_are_the_log};
 use crate::support::installation::{Installation, Running};
 use crate::support::postgres::Cluster;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const PASSWORD: &str = "a password of some length";
 const HOSTILE: &str = "=1+1<script>alert(1)</script>\"'&</text></svg>";
 
 fn admin<'a>(installation: &Installation, service: &'a Running) -> Person<'a> {
@@ -49,21 +46,17 @@ fn figures(installation: &Installation) {
     let path = person.get("/").to.expect("the first project").replace("/key-stores", "/statistics");
     let page = person.get(&path);
     assert_eq!(page.status, 200, "{}", page.text);
-    assert_eq!(row(&page, &["<code>ENCRYPT</code>"]), Some(["3", "0", "0", "3"].map(str::to_owned).to_vec()), "{}", page.text);
-    assert_eq!(row(&page, &["<code>DECRYPT</code>"]), Some(["0", "1", "0", "1"].map(str::to_owned).to_vec()), "{}", page.text);
+    assert_eq!(row(&page, &[">Encrypt</td>"]), Some(["3", "0", "0", "3"].map(str::to_owned).to_vec()), "{}", page.text);
+    assert_eq!(row(&page, &[">Decrypt</td>"]), Some(["0", "1", "0", "1"].map(str::to_owned).to_vec()), "{}", page.text);
     assert_eq!(row(&page, &["=1+1&#60;script&#62;", &key]), Some(["4", "1", "0", "5"].map(str::to_owned).to_vec()), "{}", page.text);
     assert!(!page.has("<script>alert") && !page.has("</text></svg>\""), "{}", page.text);
     assert!(!page.has("style=") && page.has("role=\"img\""), "{}", page.text);
     for by in ["week", "month"] {
         let page = person.get(&format!("{path}?by={by}"));
-        assert_eq!(row(&page, &["<code>ENCRYPT</code>"]), Some(["3", "0", "0", "3"].map(str::to_owned).to_vec()), "{}", page.text);
+        assert_eq!(row(&page, &[">Encrypt</td>"]), Some(["3", "0", "0", "3"].map(str::to_owned).to_vec()), "{}", page.text);
     }
     let only = person.get(&format!("{path}?by=day&key={key}"));
-    assert!(
-        only.has("Only calls of the key") && row(&only, &["<code>CREATE_KEY</code>"]).is_some() && row(&only, &["<code>SIGN_IN</code>"]).is_none(),
-        "{}",
-        only.text
-    );
+    assert!(only.has("Only calls of the key") && row(&only, &[">Create key</td>"]).is_some() && row(&only, &[">Sign in</td>"]).is_none(), "{}", only.text);
     let before = person.get(&format!("{path}?on=2026-01-01&by=month"));
     assert!(before.status == 200 || before.has("must be a date of the last three years"), "{}", before.text);
     files_are_the_tables(&person, &path, &key);
@@ -86,7 +79,7 @@ fn files_are_the_tables(person: &Person<'_>, path: &str, key: &str) {
     assert!(keys.text.lines().any(|line| line == guarded), "no formula: {guarded}\n{}", keys.text);
     assert_eq!(person.get(&format!("{path}/csv/passwords")).status, 404);
     let wrong = person.get(&format!("{path}/csv/keys?on=yesterday"));
-    assert!(wrong.status == 400 && wrong.has("must be a date such as"), "{}", wrong.text);
+    assert!(wrong.status == 422 && wrong.has("must be a date such as"), "{}", wrong.text);
 }
 
 /// Never a 500, always a message, nothing that was asked for comes back as markup.
@@ -107,7 +100,7 @@ fn wrong_addresses_are_told(person: &Person<'_>, path: &str) {
         (&format!("key={long}"), "must be the ID of a key"),
     ] {
         let page = person.get(&format!("{path}?{query}"));
-        assert!(page.status == 400 && page.has(told) && !page.has("<script>"), "{query}: {} {}", page.status, page.text);
+        assert!(page.status == 422 && page.has(told) && !page.has("<script>"), "{query}: {} {}", page.status, page.text);
     }
     let unknown = person.get(&format!("{path}?key={}", "a".repeat(32)));
     assert!(unknown.status == 200 && unknown.has("No calls"), "{}", unknown.text);
@@ -115,28 +108,15 @@ fn wrong_addresses_are_told(person: &Person<'_>, path: &str) {
 
 fn others_see_what_their_role_says(installation: &Installation, service: &Running, path: &str) {
     for (login, role, status) in [("vera", Some("VIEWER"), 200), ("mo", Some("APPROVAL MEMBER"), 200), ("pia", Some("API.ADMIN"), 403), ("noa", None, 403)] {
-        let person = person_with_role(installation, service, login, role);
+        make_account(installation, login, &role.map(|role| (role, "demo")).into_iter().collect::<Vec<_>>());
+        let person = Person::sign_in(installation, service, login, PASSWORD);
         for path in [path.to_owned(), format!("{path}/csv/keys"), format!("{path}?by=nonsense")] {
             let page = person.get(&path);
-            let expected = if status == 200 && path.contains("nonsense") { 400 } else { status };
+            let expected = if status == 200 && path.contains("nonsense") { 422 } else { status };
             assert!(page.status == expected || status == 403 && page.status == 404, "{login} {path}: {} {}", page.status, page.text);
-            assert!(status == 200 || !page.has("ENCRYPT"), "{login}");
+            assert!(status == 200 || !page.has("Encrypt"), "{login}");
         }
     }
-}
-
-fn person_with_role<'a>(installation: &Installation, service: &'a Running, login: &str, role: Option<&str>) -> Person<'a> {
-    let file = installation.path().join("password");
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).open(&file).expect("a file").write_all(PASSWORD.as_bytes()).expect("written");
-    let file = file.display().to_string();
-    let (status, _, log) = installation.run(&["admin", "account", "create", login, "--keep-password", "--password-file", &file]);
-    assert_eq!(status, 0, "{log}");
-    if let Some(role) = role {
-        let (status, _, log) = installation.run(&["admin", "role", "grant", login, role, "--project", "demo"]);
-        assert_eq!(status, 0, "{log}");
-    }
-    Person::sign_in(installation, service, login, PASSWORD)
 }
 
 #[test]
