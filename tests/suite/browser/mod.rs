@@ -31,7 +31,7 @@ use crate::support::installation::{Installation, Running};
 use driver::Driver;
 
 /// The longest that anything on a page may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked again.
 const PAUSE: Duration = Duration::from_millis(25);
 /// The widths at which everything must be at home: a desk's and a telephone's.
