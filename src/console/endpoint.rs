@@ -1,7 +1,6 @@
 //! **URL & Appkey** of a project: what a program needs to know, with lines that work when pasted; and the manual.
 
 use askama::Template;
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -12,6 +11,7 @@ use super::Console;
 use super::assets::Assets;
 use super::members;
 use super::page::{self, Frame, Tab};
+use super::routes::Routes;
 use super::text::{ENGLISH, Texts};
 use super::visitor::Visitor;
 use crate::domain::ids::ProjectId;
@@ -22,8 +22,8 @@ use crate::service::{Endpoint, Refusal};
 const AUTHORITY_FILE: &str = "skm-ca.pem";
 
 /// The pages.
-pub(super) fn routes() -> Router<Console> {
-    Router::new().route("/projects/{project}/endpoint", get(show)).route("/manual", get(manual))
+pub(super) fn routes() -> Routes {
+    Routes::new().route("/projects/{project}/endpoint", get(show)).route("/manual", get(manual))
 }
 
 /// A line to paste.

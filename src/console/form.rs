@@ -16,11 +16,16 @@ use crate::domain::secret::SecretText;
 use crate::domain::text::{Description, Invalid, Name};
 use crate::service::Refusal;
 
+/// Fields that aren't sent where nothing is chosen.
+const BOXES: [&str; 2] = ["ip4AuthUse", "authMode"];
+
 /// What was typed into a form, with what is wrong. Fields have the names that the wire contract gives them, so that an error finds its field.
 #[derive(Debug, Default)]
 pub(super) struct Form {
     values: HashMap<String, Vec<SecretText>>,
     errors: HashMap<&'static str, String>,
+    /// Fields that were sent and are not shown again.
+    forgotten: Vec<String>,
     /// What is wrong with no field in particular.
     pub(super) problem: Option<String>,
 }
@@ -80,7 +85,7 @@ impl Form {
     }
 
     /// The form as of what is seen now, unless it was opened before.
-    pub(super) fn as_seen(mut self, now: Timestamp) -> Self {
+    pub(super) fn seen_at(mut self, now: Timestamp) -> Self {
         self.values.entry("seen".to_owned()).or_insert_with(|| vec![SecretText::new(now.micros().to_string())]);
         self
     }
@@ -116,20 +121,42 @@ impl Form {
     /// Takes what is not to be shown again out of it: passwords.
     pub(super) fn forget(&mut self, field: &str) {
         self.values.remove(field);
+        self.forgotten.push(field.to_owned());
+    }
+
+    /// Notes what is wrong with a field; above them all where the form has none of that name.
+    fn is_wrong(&mut self, field: &'static str, problem: String) {
+        let is_shown = self.is_sent(field) || BOXES.contains(&field) || self.forgotten.iter().any(|forgotten| forgotten == field);
+        if !is_shown {
+            self.problem = Some(format!("{}: {problem}", ENGLISH.frame.not_possible));
+        }
+        self.errors.insert(field, problem);
     }
 
     /// The form again, with what a refusal says put where it belongs; `Err` where that is no matter of what was typed.
     pub(super) fn refuse(mut self, refusal: Refusal) -> Result<Self, Refusal> {
         match refusal {
-            Refusal::Field(Invalid { field, problem }) => drop(self.errors.insert(field, problem.to_string())),
-            Refusal::Exists { field, what } => drop(self.errors.insert(field, format!("is taken: there is {what}"))),
-            Refusal::Code(ResultCode::Conflict) => self.problem = Some(ENGLISH.frame.changed_meanwhile.to_owned()),
+            Refusal::Field(Invalid { field, problem }) => self.is_wrong(field, problem),
+            Refusal::Exists { field, what } => self.is_wrong(field, format!("is taken: there is {what}")),
             Refusal::TooMany(_) => self.problem = Some(ENGLISH.frame.too_many.to_owned()),
             Refusal::Unavailable { .. } | Refusal::Code(ResultCode::Unauthorized | ResultCode::Forbidden | ResultCode::InvalidAppkey) => return Err(refusal),
-            Refusal::Code(code) => self.problem = Some(code.message().to_owned()),
+            Refusal::Code(code) => self.problem = Some(told(code).to_owned()),
             Refusal::Malformed(_) | Refusal::TooLarge(_) => self.problem = Some(refusal.to_string()),
         }
         Ok(self)
+    }
+}
+
+/// What a code says to a person.
+fn told(code: ResultCode) -> &'static str {
+    let t = &ENGLISH.frame;
+    match code {
+        ResultCode::Conflict => t.changed_meanwhile,
+        ResultCode::KeyStoreNotEmpty => t.key_store_not_empty,
+        ResultCode::CurrentKeyVersion => t.current_version,
+        ResultCode::KeyNotRotatable => t.not_rotatable,
+        ResultCode::InvalidKeyStatus | ResultCode::InvalidKeyVersionStatus => t.not_in_that_state,
+        code => code.message(),
     }
 }
 

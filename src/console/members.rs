@@ -2,7 +2,6 @@
 //! somebody types his login name exactly: an `ADMIN` of one project isn't shown who else there is.
 
 use askama::Template;
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
@@ -16,6 +15,7 @@ use super::form::{Form, Posted};
 use super::list::{Around, Asked};
 use super::organization::{Question, Tried, attempt};
 use super::page::{self, Frame, Tab};
+use super::routes::Routes;
 use super::text::{ENGLISH, Texts};
 use super::visitor::{Visitor, wants_fragment};
 use crate::console::members;
@@ -26,13 +26,13 @@ use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 
 /// The pages of a project's own members.
-pub(super) fn routes() -> Router<Console> {
-    Router::new().route("/projects/{project}/members", get(show)).merge(routes_below("/projects/{project}/members"))
+pub(super) fn routes() -> Routes {
+    Routes::new().route("/projects/{project}/members", get(show)).merge(routes_below("/projects/{project}/members"))
 }
 
 /// The forms, wherever the list stands.
-pub(super) fn routes_below(list: &str) -> Router<Console> {
-    Router::new().route(&format!("{list}/new"), get(new).post(grant)).route(&format!("{list}/revoke"), get(ask_to_revoke).post(revoke))
+pub(super) fn routes_below(list: &str) -> Routes {
+    Routes::new().route(&format!("{list}/new"), get(new).post(grant)).route(&format!("{list}/revoke"), get(ask_to_revoke).post(revoke))
 }
 
 /// What each role may do, in one line.
@@ -139,14 +139,13 @@ fn list_of(at: &Uri) -> String {
 }
 
 /// Whether somebody may as much as see a form: the use case decides again.
-fn may(visitor: &Visitor, project: i64) -> Result<(), Response> {
+fn may(visitor: &Visitor, project: i64) -> Result<(), ResultCode> {
     let session = &visitor.session;
     if session.administrator || visitor.may_change(ProjectId(project)) {
         return Ok(());
     }
     let is_strange = session.roles_in(ProjectId(project)).next().is_none();
-    let code = if is_strange { ResultCode::InvalidAppkey } else { ResultCode::Forbidden };
-    Err(page::refused(&code.into(), visitor.request))
+    Err(if is_strange { ResultCode::InvalidAppkey } else { ResultCode::Forbidden })
 }
 
 async fn present_new(console: &Console, visitor: &Visitor, action: &str, form: &Form, in_dialog: bool) -> Response {
@@ -156,8 +155,8 @@ async fn present_new(console: &Console, visitor: &Visitor, action: &str, form: &
 }
 
 async fn new(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, at: Uri, Path(project): Path<i64>, Query(about): Query<About>) -> Response {
-    if let Err(refused) = may(&visitor, project) {
-        return refused;
+    if let Err(code) = may(&visitor, project) {
+        return page::refused(&code.into(), visitor.request);
     }
     present_new(&console, &visitor, at.path(), &Form::showing([("login", about.login.as_str())]), wants_fragment(&headers)).await
 }
@@ -170,8 +169,8 @@ async fn grant(State(console): State<Console>, at: Uri, Path(project): Path<i64>
         Err(Tried::Again(form)) => form,
         Err(Tried::Refused(response)) => return response,
     };
-    if let Err(refused) = may(&visitor, project) {
-        return refused;
+    if let Err(code) = may(&visitor, project) {
+        return page::refused(&code.into(), visitor.request);
     }
     present_new(&console, &visitor, at.path(), &form, in_dialog).await
 }
@@ -192,8 +191,8 @@ async fn ask_to_revoke(
     Path(project): Path<i64>,
     Query(about): Query<About>,
 ) -> Response {
-    if let Err(refused) = may(&visitor, project) {
-        return refused;
+    if let Err(code) = may(&visitor, project) {
+        return page::refused(&code.into(), visitor.request);
     }
     present_revocation(&console, &visitor, &at, &about, &Form::default(), wants_fragment(&headers)).await
 }
@@ -207,8 +206,8 @@ async fn revoke(State(console): State<Console>, at: Uri, Path(project): Path<i64
         Err(Tried::Again(form)) => form,
         Err(Tried::Refused(response)) => return response,
     };
-    if let Err(refused) = may(&visitor, project) {
-        return refused;
+    if let Err(code) = may(&visitor, project) {
+        return page::refused(&code.into(), visitor.request);
     }
     present_revocation(&console, &visitor, &at, &about, &form, in_dialog).await
 }

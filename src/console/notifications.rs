@@ -3,7 +3,6 @@
 mod steps;
 
 use askama::Template;
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -14,6 +13,7 @@ use super::account::shown_time;
 use super::assets::Assets;
 use super::list::Asked;
 use super::page::{self, Frame, Tab};
+use super::routes::Routes;
 use super::text::{ENGLISH, Texts};
 use super::visitor::Visitor;
 use crate::domain::clock::Timestamp;
@@ -22,24 +22,28 @@ use crate::domain::notification::{EventKind, Message, MessageState, RECIPIENTS_M
 use crate::domain::result_code::ResultCode;
 use crate::service::{NotificationArea, RecipientMessages, Refusal};
 
-/// Where the pages are.
-const PLACES: [&str; 2] = ["/projects/{project}/notifications", "/organization/notifications"];
+/// The pages of a project's recipients.
+pub(super) fn routes() -> Routes {
+    routes_at("/projects/{project}/notifications")
+}
 
-/// The pages of notifications.
-pub(super) fn routes() -> Router<Console> {
-    PLACES.into_iter().fold(Router::new(), |router, place| {
-        router
-            .route(place, get(index))
-            .route(&format!("{place}/new"), get(steps::new).post(steps::add))
-            .route(&format!("{place}/{{recipient}}"), get(show))
-            .route(&format!("{place}/{{recipient}}/edit"), get(steps::edit).post(steps::change))
-            .route(&format!("{place}/{{recipient}}/test"), post(steps::test))
-            .route(&format!("{place}/{{recipient}}/enable"), post(steps::enable))
-            .route(&format!("{place}/{{recipient}}/disable"), post(steps::disable))
-            .route(&format!("{place}/{{recipient}}/delete"), get(steps::ask_to_delete).post(steps::delete))
-            .route(&format!("{place}/{{recipient}}/messages/{{message}}/send"), post(steps::send_again))
-            .route(&format!("{place}/{{recipient}}/messages/{{message}}/discard"), get(steps::ask_to_discard).post(steps::discard))
-    })
+/// The pages of the installation's recipients.
+pub(super) fn routes_of_installation() -> Routes {
+    routes_at("/organization/notifications")
+}
+
+fn routes_at(place: &str) -> Routes {
+    Routes::new()
+        .route(place, get(index))
+        .route(&format!("{place}/new"), get(steps::new).post(steps::add))
+        .route(&format!("{place}/{{recipient}}"), get(show))
+        .route(&format!("{place}/{{recipient}}/edit"), get(steps::edit).post(steps::change))
+        .route(&format!("{place}/{{recipient}}/test"), post(steps::test))
+        .route(&format!("{place}/{{recipient}}/enable"), post(steps::enable))
+        .route(&format!("{place}/{{recipient}}/disable"), post(steps::disable))
+        .route(&format!("{place}/{{recipient}}/delete"), get(steps::ask_to_delete).post(steps::delete))
+        .route(&format!("{place}/{{recipient}}/messages/{{message}}/send"), post(steps::send_again))
+        .route(&format!("{place}/{{recipient}}/messages/{{message}}/discard"), get(steps::ask_to_discard).post(steps::discard))
 }
 
 /// What a path names. What can't be read names nothing.

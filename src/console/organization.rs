@@ -21,6 +21,7 @@ use super::account::present;
 use super::assets::Assets;
 use super::form::Form;
 use super::page::{self, Frame, Tab};
+use super::routes::Routes;
 use super::text::{ENGLISH, Texts};
 use super::visitor::Visitor;
 use super::{Console, FORM_MAX_BYTES};
@@ -29,14 +30,19 @@ use crate::service::{Counts, Refusal};
 use health::Level;
 
 /// The pages of the organization area.
-pub(super) fn routes(console: &Console) -> Router<Console> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .route("/organization", get(overview))
         .merge(projects::routes())
         .merge(accounts::routes())
         .merge(access_keys::routes())
         .merge(health::routes())
-        .route_layer(axum::middleware::from_fn_with_state(console.clone(), admit))
+        .merge(super::notifications::routes_of_installation())
+}
+
+/// Behind [`admit`].
+pub(super) fn guarded(routes: Router<Console>, console: &Console) -> Router<Console> {
+    routes.route_layer(axum::middleware::from_fn_with_state(console.clone(), admit))
 }
 
 /// Lets administrators of the installation on, and nobody else.

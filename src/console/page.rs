@@ -40,6 +40,8 @@ pub(super) struct Frame {
     pub(super) administrator: bool,
     pub(super) csrf: String,
     pub(super) projects: Vec<Project>,
+    /// Those of them whose inventory the visitor sees.
+    pub(super) seen: Vec<ProjectId>,
     pub(super) project: Option<Project>,
     pub(super) tab: Tab,
     /// Whether the visitor is an administrator of the project.
@@ -73,6 +75,7 @@ impl Frame {
             administrator: visitor.session.administrator,
             csrf: visitor.csrf(),
             projects: console.service.projects_of(&visitor.session).await?,
+            seen: visitor.seen_projects(),
             project: None,
             tab: Tab::Elsewhere,
             may_change: false,
@@ -102,6 +105,16 @@ impl Frame {
     /// `/projects/7`, for addresses below it.
     pub(super) fn base(&self) -> String {
         self.project.as_ref().map(|project| format!("/projects/{}", project.id)).unwrap_or_default()
+    }
+
+    /// The projects that the menu has: an account may have others, which only programs use or only an administrator manages.
+    pub(super) fn shown_projects(&self) -> Vec<&Project> {
+        self.projects.iter().filter(|project| self.seen.contains(&project.id)).collect()
+    }
+
+    /// Whether the project's tabs lead anywhere.
+    pub(super) fn shows_project(&self) -> bool {
+        self.project.as_ref().is_some_and(|project| self.seen.contains(&project.id))
     }
 
     /// The project's name.
@@ -193,6 +206,18 @@ pub(super) fn go(htmx: bool, to: &str) -> Response {
         Ok(to) if htmx => (StatusCode::OK, [(HX_REDIRECT, to)]).into_response(),
         _ => Redirect::to(to).into_response(),
     }
+}
+
+#[derive(Template)]
+#[template(path = "gone.html")]
+struct Gone {
+    t: &'static Texts,
+}
+
+/// What a dialog says where its thing is no longer there; a page that says why there is none for every other refusal.
+pub(super) fn gone_or_refused(refusal: &Refusal, request: RequestId, in_dialog: bool) -> Response {
+    let is_gone = matches!(refusal.code(), ResultCode::InvalidKeyId | ResultCode::InvalidKeyStore | ResultCode::InvalidClientRule);
+    if is_gone && in_dialog { show(StatusCode::UNPROCESSABLE_ENTITY, &Gone { t: &ENGLISH }) } else { refused(refusal, request) }
 }
 
 /// A page that says why there is none.

@@ -62,6 +62,8 @@ impl Scheduler {
         scheduler.spawn("count_notifications", every(10).seconds().in_timezone(&Utc), Duration::ZERO, tasks::count_notifications(service.clone()));
         scheduler.spawn("notice_trouble", every(10).seconds().in_timezone(&Utc), Duration::ZERO, tasks::notice_trouble(service.clone()));
         scheduler.spawn("notice_due", every(10).minutes().in_timezone(&Utc), Duration::ZERO, tasks::notice_due(service.clone()));
+        scheduler.spawn("count_calls", every(5).seconds().in_timezone(&Utc), RETRY_MAX, tasks::count_calls(service.clone()));
+        scheduler.spawn("forget_calls", every(1).minute().in_timezone(&Utc), Duration::ZERO, tasks::forget_calls(service.clone()));
         let refusals = tasks::record_refusals(service.clone(), settings.refusals_interval);
         scheduler.spawn("record_refusals", every(1).second().in_timezone(&Utc), RETRY_MAX, refusals);
         scheduler.spawn("certificates", every(10).seconds().in_timezone(&Utc), RETRY_MAX, tasks::certificates(service.clone()));

@@ -55,9 +55,9 @@ pub struct HealthReport {
     pub freshness_limit: Duration,
     /// Objects in the token that no row names, as last compared; `None` before the first time.
     pub orphans: Option<usize>,
-    /// Objects that keys in service need and the token doesn't have: the first [`NAMED_MAX`].
+    /// Objects that keys in service need and the token doesn't have: the first 20.
     pub missing: Vec<MissingObject>,
-    /// Key versions near the limit of their use that get no successor by themselves: [`NAMED_MAX`] of them.
+    /// Key versions near the limit of their use that get no successor by themselves: 20 of them at most.
     pub near_use_limit: Vec<(KeyId, KeyVersion)>,
     /// The internal certificate authorities, oldest first; `None` while they are not loaded.
     pub authorities: Option<Vec<AuthorityInfo>>,

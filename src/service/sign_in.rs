@@ -240,26 +240,30 @@ impl Service {
 
     /// The session of a token, if it is good now; notes that it was used.
     pub async fn session(&self, token: &SecretText, caller: &Caller) -> Result<Option<Arc<Session>>, Refusal> {
-        self.require_freshness()?;
-        let hash = SecretHash::of(token.expose());
-        let now = self.now();
-        let Some(mut session) = self.views().session(self.store(), hash, self.guesser(&Actor::Unknown, caller)).await? else { return Ok(None) };
-        if session.awaits_code {
-            return Ok(None);
-        }
-        if !session.is_live(now) {
-            // Another node may have noted a later use.
-            self.views().apply(&[Change::Session(hash.0)]);
-            match self.views().session(self.store(), hash, self.guesser(&Actor::Unknown, caller)).await? {
-                Some(again) if again.is_live(now) => session = again,
-                Some(_) | None => return Ok(None),
-            }
-        }
+        let (hash, now) = (SecretHash::of(token.expose()), self.now());
+        let Some(session) = self.live_session(hash, caller).await? else { return Ok(None) };
         if now.since(session.last_seen) >= TOUCH_EVERY {
             self.store().change::<_, Refusal, _>(move |tx| Ok(tx.touch_session(hash, now)?)).await?;
             self.views().apply(&[Change::Session(hash.0)]);
         }
         Ok(Some(session))
+    }
+
+    /// The session of that token's hash, if it is good now.
+    pub(super) async fn live_session(&self, hash: SecretHash, caller: &Caller) -> Result<Option<Arc<Session>>, Refusal> {
+        self.require_freshness()?;
+        let now = self.now();
+        let Some(session) = self.views().session(self.store(), hash, self.guesser(&Actor::Unknown, caller)).await? else { return Ok(None) };
+        if session.awaits_code {
+            return Ok(None);
+        }
+        if session.is_live(now) {
+            return Ok(Some(session));
+        }
+        // Another node may have noted a later use.
+        self.views().apply(&[Change::Session(hash.0)]);
+        let again = self.views().session(self.store(), hash, self.guesser(&Actor::Unknown, caller)).await?;
+        Ok(again.filter(|again| again.is_live(now)))
     }
 
     /// Ends a session: the visitor's own, or another one of the same account. One that isn't there is no error.

@@ -45,8 +45,11 @@ macro_rules! prepared {
     };
 }
 
+mod calls;
 mod postgresql;
 mod sqlite;
+
+pub(super) use calls::{CallBatch, add_calls, between, calls_by_key, calls_by_operation, forget_calls, move_counted, try_lock_calls};
 
 /// Begins a transaction that will write. SQLite takes its write lock now: taking it later could fail with a snapshot gone old.
 pub(super) fn begin_write(db: &mut Db) -> QueryResult<()> {

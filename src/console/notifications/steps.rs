@@ -224,11 +224,11 @@ async fn present_taking(console: &Console, visitor: &Visitor, taking: Taking, na
     let (action, title, told, button) = match taking {
         Taking::Recipient => (format!("{path}/delete"), t.delete_title, format!("{}: {}", t.delete_told, recipient.target.as_str()), ENGLISH.frame.delete),
         Taking::Message => {
-            let message = named.message()?;
+            let message = console.service.notification(named.area(visitor)?, named.recipient()?, named.message()?).await?.id;
             (format!("{path}/messages/{message}/discard"), t.discard_title, format!("{}: {message}", t.discard_told), t.discard)
         }
     };
-    let fragment = Confirm { t: &ENGLISH, title, told, action: &action, button, csrf: visitor.csrf(), form, in_dialog };
+    let fragment = Confirm { t: &ENGLISH, title, told, action: &action, button, csrf: visitor.csrf(), seen: None, form, in_dialog };
     present(console, visitor, named, form, &fragment, in_dialog).await
 }
 

@@ -1,13 +1,13 @@
 //! Access keys of all accounts. Their owners make them; administrators see to it that none lives longer than it should.
 
 use askama::Template;
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
 
+use super::super::routes::Routes;
 use super::{Question, Tried, attempt};
 use crate::console::Console;
 use crate::console::account::shown_time;
@@ -25,8 +25,8 @@ use crate::service::Refusal;
 
 const HERE: &str = "/organization/access-keys";
 
-pub(super) fn routes() -> Router<Console> {
-    Router::new().route("/organization/access-keys", get(index)).route("/organization/access-keys/{id}/{step}", get(ask).post(take))
+pub(super) fn routes() -> Routes {
+    Routes::new().route("/organization/access-keys", get(index)).route("/organization/access-keys/{id}/{step}", get(ask).post(take))
 }
 
 #[derive(Template)]

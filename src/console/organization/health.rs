@@ -1,7 +1,6 @@
 //! Health of token, database, certificates and tasks, for people: what `/readyz` and `/metrics` know.
 
 use askama::Template;
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,10 +9,12 @@ use axum::routing::get;
 use crate::console::Console;
 use crate::console::assets::Assets;
 use crate::console::page::{self, Frame, Tab};
+use crate::console::routes::Routes;
 use crate::console::shown;
 use crate::console::text::{ENGLISH, Texts};
 use crate::console::visitor::Visitor;
 use crate::domain::clock::Timestamp;
+use crate::domain::clock_watch::ClockState;
 use crate::service::{AuthorityInfo, HealthReport, Refusal};
 use crate::telemetry::metrics::RunOutcome;
 
@@ -22,8 +23,8 @@ const EXPIRES_SOON: std::time::Duration = std::time::Duration::from_secs(14 * 86
 /// Of what is about to stop everybody.
 const EXPIRES_VERY_SOON: std::time::Duration = std::time::Duration::from_secs(3 * 86_400);
 
-pub(super) fn routes() -> Router<Console> {
-    Router::new().route("/organization/health", get(show))
+pub(super) fn routes() -> Routes {
+    Routes::new().route("/organization/health", get(show))
 }
 
 /// How something does. Its word says it, the colour only repeats that.
@@ -73,6 +74,7 @@ struct Levels {
     orphans: Level,
     database: Level,
     staleness: Level,
+    clock: Level,
     server_certificate: Level,
     authorities: Level,
     clients: Level,
@@ -93,6 +95,7 @@ impl Levels {
             orphans: Level::warn_if(report.orphans.is_some_and(|orphans| orphans > 0)),
             database: Level::alarm_if(report.database_problem.is_some()),
             staleness: Level::alarm_if(!is_fresh),
+            clock: Level::alarm_if(report.health.clock != ClockState::Right),
             server_certificate: Level::of_expiry(console.settings.server_certificate.not_after(), now),
             authorities: of_authorities.unwrap_or(Level::Alarm),
             clients: Level::warn_if(report.expiry.is_some_and(|expiry| expiry.clients_soon > 0)),
@@ -102,8 +105,8 @@ impl Levels {
     }
 
     fn worst(self) -> Level {
-        let Self { token, missing, orphans, database, staleness, server_certificate, authorities, clients, keys, tasks } = self;
-        [token, missing, orphans, database, staleness, server_certificate, authorities, clients, keys, tasks].into_iter().max().unwrap_or(Level::Good)
+        let Self { token, missing, orphans, database, staleness, clock, server_certificate, authorities, clients, keys, tasks } = self;
+        [token, missing, orphans, database, staleness, clock, server_certificate, authorities, clients, keys, tasks].into_iter().max().unwrap_or(Level::Good)
     }
 }
 
@@ -210,6 +213,12 @@ fn token(console: &Console, report: &HealthReport, levels: Levels) -> Part {
 
 fn database(report: &HealthReport, levels: Levels) -> Part {
     let t = &ENGLISH.organization;
+    let clock = match report.health.clock {
+        ClockState::Right => t.clock_right,
+        ClockState::Doubted => t.clock_doubted,
+        ClockState::Skewed => t.clock_skewed,
+    };
+    let ahead = report.health.clock_skew_s.map_or_else(String::new, |seconds| format!("{} {seconds:.3} s", t.clock_ahead));
     let staleness = report.health.staleness.map_or_else(|| t.never_read.to_owned(), |age| format!("{} {}", age.as_millis(), t.ago));
     Part {
         id: "database",
@@ -219,6 +228,7 @@ fn database(report: &HealthReport, levels: Levels) -> Part {
             Line::of(t.writer, report.database_problem.as_deref().unwrap_or(t.writer_good), levels.database),
             Line::plain(t.writer_queue, report.health.writer_queue),
             Line::of(t.staleness, staleness, levels.staleness),
+            Line::of(t.clock, clock, levels.clock).with(ahead),
         ],
     }
 }

@@ -1,12 +1,12 @@
 //! Projects: their names, their one setting, their appkeys.
 
 use askama::Template;
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 
+use super::super::routes::Routes;
 use super::{Question, Tried, attempt, seen};
 use crate::console::Console;
 use crate::console::account::{present, shown_time};
@@ -25,8 +25,8 @@ use crate::service::{ProjectDetails, ProjectRef, Refusal};
 
 const HERE: &str = "/organization/projects";
 
-pub(super) fn routes() -> Router<Console> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .route("/organization/projects", get(index))
         .route("/organization/projects/new", get(new).post(add))
         .route("/organization/projects/{project}", get(show))

@@ -20,11 +20,13 @@ mod account;
 mod clients;
 mod endpoint;
 mod frame;
+mod history;
 mod key_stores;
 mod keys;
 mod notifications;
 mod organization;
 mod sign_in;
+mod statistics;
 
 /// The catalogue.
 #[derive(Debug)]
@@ -39,8 +41,10 @@ pub(super) struct Texts {
     pub(super) keys: keys::Texts,
     pub(super) clients: clients::Texts,
     pub(super) notifications: notifications::Texts,
+    pub(super) history: history::Texts,
     pub(super) endpoint: endpoint::Texts,
     pub(super) organization: organization::Texts,
+    pub(super) statistics: statistics::Texts,
 }
 
 /// The texts of the console.
@@ -51,9 +55,11 @@ pub(super) static ENGLISH: Texts = Texts {
     key_stores: key_stores::Texts::ENGLISH,
     keys: keys::Texts::ENGLISH,
     clients: clients::Texts::ENGLISH,
+    history: history::Texts::ENGLISH,
     endpoint: endpoint::Texts::ENGLISH,
     organization: organization::Texts::ENGLISH,
     access_keys: access_keys::Texts::ENGLISH,
     account: account::Texts::ENGLISH,
     notifications: notifications::Texts::ENGLISH,
+    statistics: statistics::Texts::ENGLISH,
 };

@@ -58,7 +58,7 @@ struct Act {
 /// Why it isn't done, with the record as far as it was known by then.
 struct Refused {
     refusal: Refusal,
-    event: Option<AuditEvent>,
+    event: Option<Box<AuditEvent>>,
 }
 
 impl From<Refusal> for Refused {
@@ -171,7 +171,7 @@ impl Service {
             .change::<_, Refused, _>(move |tx| {
                 let stamp = Stamp { user: by.actor().user(), at: now };
                 let mut done = Act { event, stamp, standing: Standing::of(tx, &by, now)?, changes: Vec::new() };
-                let answer = act(tx, input, &mut done).map_err(|refusal| Refused { refusal, event: Some(done.event.clone()) })?;
+                let answer = act(tx, input, &mut done).map_err(|refusal| Refused { refusal, event: Some(Box::new(done.event.clone())) })?;
                 for change in &done.changes {
                     tx.changed(change.clone())?;
                 }
@@ -184,7 +184,7 @@ impl Service {
                 self.apply(&changes);
                 Ok(answer)
             }
-            Err(Refused { refusal, event }) => Err(self.record_refusal(event.unwrap_or(first), refusal).await),
+            Err(Refused { refusal, event }) => Err(self.record_refusal(event.map_or(first, |event| *event), refusal).await),
         }
     }
 
@@ -222,7 +222,7 @@ impl Service {
             let standing = Standing::of(reader, &by, now)?;
             match read(reader, input, &standing, &mut event) {
                 Ok(answer) => Ok((answer, event)),
-                Err(refusal) => Err(Refused { refusal, event: Some(event) }),
+                Err(refusal) => Err(Refused { refusal, event: Some(Box::new(event)) }),
             }
         });
         match read.await {
@@ -232,7 +232,7 @@ impl Service {
                 }
                 Ok(answer)
             }
-            Err(Refused { refusal, event }) => Err(self.record_refusal(event.unwrap_or(first), refusal).await),
+            Err(Refused { refusal, event }) => Err(self.record_refusal(event.map_or(first, |event| *event), refusal).await),
         }
     }
 

@@ -43,6 +43,16 @@ impl Service {
         .await
     }
 
+    /// One message to a recipient.
+    pub async fn notification(&self, area: NotificationArea, recipient: RecipientId, id: MessageId) -> Result<Message, Refusal> {
+        self.read_in(area, move |reader, project| {
+            named(reader, project, recipient)?;
+            let found = reader.message(id)?.filter(|message| message.recipient == recipient);
+            Ok(found.ok_or(ResultCode::UrlNotFound)?)
+        })
+        .await
+    }
+
     /// Has a message that was given up, or waits, sent now.
     pub async fn resend_message(&self, area: NotificationArea, recipient: RecipientId, id: MessageId) -> Result<(), Refusal> {
         let prepare = Box::pin(async move { Ok(Prepared::new((), format!("message {id} to recipient {recipient}"))) });

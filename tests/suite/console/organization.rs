@@ -9,6 +9,8 @@ use super::person::{Page, Person};
 use crate::support::installation::{Installation, Running};
 use crate::support::postgres::Cluster;
 
+/// The longest that anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST: &str = "a first password";
 const OWN: &str = "a password of one's own";
 
@@ -421,7 +423,7 @@ fn two_nodes_never_take_the_last_two_administrators_and_end_sessions_everywhere(
     assert!(scene.step(&account, "disable").to.is_some());
     let began = Instant::now();
     while second.get("/organization").status == 200 {
-        assert!(began.elapsed() < Duration::from_secs(1), "not within a second");
+        assert!(began.elapsed() < PATIENCE, "its session is good on the other node still");
     }
     assert!(scene.step(&account, "enable").to.is_some());
     // Each node takes the other's away, at once.
@@ -484,7 +486,7 @@ fn the_lines_of_url_and_appkey_work_when_they_are_pasted() {
     assert!(page.has("no symmetric key in service yet") && !page.has("/encrypt"), "{}", page.text);
     let manual = scene.somebody("nobody", None).get("/manual");
     assert!(manual.has("Deletion in two steps") && manual.has("/docs"), "{}", manual.text);
-    assert_eq!(service.console("/manual", "content-type").2.contains("Deletion in two steps"), false);
+    assert!(!service.console("/manual", "content-type").2.contains("Deletion in two steps"));
 }
 
 #[test]
@@ -514,7 +516,7 @@ fn health_says_in_words_what_is_wrong() {
         if health.has("badge bad") {
             break health;
         }
-        assert!(began.elapsed() < Duration::from_secs(20), "{}", health.text);
+        assert!(began.elapsed() < PATIENCE, "{}", health.text);
     };
     assert!(health.has(">Alarm</span>") && health.has(&format!("{key} version")), "{}", health.text);
     assert!(health.has(">Warning</span>") && health.has("skm hsm orphans lists them"), "{}", health.text);
