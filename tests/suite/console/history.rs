@@ -267,9 +267,10 @@ fn who_may_look() {
     let vera = Person::sign_in(&installation, &service, "vera", PASSWORD);
     assert!([403, 404].contains(&vera.get(&theirs).status));
     assert_eq!(vera.get("/projects/77/usage").status, 404);
+    let stranger = Person::stranger(&installation, &service);
     for path in of_project.iter().chain(&of_organization) {
-        let (status, to, _) = service.console(path, "location");
-        assert!(status == 303 && to.starts_with("/sign-in") || to.is_empty(), "{path}: {status} {to}");
+        let page = stranger.get(path);
+        assert!(page.status == 303 && page.to.as_deref().is_some_and(|to| to.starts_with("/sign-in?next=")), "{path}: {page:?}");
     }
     let refused = scene.recorded("READ_HISTORY").into_iter().filter(|record| record.starts_with("1003 ")).count();
     assert!(refused >= 5, "refusals are recorded: {refused}");

@@ -126,11 +126,11 @@ fn nobody_but_an_administrator_comes_into_the_organization_area() {
         }
         assert!(!person.get("/manual").has("/organization\""), "no link that would fail");
     }
+    let stranger = Person::stranger(&installation, &service);
     for (method, path) in ROUTES {
         if method == "GET" {
-            let (status, to, _) = service.console(path, "content-type");
-            assert_eq!(status, 200, "{path}: redirected to the sign-in page, {to}");
-            assert!(service.console(path, "content-type").2.contains("Sign in"), "{path}");
+            let page = stranger.get(path);
+            assert!(page.status == 303 && page.to.as_deref().is_some_and(|to| to.starts_with("/sign-in?next=%2Forganization")), "{path}: {page:?}");
         }
     }
     assert_eq!(installation.database().count("audit_records WHERE result_code = 0 AND operation <> 'READ_INVENTORY'"), before, "nothing was changed");
@@ -486,7 +486,16 @@ fn the_lines_of_url_and_appkey_work_when_they_are_pasted() {
     assert!(page.has("no symmetric key in service yet") && !page.has("/encrypt"), "{}", page.text);
     let manual = scene.somebody("nobody", None).get("/manual");
     assert!(manual.has("Deletion in two steps") && manual.has("/docs"), "{}", manual.text);
-    assert!(!service.console("/manual", "content-type").2.contains("Deletion in two steps"));
+    assert_eq!(Person::stranger(&installation, &service).get("/manual").to.as_deref(), Some("/sign-in?next=%2Fmanual"));
+    // Whose access keys alone may do something in a project finds what they need from the start page.
+    for (login, role, is_there) in [("abel", Some("API.ADMIN"), true), ("axel", Some("API.VIEWER"), true), ("nora", None, false)] {
+        let person = scene.somebody(login, role);
+        let start = person.get("/");
+        assert!(start.status == 200 && start.has("No project"), "{login}: {}", start.text);
+        assert_eq!(start.has("href=\"/projects/1/endpoint\""), is_there, "{login}: {}", start.text);
+        let endpoint = person.get("/projects/1/endpoint");
+        assert_eq!(endpoint.status == 200 && endpoint.has(installation.demo("APPKEY")), is_there, "{login}: {}", endpoint.text);
+    }
 }
 
 /// What an address holds comes into the forms that its page shows: read first, so that a link leads to nothing but what it says.
