@@ -7,7 +7,7 @@
 mod download;
 mod looks;
 
-pub(super) use download::DOWNLOADS_MAX;
+pub(super) use download::Downloads;
 pub use download::{DOWNLOAD_RECORDS_MAX, HistoryDownload};
 pub(super) use looks::Looks;
 
