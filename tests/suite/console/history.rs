@@ -312,14 +312,17 @@ fn administrators_see_all_of_the_log_and_how_it_stands() {
     assert_eq!(rows(&refused), 1, "{}", refused.text);
     let details = scene.admin.ask(&places(&refused)[0]);
     assert!(!details.has("\u{202e}") && !details.has("<b>"), "{}", details.text);
-    for query in ["keyStore=1", "project=x", "project=none&keyStore=demo-by-address"] {
+    for query in ["keyStore=1", "project=x", "project=99", "project=none&keyStore=demo-by-address"] {
         let page = only(query);
         assert!(page.status == 422 && page.has("-wrong\""), "{query}: {}", page.text);
     }
+    assert_eq!(scene.admin.get("/organization/audit/download?project=99").status, 422);
+    let of = "audit_records WHERE operation IN ('READ_HISTORY', 'DOWNLOAD_HISTORY') AND project_id = 99";
+    assert_eq!(installation.database().count(of), 0, "nothing is put into the log of a project that is still to come");
     assert_eq!(rows(&only("project=1&keyStore=demo-by-address&operation=ENCRYPT")), 1);
     let file = scene.admin.get("/organization/audit/download?operation=SIGN_IN&project=none");
     assert!(file.text.lines().count() >= 4 && file.text.lines().skip(1).all(|line| line.contains(",SIGN_IN,")), "{}", file.text);
-    assert_eq!(scene.recorded("DOWNLOAD_HISTORY"), ["0 of no project: operation=SIGN_IN"]);
+    assert_eq!(scene.recorded("DOWNLOAD_HISTORY"), ["4003 all", "0 of no project: operation=SIGN_IN"]);
 }
 
 #[test]
