@@ -441,6 +441,40 @@ fn two_nodes_never_take_the_last_two_administrators_and_end_sessions_everywhere(
     }
 }
 
+/// Each on a node of his own, at once: whoever comes second may no longer.
+#[test]
+fn two_administrators_never_take_each_others_right_away() {
+    let cluster = Cluster::start();
+    let installation = Installation::with(&[("SKM_DATABASE__URL", &cluster.uri())]);
+    let (one, two) = (installation.start(), installation.start_node("two"));
+    let scene = Scene::new(&installation, &one);
+    let [first, second] = ["first", "second"]
+        .map(|login| number(&scene.admin.fill_in("/organization/accounts/new", &[("login", login), ("password", FIRST), ("administrator", "Y")])));
+    let [here, there] = [("first", &one), ("second", &two)].map(|(login, service)| {
+        let admin = Person::sign_in(&installation, service, "admin", installation.demo("ADMIN_PASSWORD"));
+        Scene { installation: &installation, service, admin }.first_sign_in(login)
+    });
+    // Nobody gets on before both have begun.
+    let mut holding = installation.database();
+    holding.run("BEGIN; UPDATE settings SET value = value WHERE name = 'administrators'");
+    let statuses = std::thread::scope(|scope| {
+        let asked = [(&here, &second), (&there, &first)].map(|(person, account)| {
+            let path = format!("/organization/accounts/{account}/steps/unmake-administrator");
+            let csrf = person.get(&path).hidden("csrf");
+            scope.spawn(move || person.post(&path, &[("csrf", &csrf)]).status == 303)
+        });
+        let (began, waiting) = (Instant::now(), "pg_stat_activity WHERE application_name = 'skm' AND wait_event_type = 'Lock'");
+        let mut watching = installation.database();
+        while watching.count(waiting) < 2 {
+            assert!(began.elapsed() < PATIENCE, "they don't wait for each other");
+        }
+        holding.run("COMMIT");
+        asked.map(|thread| thread.join().expect("a thread"))
+    });
+    assert_eq!(statuses.iter().filter(|done| **done).count(), 1, "{statuses:?}");
+    assert_eq!(installation.database().count("accounts WHERE administrator AND login IN ('first', 'second')"), 1);
+}
+
 /// The lines of the page, as a person copies them.
 fn lines(page: &Page) -> Vec<String> {
     let copied = page.text.split("data-copy=\"").skip(1).filter_map(|rest| rest.split('"').next());
