@@ -1,7 +1,7 @@
 //! Accounts: of people who sign in, and of owners of access keys.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
@@ -10,6 +10,7 @@ use super::super::routes::Routes;
 use super::{Question, Tried, attempt, seen};
 use crate::console::Console;
 use crate::console::account::{present, shown_time};
+use crate::console::address::{Path, Query};
 use crate::console::assets::Assets;
 use crate::console::form::{Form, Posted};
 use crate::console::list::{Around, Asked};

@@ -441,6 +441,40 @@ fn two_nodes_never_take_the_last_two_administrators_and_end_sessions_everywhere(
     }
 }
 
+/// Each on a node of his own, at once: whoever comes second may no longer.
+#[test]
+fn two_administrators_never_take_each_others_right_away() {
+    let cluster = Cluster::start();
+    let installation = Installation::with(&[("SKM_DATABASE__URL", &cluster.uri())]);
+    let (one, two) = (installation.start(), installation.start_node("two"));
+    let scene = Scene::new(&installation, &one);
+    let [first, second] = ["first", "second"]
+        .map(|login| number(&scene.admin.fill_in("/organization/accounts/new", &[("login", login), ("password", FIRST), ("administrator", "Y")])));
+    let [here, there] = [("first", &one), ("second", &two)].map(|(login, service)| {
+        let admin = Person::sign_in(&installation, service, "admin", installation.demo("ADMIN_PASSWORD"));
+        Scene { installation: &installation, service, admin }.first_sign_in(login)
+    });
+    // Nobody gets on before both have begun.
+    let mut holding = installation.database();
+    holding.run("BEGIN; UPDATE settings SET value = value WHERE name = 'administrators'");
+    let statuses = std::thread::scope(|scope| {
+        let asked = [(&here, &second), (&there, &first)].map(|(person, account)| {
+            let path = format!("/organization/accounts/{account}/steps/unmake-administrator");
+            let csrf = person.get(&path).hidden("csrf");
+            scope.spawn(move || person.post(&path, &[("csrf", &csrf)]).status == 303)
+        });
+        let (began, waiting) = (Instant::now(), "pg_stat_activity WHERE application_name = 'skm' AND wait_event_type = 'Lock'");
+        let mut watching = installation.database();
+        while watching.count(waiting) < 2 {
+            assert!(began.elapsed() < PATIENCE, "they don't wait for each other");
+        }
+        holding.run("COMMIT");
+        asked.map(|thread| thread.join().expect("a thread"))
+    });
+    assert_eq!(statuses.iter().filter(|done| **done).count(), 1, "{statuses:?}");
+    assert_eq!(installation.database().count("accounts WHERE administrator AND login IN ('first', 'second')"), 1);
+}
+
 /// The lines of the page, as a person copies them.
 fn lines(page: &Page) -> Vec<String> {
     let copied = page.text.split("data-copy=\"").skip(1).filter_map(|rest| rest.split('"').next());
@@ -495,6 +529,42 @@ fn the_lines_of_url_and_appkey_work_when_they_are_pasted() {
         assert_eq!(start.has("href=\"/projects/1/endpoint\""), is_there, "{login}: {}", start.text);
         let endpoint = person.get("/projects/1/endpoint");
         assert_eq!(endpoint.status == 200 && endpoint.has(installation.demo("APPKEY")), is_there, "{login}: {}", endpoint.text);
+    }
+}
+
+/// What an address holds comes into the forms that its page shows: read first, so that a link leads to nothing but what it says.
+#[test]
+fn a_crafted_link_asks_for_nothing_else() {
+    let installation = Installation::new();
+    let service = installation.start();
+    let admin = Person::administrator(&installation, &service);
+    let away = "..%2F..%2Fprojects%2F1%2Fmembers%2Frevoke%3Flogin=admin%26role=ADMIN%26x=";
+    for path in [
+        format!("/organization/access-keys/{away}/disable"),
+        format!("/organization/projects/1/appkeys/{away}/delete"),
+        format!("/organization/accounts/1/sessions/{away}/end"),
+        format!("/account/access-keys/{away}/disable"),
+        format!("/account/sessions/{away}/end"),
+        format!("/projects/1/key-stores/{away}/delete"),
+        format!("/projects/1/key-stores/1/keys/{away}/steps/rotate"),
+        format!("/projects/1/notifications/{away}/delete"),
+    ] {
+        let page = admin.get(&path);
+        assert!(page.status == 404 && !page.has("revoke?"), "{path}: {} {}", page.status, page.text);
+    }
+    // Nor is another project's appkey deleted by an address of this one.
+    let other = installation.run(&["admin", "project", "create", "other"]);
+    assert_eq!(other.0, 0, "{}", other.2);
+    let id = installation.database().number("id", "projects WHERE name = 'other'");
+    let path = format!("/organization/projects/{id}/appkeys/{}/delete", installation.demo("APPKEY"));
+    assert_eq!(admin.get(&path).status, 404);
+    let token = admin.get("/account").hidden("csrf");
+    assert!(!admin.post(&path, &[("csrf", &token)]).to.unwrap_or_default().contains("done="));
+    assert_eq!(installation.database().count("appkeys"), 2);
+    // An address that can't be read is no page, and nothing is told in another voice.
+    for path in ["/projects/x/usage", "/projects/1/members?q=%ff&q=x", "/organization/accounts/99999999999999999999", "/projects/x/statistics"] {
+        let page = admin.get(path);
+        assert!(page.status == 404 && page.has("There is no such page"), "{path}: {page:?}");
     }
 }
 
