@@ -223,7 +223,9 @@ fn what_is_wrong_stands_at_its_field_and_passwords_are_typed_again() {
     let service = installation.start();
     let scene = Scene::new(&installation, &service);
     scene.account("alice");
-    let forms: [(&str, &[(&str, &str)], &str, &str); 8] = [
+    /// Where the form is, what is typed, the field and what stands at it.
+    type WrongForm<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+    let forms: [WrongForm<'_>; 8] = [
         ("/organization/projects/new", &[("name", "")], "name", "must have 1 to 100 characters"),
         ("/organization/projects/new", &[("name", "demo")], "name", "is taken"),
         ("/organization/accounts/new", &[("login", "a b"), ("password", FIRST)], "login", "must have 1 to 64"),
