@@ -8,7 +8,7 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsPar
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 
 use super::letter::compose;
-use super::{CONNECT_WITHIN, MailSecurity, MailSettings, Parcel, Undelivered, trust};
+use super::{MAIL_WITHIN, MailSecurity, MailSettings, Parcel, Undelivered, trust};
 use crate::domain::clock::Timestamp;
 
 /// Sends mail through one server.
@@ -44,7 +44,7 @@ impl Mail {
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(self.settings.server.as_str())
             .port(self.settings.port)
             .tls(self.tls.clone())
-            .timeout(Some(CONNECT_WITHIN));
+            .timeout(Some(MAIL_WITHIN));
         if let Some((user, password)) = &self.settings.credentials {
             builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
         }

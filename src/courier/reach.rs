@@ -9,22 +9,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-/// Metadata services that are not on the link: AWS (IPv6), Alibaba Cloud, Oracle Cloud's older one, Azure's wire server.
-const METADATA: [IpAddr; 4] = [
+/// Metadata services that are not on the link: AWS and Google Cloud (IPv6), Alibaba Cloud, Oracle Cloud's older one, Azure's wire server.
+const METADATA: [IpAddr; 5] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
 ];
 
-/// The IPv4 address that an IPv6 one stands for: mapped (RFC 4291, 2.5.5.2), 6to4 (RFC 3056), NAT64's well-known prefix (RFC 6052).
+/// The IPv4 address that an IPv6 one stands for: mapped (RFC 4291, 2.5.5.2), 6to4 (RFC 3056), NAT64's prefixes (RFC 6052; RFC 8215 with
+/// the address at the end).
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let [a, b, c, d, e, f, g, h] = v6.segments();
     let embedded = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
     match (a, b) {
         (0x2002, _) => embedded(b, c),
-        (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => embedded(g, h),
+        (0x64, 0xff9b) if [c, d, e, f] == [0; 4] || c == 1 => embedded(g, h),
         _ => v6.to_canonical(),
     }
 }
@@ -82,6 +84,8 @@ mod tests {
             "2002:a9fe:a9fe::",
             "64:ff9b::7f00:1",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::7f00:1",
+            "fd20:ce::254",
         ] {
             assert!(!reaches(refused, true, &[]), "{refused}");
             assert!(!reaches(refused, false, &[]), "{refused}");

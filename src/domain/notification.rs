@@ -14,8 +14,10 @@ pub use target::{TARGET_MAX_CHARS, Target, is_mail_address};
 pub const RECIPIENTS_MAX: i64 = 20;
 /// The most messages of a recipient that wait or are parked; what comes beyond is counted, not kept.
 pub const WAITING_MAX: i64 = 500;
-/// The most bytes of a message's facts.
-pub const FACTS_MAX_BYTES: usize = 8 * 1024;
+/// The most characters of one of a message's facts; what is longer is cut off, since nothing is left undone because it would say too much.
+pub const FACT_MAX_CHARS: usize = 300;
+/// The most messages of a recipient that were sent and are kept.
+pub const SENT_MAX: i64 = 1_000;
 
 /// Somebody who is told.
 #[derive(Clone, Debug)]

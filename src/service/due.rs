@@ -73,7 +73,10 @@ impl Service {
                     }
                     let settled = self.settle(due, now).await;
                     if let (DueSubject::Rotation(key), Err(Refusal::Unavailable { .. })) = (due.what, &settled) {
-                        self.tell_of_failed_rotation(key).await?;
+                        // Others that are due don't wait for that.
+                        if let Err(refusal) = self.tell_of_failed_rotation(key).await {
+                            tracing::warn!(%key, ?refusal, "a rotation that failed could not be told");
+                        }
                     }
                     swept.count(&format!("{:?}", due.what), settled);
                 }

@@ -186,7 +186,7 @@ impl Service {
             comparison: arc_swap::ArcSwapOption::empty(),
             near_use_limit: arc_swap::ArcSwap::default(),
             courier,
-            outbox: notifications::Outbox::default(),
+            outbox: notifications::Outbox::new(),
             metrics,
             listing: tokio::sync::Semaphore::new(LISTS_AT_ONCE),
             downloads: Arc::default(),

@@ -78,7 +78,7 @@ pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
 pub use lists::ClientsPage;
 pub use model::{Change, Checkpoint, DoomedImportPair, Due, DueKind, DueSubject, ExpiredObject, ExpiringCertificates, InternalKey, KeptAuthority};
 pub use model::{KeyRow, NewImportPair, NewKey, OftenUsed, PlannedObject, Purpose, RevocationList, RevokedRule, StoredChain, StoredRecord};
-pub use outbox::{OutboxCounts, TakenMessage};
+pub use outbox::{OutboxCounts, TakenMessage, facts_as_told};
 pub use projects::LAST_APPKEY;
 pub use recipients::{NewRecipient, TOO_MANY_RECIPIENTS};
 pub use second_factor::SecondFactor;

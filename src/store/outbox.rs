@@ -3,10 +3,13 @@
 //! What a crash leaves: a row comes with its change or not at all. Whoever sends takes it by compare-and-set, with a lease; a process that dies
 //! between sending and saying so leaves a row whose lease ends, and which is sent again under the same name.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, SecondsFormat};
 use diesel::prelude::*;
 use ring::rand::SecureRandom as _;
 
+use super::dialect;
 use super::error::StoreError;
 use super::recipients::{self, recipient};
 use super::rows::{hex, id, known, time};
@@ -14,10 +17,12 @@ use super::schema::{notification_marks, notification_messages, notification_reci
 use super::unit::{Reader, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{MessageId, ProjectId, RecipientId};
-use crate::domain::notification::{EventKind, FACTS_MAX_BYTES, Fact, FactValue, Message, MessageState, NotificationEvent, Recipient, WAITING_MAX};
+use crate::domain::notification::{EventKind, FACT_MAX_CHARS, Fact, FactValue, Message, MessageState, NotificationEvent, Recipient, SENT_MAX, WAITING_MAX};
 
 /// The most rows that one change deletes or parks.
 const TIDIED_AT_ONCE: i64 = 500;
+/// The most recipients whose sent messages beyond [`SENT_MAX`] one change deletes.
+const CUT_AT_ONCE: i64 = 20;
 
 #[derive(Queryable)]
 struct Row {
@@ -70,18 +75,16 @@ fn message(row: Row) -> Result<Message, StoreError> {
     })
 }
 
-/// What an event says, as it is kept: names and texts, times in UTC (RFC 3339).
-fn facts(event: &NotificationEvent) -> Result<String, StoreError> {
+/// What an event says, as it is kept and sent: names and texts, times in UTC (RFC 3339).
+pub fn facts_as_told(event: &NotificationEvent) -> Vec<(String, String)> {
     let text = |(name, value): Fact| match value {
-        FactValue::Text(text) => (name, text),
+        FactValue::Text(text) => (name.to_owned(), text.chars().take(FACT_MAX_CHARS).collect()),
         FactValue::Time(at) => {
             let date = DateTime::from_timestamp(at.seconds(), 0).unwrap_or_default();
-            (name, date.to_rfc3339_opts(SecondsFormat::Secs, true))
+            (name.to_owned(), date.to_rfc3339_opts(SecondsFormat::Secs, true))
         }
     };
-    let facts: Vec<_> = event.facts().into_iter().map(text).collect();
-    let kept = serde_json::to_string(&facts).map_err(|error| StoreError::failed(error.to_string()))?;
-    if kept.len() > FACTS_MAX_BYTES { Err(StoreError::failed("a notification says too much")) } else { Ok(kept) }
+    event.facts().into_iter().map(text).collect()
 }
 
 fn new_id() -> Result<MessageId, StoreError> {
@@ -111,19 +114,39 @@ pub struct OutboxCounts {
 }
 
 impl Reader<'_> {
-    /// Messages that are due at `now` and that nobody sends, one for each recipient, those that wait longest first.
-    pub fn due_messages(&mut self, now: Timestamp, limit: i64) -> Result<Vec<MessageId>, StoreError> {
-        let rows: Vec<(String, i64)> = notification_messages::table
+    /// The recipients to whom something is due at `now` that nobody sends, and their projects; those first whose message waits longest. However
+    /// much waits for one of them, it is there once.
+    pub fn due_recipients(&mut self, now: Timestamp, limit: i64) -> Result<Vec<(RecipientId, Option<ProjectId>)>, StoreError> {
+        let due: Vec<(i64, Option<i64>)> = notification_messages::table
             .inner_join(notification_recipients::table.on(notification_recipients::id.eq(notification_messages::recipient_id)))
             .filter(notification_recipients::enabled.eq(true))
             .filter(notification_messages::state.eq(MessageState::Queued.as_str()).and(notification_messages::due_at.le(now.micros())))
             .filter(notification_messages::lease_until.is_null().or(notification_messages::lease_until.le(now.micros())))
-            .order((notification_messages::due_at, notification_messages::happened_at, notification_messages::id))
+            .group_by(notification_messages::recipient_id)
+            .order(diesel::dsl::min(notification_messages::due_at))
             .limit(limit)
-            .select((notification_messages::id, notification_messages::recipient_id))
+            .select((notification_messages::recipient_id, diesel::dsl::min(notification_messages::due_at)))
             .load(self.db)?;
-        let mut seen = std::collections::HashSet::new();
-        rows.into_iter().filter(|(_, recipient)| seen.insert(*recipient)).map(|(name, _)| id(&name, WHAT)).collect()
+        let projects: HashMap<i64, Option<i64>> = notification_recipients::table
+            .filter(notification_recipients::id.eq_any(due.iter().map(|(id, _)| *id).collect::<Vec<_>>()))
+            .select((notification_recipients::id, notification_recipients::project_id))
+            .load(self.db)?
+            .into_iter()
+            .collect();
+        Ok(due.into_iter().map(|(id, _)| (RecipientId(id), projects.get(&id).copied().flatten().map(ProjectId))).collect())
+    }
+
+    /// The message to a recipient that is due at `now`, that nobody sends, and that waits longest.
+    pub fn due_message(&mut self, recipient: RecipientId, now: Timestamp) -> Result<Option<MessageId>, StoreError> {
+        let name: Option<String> = notification_messages::table
+            .filter(notification_messages::recipient_id.eq(recipient.0).and(notification_messages::state.eq(MessageState::Queued.as_str())))
+            .filter(notification_messages::due_at.le(now.micros()))
+            .filter(notification_messages::lease_until.is_null().or(notification_messages::lease_until.le(now.micros())))
+            .order((notification_messages::due_at, notification_messages::happened_at, notification_messages::id))
+            .select(notification_messages::id)
+            .first(self.db)
+            .optional()?;
+        name.map(|name| id(&name, WHAT)).transpose()
     }
 
     /// A recipient's messages of a state, newest first.
@@ -159,7 +182,20 @@ impl Reader<'_> {
 
 impl Tx<'_> {
     /// Puts a message to each recipient who wants to hear of the event into the outbox, in this transaction: of the project where it happens,
-    /// or of the installation. Where too many wait already, it is counted instead; it is never a reason not to do what is told of.
+    /// or of the installation.
+    ///
+    /// This is the door for whoever changes something that people want to hear of: it is called in the closure of `Store::change` that makes
+    /// the change and its record, once the change is sure to be made, with the event (names, IDs, times and who did it, never data), the
+    /// project where it happens (none for the installation) and the time of the change's stamp. An approval, say:
+    ///
+    /// ```ignore
+    /// let event = NotificationEvent::ApprovalRequested { request: request.to_string(), key_store: Some(name), by: stamp.user.clone() };
+    /// tx.notify(Some(project), &event, stamp.at)?;
+    /// ```
+    ///
+    /// Nothing is sent here and nobody is waited for. Without a recipient it costs a read of an index. It is never a reason not to do what is
+    /// told of: where too many messages wait already, they are counted instead; a recipient who goes at this moment gets none; texts that are
+    /// too long are cut. An error is the database's alone, and must be passed on.
     pub fn notify(&mut self, project: Option<ProjectId>, event: &NotificationEvent, at: Timestamp) -> Result<(), StoreError> {
         let kind = event.kind();
         let mut wanted = Vec::new();
@@ -174,7 +210,7 @@ impl Tx<'_> {
             return Ok(());
         }
         let name = project.map(|project| self.project(project)).transpose()?.flatten().map(|project| project.name.to_string()).unwrap_or_default();
-        let facts = facts(event)?;
+        let facts = serde_json::to_string(&facts_as_told(event)).map_err(|error| StoreError::failed(error.to_string()))?;
         for recipient in wanted {
             self.queue(recipient.id, kind, (&name, &facts), at)?;
         }
@@ -182,6 +218,10 @@ impl Tx<'_> {
     }
 
     fn queue(&mut self, recipient: RecipientId, kind: EventKind, (project, facts): (&str, &str), at: Timestamp) -> Result<(), StoreError> {
+        // It may go at this moment, by another node: either it waits for this message, and takes it along, or this one isn't made.
+        if !dialect::share_recipient(self.db, recipient.0)? {
+            return Ok(());
+        }
         let waiting: i64 = notification_messages::table
             .filter(notification_messages::recipient_id.eq(recipient.0))
             .filter(notification_messages::state.eq_any([MessageState::Queued.as_str(), MessageState::Parked.as_str()]))
@@ -333,8 +373,8 @@ impl Tx<'_> {
         Ok(diesel::update(own).set(notification_messages::lease_until.eq(None::<i64>)).execute(self.reader.db)?)
     }
 
-    /// Parks what has waited since before `older_than`, forgets what was sent before `sent_before` or parked before `parked_before`, and marks
-    /// that are over, some at a time. Answers how many.
+    /// Parks what has waited since before `older_than`, forgets what was sent before `sent_before` or parked before `parked_before`, what was sent
+    /// beyond [`SENT_MAX`], and marks that are over, some at a time. Answers how many.
     pub fn tidy_outbox(
         &mut self,
         now: Timestamp,
@@ -365,11 +405,34 @@ impl Tx<'_> {
                 .load(self.db)?;
             tidied += diesel::delete(notification_messages::table.filter(notification_messages::id.eq_any(over))).execute(self.db)?;
         }
+        tidied += self.cut_sent()?;
         let marks: Vec<String> = notification_marks::table
             .filter(notification_marks::keep_until.lt(now.micros()))
             .limit(TIDIED_AT_ONCE)
             .select(notification_marks::mark)
             .load(self.db)?;
         Ok(tidied + diesel::delete(notification_marks::table.filter(notification_marks::mark.eq_any(marks))).execute(self.db)?)
+    }
+
+    /// Forgets the oldest of what was sent to recipients beyond [`SENT_MAX`], some at a time.
+    fn cut_sent(&mut self) -> Result<usize, StoreError> {
+        let many: Vec<(i64, i64)> = notification_messages::table
+            .filter(notification_messages::state.eq(MessageState::Sent.as_str()))
+            .group_by(notification_messages::recipient_id)
+            .having(diesel::dsl::count_star().gt(SENT_MAX))
+            .limit(CUT_AT_ONCE)
+            .select((notification_messages::recipient_id, diesel::dsl::count_star()))
+            .load(self.db)?;
+        let mut cut = 0;
+        for (recipient, sent) in many {
+            let oldest: Vec<String> = notification_messages::table
+                .filter(notification_messages::recipient_id.eq(recipient).and(notification_messages::state.eq(MessageState::Sent.as_str())))
+                .order(notification_messages::happened_at)
+                .limit((sent - SENT_MAX).min(TIDIED_AT_ONCE))
+                .select(notification_messages::id)
+                .load(self.db)?;
+            cut += diesel::delete(notification_messages::table.filter(notification_messages::id.eq_any(oldest))).execute(self.db)?;
+        }
+        Ok(cut)
     }
 }

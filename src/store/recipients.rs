@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::dialect;
 use super::error::StoreError;
 use super::rows::{changed_one, known, stamp};
 use super::schema::{notification_messages, notification_recipients};
@@ -9,6 +10,9 @@ use super::unit::{Reader, Tx};
 use crate::domain::ids::{ProjectId, RecipientId};
 use crate::domain::key::Stamp;
 use crate::domain::notification::{EventKind, RECIPIENTS_MAX, Recipient, Target};
+
+/// Two at the same moment on two nodes may make one or two too many, who then get their messages as well.
+const READ_MAX: i64 = RECIPIENTS_MAX * 2;
 
 /// What is `Stale` where there are [`RECIPIENTS_MAX`] recipients already.
 pub const TOO_MANY_RECIPIENTS: &str = "number of recipients";
@@ -87,7 +91,7 @@ pub(super) fn recipient(row: Row) -> Result<Recipient, StoreError> {
 impl Reader<'_> {
     /// The recipients of a project, or of the installation, oldest first.
     pub fn recipients(&mut self, project: Option<ProjectId>) -> Result<Vec<Recipient>, StoreError> {
-        let mut query = notification_recipients::table.order(notification_recipients::id).limit(RECIPIENTS_MAX).select(COLUMNS).into_boxed();
+        let mut query = notification_recipients::table.order(notification_recipients::id).limit(READ_MAX).select(COLUMNS).into_boxed();
         query = match project {
             Some(project) => query.filter(notification_recipients::project_id.eq(project.0)),
             None => query.filter(notification_recipients::project_id.is_null()),
@@ -112,7 +116,6 @@ impl Reader<'_> {
 impl Tx<'_> {
     /// Makes a recipient, enabled. `Exists` if that target is one already, `Stale` if there are as many as may be.
     pub fn insert_recipient(&mut self, new: &NewRecipient, created: &Stamp) -> Result<RecipientId, StoreError> {
-        // Two at the same moment on two nodes may make one too many, which does no harm.
         if i64::try_from(self.recipients(new.project)?.len()).unwrap_or(i64::MAX) >= RECIPIENTS_MAX {
             return Err(StoreError::Stale { what: TOO_MANY_RECIPIENTS });
         }
@@ -163,8 +166,9 @@ impl Tx<'_> {
     /// Takes a recipient away, with all messages to it.
     pub fn delete_recipient(&mut self, id: RecipientId) -> Result<(), StoreError> {
         // Held first: a message that comes in at this moment finds no recipient, or is deleted here.
-        let held = diesel::update(notification_recipients::table.find(id.0)).set(notification_recipients::dropped.eq(0)).execute(self.db)?;
-        changed_one(held, "recipient")?;
+        if !dialect::lock_recipient(self.db, id.0)? {
+            return Err(StoreError::Stale { what: "recipient" });
+        }
         diesel::delete(notification_messages::table.filter(notification_messages::recipient_id.eq(id.0))).execute(self.db)?;
         diesel::delete(notification_recipients::table.find(id.0)).execute(self.db)?;
         Ok(())

@@ -73,7 +73,7 @@ events! {
     TokenTrouble => "TOKEN_TROUBLE", Installation;
     /// The token can be used again.
     TokenRecovered => "TOKEN_RECOVERED", Installation;
-    /// The audit log could not be written for a while.
+    /// The audit log can't be written, or could not be for a while.
     AuditTrouble => "AUDIT_TROUBLE", Installation;
     /// Somebody who fails to sign in has to wait.
     SignInLockedOut => "SIGN_IN_LOCKED_OUT", Installation;
@@ -213,12 +213,14 @@ pub enum NotificationEvent {
         /// Since when it could not.
         since: Timestamp,
     },
-    /// The audit log could not be written for a while.
+    /// The audit log can't be written, or could not be for a while.
     AuditTrouble {
-        /// The node that could not.
+        /// The node that can't.
         node: String,
         /// Since when.
         since: Timestamp,
+        /// Until when; none while it lasts.
+        until: Option<Timestamp>,
     },
     /// Somebody who fails to sign in has to wait.
     SignInLockedOut {
@@ -318,7 +320,11 @@ impl NotificationEvent {
                 vec![("authority", FactValue::Text(authority.to_string())), ("notAfter", (*not_after).into())]
             }
             Self::TokenTrouble { node } => vec![("node", node.into())],
-            Self::TokenRecovered { node, since } | Self::AuditTrouble { node, since } => vec![("node", node.into()), ("since", (*since).into())],
+            Self::TokenRecovered { node, since } => vec![("node", node.into()), ("since", (*since).into())],
+            Self::AuditTrouble { node, since, until } => {
+                let until = until.map(|until| ("until", until.into()));
+                [("node", node.into()), ("since", (*since).into())].into_iter().chain(until).collect()
+            }
             Self::SignInLockedOut { login, address } => vec![("login", login.into()), ("address", address.into())],
         }
     }

@@ -30,6 +30,17 @@ impl Target {
         }
     }
 
+    /// The same for records and logs: of a webhook only where it is, since with many services whoever knows the whole URL may call it.
+    pub fn as_told(&self) -> String {
+        let Self::Webhook(url) = self else { return self.as_str().to_owned() };
+        let host = url.find("://").map_or(0, |place| place.saturating_add(3));
+        let end = url.get(host..).and_then(|rest| rest.find(['/', '?'])).map_or(url.len(), |length| host.saturating_add(length));
+        match (url.get(..end), url.get(end..)) {
+            (Some(origin), Some(rest)) if rest.len() > 1 => format!("{origin}/…"),
+            _ => url.clone(),
+        }
+    }
+
     /// What the database kept.
     pub fn from_stored(channel: &str, target: String) -> Option<Self> {
         match channel {
@@ -85,6 +96,19 @@ pub fn is_mail_address(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_webhook_only_the_host_is_told() {
+        for (url, told) in [
+            ("https://hooks.example.com", "https://hooks.example.com"),
+            ("https://hooks.example.com/", "https://hooks.example.com/"),
+            ("https://hooks.example.com/services/T0/secret", "https://hooks.example.com/…"),
+            ("https://[::1]:8443?token=secret", "https://[::1]:8443/…"),
+        ] {
+            assert_eq!(Target::Webhook(url.to_owned()).as_told(), told);
+        }
+        assert_eq!(Target::Mail("a@example.com".to_owned()).as_told(), "a@example.com");
+    }
 
     #[test]
     fn targets_are_told_apart_and_hostile_ones_refused() {

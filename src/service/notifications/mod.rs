@@ -1,13 +1,16 @@
 //! Notifications: who is told of what (`recipients.rs`), what is told where it happens (`telling.rs`) or is noticed by the clock (`watch.rs`), in
-//! which words (`words.rs`), and how it is sent (`sending.rs`).
+//! which words (`words.rs`), and how it is sent (`sending.rs`, `turns.rs`) or, when
+//! the database is in trouble, told without it (`at_once.rs`).
 //!
 //! `Tx::notify` puts messages into the outbox in the transaction of the change that they tell of, so that neither is there without the other. They
 //! are sent at least once: each has a name that stays the same, by which receivers see that they have it already.
 
+mod at_once;
 mod messages;
 mod recipients;
 mod sending;
 pub(super) mod telling;
+mod turns;
 mod watch;
 mod words;
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::super::Service;
 use super::super::provisioning::random_id;
 use super::super::refusal::{RETRY_AFTER, Refusal};
+use super::super::request::Named;
 use super::words;
 use super::{NotificationArea, Prepared};
 use crate::domain::audit::{KeyUse, Operation, Uses};
@@ -25,10 +25,6 @@ use crate::store::{NewRecipient, Reader, StoreError, TOO_MANY_RECIPIENTS};
 const SECRET_BYTES: usize = 32;
 /// What stands before a secret for people and their libraries.
 const SECRET_PREFIX: &str = "whsec_";
-/// How many test messages are under way at a time, of all projects: a test is a way to make the service connect somewhere.
-const TESTS_AT_ONCE: usize = 2;
-
-static TESTS: Semaphore = Semaphore::const_new(TESTS_AT_ONCE);
 
 /// Who is to be told of what.
 #[derive(Debug, Clone)]
@@ -81,14 +77,15 @@ fn words_of(events: &[EventKind]) -> String {
 }
 
 impl NotificationArea {
-    /// The project it is about, as the console names it.
-    fn project(&self) -> Option<ProjectId> {
+    /// The project it is about, none for the installation.
+    fn project(&self) -> Result<Option<ProjectId>, Refusal> {
         match self {
             Self::Project(request) => match request.project {
-                super::super::request::Named::Project(project) => Some(project),
-                super::super::request::Named::Appkey(_) => None,
+                Named::Project(project) => Ok(Some(project)),
+                // There is no such route. Whoever makes one finds the project first: none would be the installation.
+                Named::Appkey(_) => Err(ResultCode::UrlNotFound.into()),
             },
-            Self::Installation(_) => None,
+            Self::Installation(_) => Ok(None),
         }
     }
 }
@@ -111,13 +108,13 @@ impl Service {
 
     /// Makes a recipient. A webhook gets a secret, which is answered now and kept sealed.
     pub async fn add_recipient(&self, area: NotificationArea, input: Result<NewTarget, Refusal>) -> Result<AddedRecipient, Refusal> {
-        let (service, project) = (self.clone(), area.project());
+        let (service, project) = (self.clone(), area.project()?);
         let prepare = Box::pin(async move {
             let NewTarget { target, events } = input?;
             check_events(&events, project)?;
             service.courier().admits(&target).map_err(|problem| Invalid::new("target", format!("can't be used: {problem}")))?;
             let (secret, sealed_secret, uses) = service.new_secret(project, &target).await?;
-            let told = format!("{}: {}", target.as_str(), words_of(&events));
+            let told = format!("{}: {}", target.as_told(), words_of(&events));
             Ok(Prepared { value: (NewRecipient { project, target, events, sealed_secret }, secret), told, uses })
         });
         self.change_in(area, Operation::CreateRecipient, prepare, |tx, _, (new, secret), stamp| {
@@ -164,7 +161,7 @@ impl Service {
 
     /// Gives a recipient other events.
     pub async fn set_recipient_events(&self, area: NotificationArea, id: RecipientId, events: Vec<EventKind>) -> Result<(), Refusal> {
-        let project = area.project();
+        let project = area.project()?;
         let prepare = Box::pin(async move {
             check_events(&events, project)?;
             let told = format!("recipient {id}: {}", words_of(&events));
@@ -191,7 +188,7 @@ impl Service {
     /// Takes a recipient away, with all messages to it.
     pub async fn delete_recipient(&self, area: NotificationArea, id: RecipientId) -> Result<(), Refusal> {
         let found = self.recipient(area.clone(), id).await?;
-        let told = format!("recipient {id}, {}", found.target.as_str());
+        let told = format!("recipient {id}, {}", found.target.as_told());
         let prepare = Box::pin(async move { Ok(Prepared::new((), told)) });
         let done = self.change_in(area, Operation::DeleteRecipient, prepare, move |tx, project, (), _| {
             named(tx, project, id)?;
@@ -207,11 +204,11 @@ impl Service {
         let service = self.clone();
         let found = self.recipient(area.clone(), id).await?;
         let prepare = Box::pin(async move {
-            let Ok(_turn) = TESTS.try_acquire() else { return Err(Refusal::TooMany(RETRY_AFTER)) };
+            let Ok(_turn) = service.outbox().tests.try_acquire() else { return Err(Refusal::TooMany(RETRY_AFTER)) };
             let parcel = words::test_parcel(MessageId::from_bytes(random_id()?), service.now());
             let secret = service.open_secret(&found).await?;
             let problem = service.courier().deliver(&found.target, secret.as_ref(), &parcel, service.now()).await.err().map(|problem| problem.to_string());
-            let told = format!("recipient {id}, {}: {}", found.target.as_str(), problem.as_deref().unwrap_or("sent"));
+            let told = format!("recipient {id}, {}: {}", found.target.as_told(), problem.as_deref().unwrap_or("sent"));
             Ok(Prepared::new(Arc::new(TestResult { recipient: found, problem }), told))
         });
         let done = self.change_in(area, Operation::TestRecipient, prepare, |_, _, result, _| Ok(result)).await?;

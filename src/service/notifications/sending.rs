@@ -10,15 +10,19 @@
 //! A message that crashes whoever sends it is given up after [`ATTEMPTS_MAX`] attempts like any other.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::super::Service;
 use super::super::refusal::Refusal;
+use super::at_once::AtOnce;
+use super::turns::Turns;
 use super::watch::Trouble;
 use super::words;
 use crate::domain::clock::Timestamp;
@@ -28,12 +32,16 @@ use crate::domain::secret::SecretBytes;
 use crate::store::{OutboxCounts, TakenMessage};
 use crate::telemetry::metrics::Delivery;
 
-/// Messages that are sent at a time, to as many recipients.
-const PARALLEL: usize = 8;
-/// Messages that are looked at, at a time.
+/// Recipients that are looked at, at a time.
 const DUE_READ_MAX: i64 = 500;
-/// How many times one run of the task looks for more.
-const ROUNDS_MAX: usize = 100;
+/// The most messages that one recipient gets before others have their turn.
+const TURN_MAX: usize = 50;
+/// How often an attempt that is under way looks whether the service stops …
+const STOP_LOOK: Duration = Duration::from_millis(200);
+/// … and how long it may go on then: one who hangs doesn't keep the service from stopping.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+/// How many test messages are under way at a time, of all projects: a test is a way to make the service connect somewhere.
+const TESTS_AT_ONCE: usize = 2;
 /// How long whoever sends a message is trusted to be at it: far longer than an attempt and its two changes may take.
 const LEASE: Duration = Duration::from_secs(120);
 /// How long after the first failure it is tried again; twice as long after each that follows …
@@ -55,6 +63,8 @@ const SECRETS_MAX: usize = 1_000;
 /// What is told of messages that were given up without another attempt.
 const TOO_OLD: &str = "it could not be sent for 3 days";
 const TOO_OFTEN: &str = "sending it was begun 20 times and never ended";
+/// What is told of an attempt that was broken off.
+const STOPPED: &str = "the service stopped before there was an answer";
 
 /// How it stands with the outbox, as last looked at.
 #[derive(Debug, Clone, Copy)]
@@ -68,18 +78,34 @@ pub struct OutboxState {
 }
 
 /// What a process knows of the outbox.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::service) struct Outbox {
     /// Whether the leases of this node's earlier process were ended.
     released: AtomicBool,
     secrets: Mutex<HashMap<RecipientId, SecretBytes>>,
     counts: arc_swap::ArcSwapOption<OutboxCounts>,
+    turns: Turns,
+    pub(super) tests: Semaphore,
     pub(super) trouble: Mutex<Trouble>,
+    pub(super) at_once: Mutex<AtOnce>,
     /// For which login names a lock-out was told, and when.
     pub(super) lockouts: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Outbox {
+    pub(in crate::service) fn new() -> Self {
+        Self {
+            released: AtomicBool::new(false),
+            secrets: Mutex::default(),
+            counts: arc_swap::ArcSwapOption::empty(),
+            turns: Turns::default(),
+            tests: Semaphore::new(TESTS_AT_ONCE),
+            trouble: Mutex::default(),
+            at_once: Mutex::default(),
+            lockouts: Mutex::default(),
+        }
+    }
+
     pub(super) fn secret(&self, recipient: RecipientId) -> Option<SecretBytes> {
         self.secrets.lock().get(&recipient).cloned()
     }
@@ -112,21 +138,40 @@ fn next_attempt(message: &Message, now: Timestamp, chance: u8) -> Result<Timesta
 }
 
 impl Service {
-    /// Sends what is due, each message once, several at a time and one at a time to each recipient. That one can't be sent is no failure of this.
+    /// Has what is due sent, by one task for each recipient who isn't served yet. Waits for none of them: whoever hangs, or takes long, keeps
+    /// neither others nor the next run waiting.
     pub async fn send_notifications(&self) -> Result<(), Refusal> {
         if !self.outbox().released.load(Ordering::Acquire) {
             self.store().change::<_, Refusal, _>(|tx| Ok(tx.release_messages()?)).await?;
             self.outbox().released.store(true, Ordering::Release);
         }
-        for _ in 0..ROUNDS_MAX {
-            let now = self.agreed_time();
-            let due = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.due_messages(now, DUE_READ_MAX)?)).await?;
-            if due.is_empty() || self.tasks().is_closed() {
+        let now = self.agreed_time();
+        let due = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.due_recipients(now, DUE_READ_MAX)?)).await?;
+        for (recipient, project) in due {
+            if self.tasks().is_closed() {
                 break;
             }
-            let outcomes: Vec<_> = stream::iter(due).map(|id| self.deliver_message(id)).buffer_unordered(PARALLEL).collect().await;
-            let sent = outcomes.into_iter().collect::<Result<Vec<bool>, _>>()?;
-            if !sent.contains(&true) {
+            let Some(turn) = self.outbox().turns.begin(recipient, project) else { continue };
+            let service = self.clone();
+            self.tasks().spawn(async move {
+                let served = AssertUnwindSafe(service.serve(recipient)).catch_unwind().await;
+                if let Err(refusal) = served.unwrap_or_else(|_| Err(Refusal::unavailable("sending a notification panicked"))) {
+                    tracing::error!(%recipient, ?refusal, "notifications could not be sent; the next run tries again");
+                    service.metrics().background_failed("send_notifications");
+                }
+                drop(turn);
+            });
+        }
+        Ok(())
+    }
+
+    /// Sends a recipient what is due, one message after the other, until one can't be sent. That is no failure of this.
+    async fn serve(&self, recipient: RecipientId) -> Result<(), Refusal> {
+        for _ in 0..TURN_MAX {
+            let now = self.agreed_time();
+            let due = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.due_message(recipient, now)?)).await?;
+            let Some(id) = due else { break };
+            if self.tasks().is_closed() || !self.deliver_message(id).await? {
                 break;
             }
         }
@@ -151,7 +196,13 @@ impl Service {
                 return self.note_failure(message, channel, "the webhook's secret can't be opened: is the token there?".to_owned()).await.map(|()| false);
             }
         };
-        match self.courier().deliver(&recipient.target, secret.as_ref(), &words::parcel(&message), self.agreed_time()).await {
+        let (parcel, at) = (words::parcel(&message), self.agreed_time());
+        let attempt = self.courier().deliver(&recipient.target, secret.as_ref(), &parcel, at);
+        let Some(outcome) = self.unless_stopped(attempt).await else {
+            let now = self.agreed_time();
+            return self.store().change::<_, Refusal, _>(move |tx| Ok(tx.message_failed(&message, STOPPED, Ok(now))?)).await.map(|()| false);
+        };
+        match outcome {
             Ok(()) => {
                 let now = self.agreed_time();
                 self.metrics().notification(channel, Delivery::Sent);
@@ -159,6 +210,20 @@ impl Service {
                 Ok(true)
             }
             Err(problem) => self.note_failure(message, channel, problem.to_string()).await.map(|()| false),
+        }
+    }
+
+    /// What an attempt comes to; none where the service stops first.
+    async fn unless_stopped<T>(&self, attempt: impl Future<Output = T>) -> Option<T> {
+        let stopping = async {
+            while !self.tasks().is_closed() {
+                tokio::time::sleep(STOP_LOOK).await;
+            }
+            tokio::time::sleep(STOP_GRACE).await;
+        };
+        tokio::select! {
+            outcome = attempt => Some(outcome),
+            () = stopping => None,
         }
     }
 

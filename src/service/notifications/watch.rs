@@ -29,8 +29,12 @@ const ROTATION_FAILED_AGAIN: Duration = DAY;
 const FOR_ALL: Duration = Duration::from_secs(3 * 365 * 86_400);
 /// The most things that are read at a time.
 const BATCH: i64 = 256;
-/// How many looks in a row must find the token in trouble before it is told: what heals at once isn't told.
+/// How many looks in a row must find the token in trouble, or the audit log, before it is told: what heals at once isn't told.
 const LOOKS_BEFORE_TOLD: u32 = 2;
+/// A database that could not be read for so long can't be written either.
+const UNREAD_MAX: Duration = Duration::from_secs(5);
+/// At how many looks those are tried who are told without the outbox.
+const AT_ONCE_TRIES: u32 = 5;
 /// The most of what could not be told yet that a process remembers.
 const UNTOLD_MAX: usize = 16;
 
@@ -39,42 +43,57 @@ const UNTOLD_MAX: usize = 16;
 pub(in crate::service) struct Trouble {
     /// Since when, and how many looks ago, the token can't be used.
     token: Option<(Timestamp, u32)>,
-    /// Since when the audit log can't be written.
-    audit: Option<Timestamp>,
+    /// Since when, and how many looks ago, the audit log can't be written.
+    audit: Option<(Timestamp, u32)>,
     /// What could not be told yet, with its time.
     untold: VecDeque<(Timestamp, NotificationEvent)>,
 }
 
+/// What a look has found to be told.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    /// Through the outbox.
+    told: Vec<NotificationEvent>,
+    /// Since when the audit log can't be written, where that is to be told now and without the outbox.
+    at_once: Option<Timestamp>,
+}
+
 impl Trouble {
     /// Notes how it stands, and answers what is to be told.
-    fn look(&mut self, now: Timestamp, node: &str, token_is_ready: bool, audit_is_written: bool) -> Vec<NotificationEvent> {
-        let (mut told, node) = (Vec::new(), node.to_owned());
+    fn look(&mut self, now: Timestamp, node: &str, token_is_ready: bool, audit_is_written: bool) -> Found {
+        let (mut found, node) = (Found::default(), node.to_owned());
         match (token_is_ready, self.token) {
             (false, None) => self.token = Some((now, 1)),
             (false, Some((since, looks))) => {
                 self.token = Some((since, looks.saturating_add(1)));
                 if looks.saturating_add(1) == LOOKS_BEFORE_TOLD {
-                    told.push(NotificationEvent::TokenTrouble { node: node.clone() });
+                    found.told.push(NotificationEvent::TokenTrouble { node: node.clone() });
                 }
             }
             (true, Some((since, looks))) => {
                 self.token = None;
                 if looks >= LOOKS_BEFORE_TOLD {
-                    told.push(NotificationEvent::TokenRecovered { node: node.clone(), since });
+                    found.told.push(NotificationEvent::TokenRecovered { node: node.clone(), since });
                 }
             }
             (true, None) => {}
         }
         match (audit_is_written, self.audit) {
-            (false, None) => self.audit = Some(now),
-            // Only now: while the log can't be written, the outbox can't either.
-            (true, Some(since)) => {
-                self.audit = None;
-                told.push(NotificationEvent::AuditTrouble { node, since });
+            (false, None) => self.audit = Some((now, 1)),
+            (false, Some((since, looks))) => {
+                let looks = looks.saturating_add(1);
+                self.audit = Some((since, looks));
+                let is_tried = (LOOKS_BEFORE_TOLD..LOOKS_BEFORE_TOLD.saturating_add(AT_ONCE_TRIES)).contains(&looks);
+                found.at_once = is_tried.then_some(since);
             }
-            (false, Some(_)) | (true, None) => {}
+            // Only now: while the log can't be written, the outbox can't either.
+            (true, Some((since, _))) => {
+                self.audit = None;
+                found.told.push(NotificationEvent::AuditTrouble { node, since, until: Some(now) });
+            }
+            (true, None) => {}
         }
-        told
+        found
     }
 }
 
@@ -207,15 +226,31 @@ impl Service {
 
     /// Tells of trouble with token and audit log, and of its end. What could not be told is told at the next look.
     pub async fn notice_trouble(&self) -> Result<(), Refusal> {
-        let (now, token, audit) = (self.now(), self.token().health().ready, self.store().health().is_ok());
-        {
+        let (now, token) = (self.now(), self.token().health().ready);
+        // While nobody writes, only reading finds a database that is away.
+        let audit = self.store().health().is_ok() && self.store().staleness().is_some_and(|age| age <= UNREAD_MAX);
+        let node = &self.0.settings.node;
+        let at_once = {
             let mut trouble = self.outbox().trouble.lock();
-            let told = trouble.look(now, &self.0.settings.node, token, audit);
+            let Found { told, at_once } = trouble.look(now, node, token, audit);
             trouble.untold.extend(told.into_iter().map(|event| (now, event)));
             while trouble.untold.len() > UNTOLD_MAX {
                 trouble.untold.pop_front();
             }
+            at_once
+        };
+        if let Some(since) = at_once {
+            self.tell_at_once(&NotificationEvent::AuditTrouble { node: node.clone(), since, until: None }, since).await;
         }
+        if !audit {
+            return Ok(());
+        }
+        self.outbox().at_once.lock().end();
+        self.tell_untold().await?;
+        if token { self.ready_recipients().await } else { Ok(()) }
+    }
+
+    async fn tell_untold(&self) -> Result<(), Refusal> {
         loop {
             let Some((at, event)) = self.outbox().trouble.lock().untold.front().cloned() else { return Ok(()) };
             self.store().change::<_, Refusal, _>(move |tx| Ok(tx.notify(None, &event, at)?)).await?;
@@ -285,21 +320,32 @@ mod tests {
         assert_eq!([69, 70, 92, 93, 99, 100, 101].map(days), [None, Some(30), Some(30), Some(7), Some(7), None, None]);
     }
 
+    fn told(told: impl Into<Vec<NotificationEvent>>) -> Found {
+        Found { told: told.into(), at_once: None }
+    }
+
     #[test]
-    fn trouble_is_told_once_it_lasts_and_once_it_is_over() {
+    fn trouble_with_the_token_is_told_once_it_lasts_and_once_it_is_over() {
         let mut trouble = Trouble::default();
         let node = || "one".to_owned();
-        assert_eq!(trouble.look(at(0), "one", true, true), []);
+        assert_eq!(trouble.look(at(0), "one", true, true), told([]));
         // It heals at once.
-        assert_eq!(trouble.look(at(1), "one", false, true), []);
-        assert_eq!(trouble.look(at(2), "one", true, true), []);
-        assert_eq!(trouble.look(at(3), "one", false, true), []);
-        assert_eq!(trouble.look(at(4), "one", false, true), [NotificationEvent::TokenTrouble { node: node() }]);
-        assert_eq!(trouble.look(at(5), "one", false, false), []);
-        assert_eq!(
-            trouble.look(at(6), "one", true, true),
-            [NotificationEvent::TokenRecovered { node: node(), since: at(3) }, NotificationEvent::AuditTrouble { node: node(), since: at(5) }]
-        );
-        assert_eq!(trouble.look(at(7), "one", true, true), []);
+        assert_eq!(trouble.look(at(1), "one", false, true), told([]));
+        assert_eq!(trouble.look(at(2), "one", true, true), told([]));
+        assert_eq!(trouble.look(at(3), "one", false, true), told([]));
+        assert_eq!(trouble.look(at(4), "one", false, true), told([NotificationEvent::TokenTrouble { node: node() }]));
+        assert_eq!(trouble.look(at(5), "one", false, false), told([]));
+        let audit = NotificationEvent::AuditTrouble { node: node(), since: at(5), until: Some(at(6)) };
+        assert_eq!(trouble.look(at(6), "one", true, true), told([NotificationEvent::TokenRecovered { node: node(), since: at(3) }, audit]));
+        assert_eq!(trouble.look(at(7), "one", true, true), told([]));
+    }
+
+    #[test]
+    fn trouble_with_the_audit_log_is_told_at_once_a_few_times_and_when_it_is_over() {
+        let mut trouble = Trouble::default();
+        let tried: Vec<i64> = (0..20).filter(|second| trouble.look(at(*second), "one", true, false).at_once == Some(at(0))).collect();
+        assert_eq!(tried, [1, 2, 3, 4, 5]);
+        let audit = NotificationEvent::AuditTrouble { node: "one".to_owned(), since: at(0), until: Some(at(20)) };
+        assert_eq!(trouble.look(at(20), "one", true, true), told([audit]));
     }
 }

@@ -23,7 +23,7 @@ const fn title(kind: EventKind) -> &'static str {
         EventKind::ApprovalDecided => "A request for approval was decided",
         EventKind::ApprovalDisabled => "EMERGENCY: approval was turned off",
         EventKind::DeletionScheduled => "Scheduled to be deleted",
-        EventKind::DeletionDueSoon => "Deleted within 24 hours",
+        EventKind::DeletionDueSoon => "Will be deleted within 24 hours",
         EventKind::Deleted => "Deleted",
         EventKind::Rotated => "Rotated",
         EventKind::RotationFailed => "A rotation that is due failed",
@@ -33,7 +33,7 @@ const fn title(kind: EventKind) -> &'static str {
         EventKind::AuthorityExpires => "A certificate authority expires",
         EventKind::TokenTrouble => "The token can't be used",
         EventKind::TokenRecovered => "The token can be used again",
-        EventKind::AuditTrouble => "The audit log could not be written",
+        EventKind::AuditTrouble => "Trouble with the audit log",
         EventKind::SignInLockedOut => "Somebody fails to sign in and has to wait",
     }
 }
@@ -51,7 +51,9 @@ const fn advice(kind: EventKind) -> Option<&'static str> {
         EventKind::ServerCertificateExpires => Some("It was not renewed by itself. If it is configured ([api] certificate), renew it where it comes from."),
         EventKind::AuthorityExpires => Some("It is renewed by itself in time; clients have to learn the new one from /pki/ca.pem."),
         EventKind::TokenTrouble => Some("Keys can't be used on this node until the token is back. /readyz and the log say why."),
-        EventKind::AuditTrouble => Some("Meanwhile nothing was done on this node, since nothing is done that can't be recorded."),
+        EventKind::AuditTrouble => {
+            Some("While it can't be written nothing is done on this node, since nothing is done that can't be recorded. /readyz and the log say why.")
+        }
         EventKind::ApprovalDisabled => Some("Changes to keys need no second person from now on. If you don't know why, find out who did it."),
         EventKind::ApprovalDecided | EventKind::Deleted | EventKind::Rotated | EventKind::TokenRecovered | EventKind::SignInLockedOut => None,
     }
@@ -74,6 +76,7 @@ fn label(name: &str) -> &str {
         "node" => "Node",
         "authority" => "Authority",
         "since" => "Since",
+        "until" => "Until",
         "login" => "Account",
         "address" => "Address",
         other => other,
