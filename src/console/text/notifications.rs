@@ -18,6 +18,7 @@ texts! {
         target = "Mail address or webhook URL",
         target_hint = "A webhook is called over HTTPS. Its secret, by which the receiver knows that it is us, is shown once when it is added.",
         events = "Events",
+        event = "Event",
         events_hint = "Choose one or more.",
         mail = "Mail",
         webhook = "Webhook",
@@ -61,7 +62,7 @@ texts! {
         approval_decided = "Approval decided",
         approval_disabled = "Approval turned off in an emergency",
         deletion_scheduled = "Scheduled to be deleted",
-        deletion_due_soon = "Deleted within 24 hours",
+        deletion_due_soon = "Will be deleted within 24 hours",
         deletion_done = "Deleted",
         rotated = "Key rotated",
         rotation_failed = "Rotation failed",
@@ -71,14 +72,14 @@ texts! {
         authority_expires = "Certificate authority expires",
         token_trouble = "Token can't be used",
         token_recovered = "Token can be used again",
-        audit_trouble = "Audit log could not be written",
+        audit_trouble = "Trouble with the audit log",
         sign_in_locked_out = "Somebody fails to sign in and has to wait",
     }
 }
 
 impl Texts {
     /// An event's name for people.
-    pub(in crate::console) const fn event(&self, kind: &EventKind) -> &'static str {
+    pub(in crate::console) const fn event_name(&self, kind: &EventKind) -> &'static str {
         match kind {
             EventKind::ApprovalRequested => self.approval_requested,
             EventKind::ApprovalDecided => self.approval_decided,

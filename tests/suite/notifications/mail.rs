@@ -16,7 +16,7 @@ use crate::support::installation::{Installation, Running};
 const PASSWORD: &str = "Post-Kennwort-0815";
 
 /// The program that `scripts/install test` puts there; `None` where there is none and nobody minds.
-fn python() -> Option<PathBuf> {
+pub(super) fn python() -> Option<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
     let tool = target.join("tools/aiosmtpd/bin/python");
     if tool.exists() {

@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::receiver::{Identity, Receiver, Reply};
 use super::{ORGANIZATION, PROJECT, add_webhook, admin, calls_of, client, count, open, rotate, wait_for};
-use crate::clockwork::{DAY, done, make_key, now, wait_for_task};
+use crate::clockwork::{DAY, done, make_key, metric, now, wait_for_task};
 use crate::console::person::{PASSWORD, Person, make_account};
 use crate::faults::load::STORE;
 use crate::support::installation::{Installation, Running};
+use crate::support::postgres::Cluster;
 
 /// Somebody with a role in the demo's project.
 fn somebody<'a>(installation: &Installation, running: &'a Running, login: &str, role: &str) -> Person<'a> {
@@ -188,18 +189,24 @@ fn what_the_clock_notices_is_told_once() {
     running.stop();
 }
 
+/// Waits until the service has looked twice for trouble: then it knows the recipients, and their secrets.
+fn looks_twice(running: &Running) {
+    let looks = || metric(running, "skm_task_runs_total{task=\"notice_trouble\",outcome=\"success\"}").unwrap_or_default();
+    let before = looks();
+    wait_for("two looks for trouble", || looks() >= before + 2.0);
+}
+
 #[test]
 fn trouble_with_the_token_is_told_while_it_lasts_and_when_it_is_over() {
     let (mut installation, identity) = (Installation::new(), Identity::new());
     open(&mut installation, &identity);
     let receiver = Receiver::start(&identity, Reply::Status(200));
     let running = installation.start();
-    let person = admin(&installation, &running);
-    let secret = add_webhook(&person, ORGANIZATION, &receiver.url("/"), &["TOKEN_TROUBLE", "TOKEN_RECOVERED"]);
-    // Its secret is known from then on, token or not.
-    let recipient = installation.database().number("id", "notification_recipients");
-    let csrf = person.get("/account").hidden("csrf");
-    assert!(person.send_form(&format!("{ORGANIZATION}/{recipient}/test"), &[("csrf", &csrf)]).has("was sent"));
+    let secret = add_webhook(&admin(&installation, &running), ORGANIZATION, &receiver.url("/"), &["TOKEN_TROUBLE", "TOKEN_RECOVERED"]);
+    running.stop();
+    // A process that has sent the webhook nothing yet.
+    let running = installation.start();
+    looks_twice(&running);
     let tokens = installation.path().join("tokens");
     let away = installation.path().join("tokens-away");
     std::fs::rename(&tokens, &away).expect("the token is taken away");
@@ -209,4 +216,31 @@ fn trouble_with_the_token_is_told_while_it_lasts_and_when_it_is_over() {
     let over = calls_of(&receiver, "TOKEN_RECOVERED", 1);
     assert!(over[0].json()["data"]["since"].as_str().is_some());
     assert_eq!(receiver.of_kind("TOKEN_TROUBLE").len(), 1);
+}
+
+#[test]
+fn trouble_with_the_database_is_told_while_it_lasts_and_when_it_is_over() {
+    let (mut cluster, identity) = (Cluster::start(), Identity::new());
+    let mut installation = Installation::with(&[("SKM_DATABASE__URL", &cluster.uri())]);
+    open(&mut installation, &identity);
+    let [receiver, away] = [0, 1].map(|_| Receiver::start(&identity, Reply::Status(200)));
+    away.answers(Reply::Status(500));
+    let running = installation.start();
+    let person = admin(&installation, &running);
+    let secret = add_webhook(&person, ORGANIZATION, &receiver.url("/"), &["AUDIT_TROUBLE"]);
+    add_webhook(&person, ORGANIZATION, &away.url("/"), &["AUDIT_TROUBLE"]);
+    add_webhook(&person, PROJECT, &receiver.url("/"), &["ROTATED"]);
+    looks_twice(&running);
+    cluster.stop();
+    let told = calls_of(&receiver, "AUDIT_TROUBLE", 1);
+    assert!(told[0].is_signed_with(&secret) && told[0].json()["data"]["until"].is_null(), "{told:?}");
+    // Whom it did not reach is tried again, under the same name; whom it reached is not.
+    let again = calls_of(&away, "AUDIT_TROUBLE", 2);
+    assert_eq!((again[0].id(), receiver.calls().len()), (again[1].id(), 1));
+    cluster.start_again();
+    let over = calls_of(&receiver, "AUDIT_TROUBLE", 2);
+    assert!(over[1].is_signed_with(&secret) && over[1].id() != told[0].id(), "{over:?}");
+    assert_eq!(over[1].json()["data"]["since"], told[0].json()["data"]["since"]);
+    assert!(over[1].json()["data"]["until"].as_str().is_some());
+    running.stop();
 }

@@ -1,6 +1,6 @@
 //! Webhooks: signed, retried, parked, sent again; at least once after a crash, once by two nodes.
 
-use super::receiver::{Identity, Receiver, Reply};
+use super::receiver::{Call, Identity, Receiver, Reply};
 use super::{ORGANIZATION, PROJECT, add_webhook, admin, calls_of, client, count, make_due, open, rotate, wait_for};
 use crate::clockwork::metric;
 use crate::support::installation::Installation;
@@ -30,9 +30,13 @@ fn a_call_is_signed_and_tried_again_under_the_same_name_until_it_is_taken() {
     assert_eq!(calls.len(), 4);
     assert!(calls.iter().all(|call| call.id() == calls[0].id() && call.body == calls[0].body && call.is_signed_with(&secret)), "{calls:?}");
     assert!(!calls[0].is_signed_with("whsec_AAAA"));
+    check_as_the_readme_says(&calls[3], &secret);
     let (call, body) = (&calls[0], calls[0].json());
     assert_eq!(call.path, "/hook?a=b");
     assert_eq!((call.header("content-type"), call.header("authorization")), ("application/json", ""));
+    // With many services whoever knows the whole URL may call it.
+    let told = |text: &str| installation.database().count(&format!("audit_records WHERE detail LIKE '%{text}%'"));
+    assert_eq!((told("https://localhost:%/…: ROTATED"), told("hook"), running.log().contains("/hook")), (1, 0, false));
     let now = crate::clockwork::now() / 1_000_000;
     assert!((now - call.header("webhook-timestamp").parse::<i64>().expect("seconds")).abs() < 300);
     assert_eq!(body["data"]["keyId"], installation.demo("SYMMETRIC_ID"));
@@ -40,6 +44,28 @@ fn a_call_is_signed_and_tried_again_under_the_same_name_until_it_is_taken() {
     wait_for("counted", || metric(&running, "skm_notifications_queued") == Some(0.0));
     assert_eq!(metric(&running, "skm_notification_attempts_total{channel=\"WEBHOOK\",outcome=\"sent\"}"), Some(1.0));
     assert_eq!(metric(&running, "skm_notification_attempts_total{channel=\"WEBHOOK\",outcome=\"failed\"}"), Some(3.0));
+}
+
+/// The receiver's program of README.md takes the call, and neither another secret's, nor another body's, nor an old one.
+fn check_as_the_readme_says(call: &Call, secret: &str) {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
+    let (_, program) = readme.split_once("    import base64, hashlib, hmac, time\n").expect("the program");
+    let lines = program.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    let program: String = lines.map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or_default())).collect();
+    let Some(python) = super::mail::python() else { return };
+    let headers: serde_json::Map<String, serde_json::Value> =
+        call.headers.iter().filter(|(name, _)| name.starts_with("webhook-")).map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    let test = format!(
+        "import base64, hashlib, hmac, json, sys, time\n{program}\nheaders, body, secret = json.loads(sys.argv[1]), sys.argv[2].encode(), sys.argv[3]
+assert is_genuine(secret, headers, body)
+assert not is_genuine('whsec_AAAA', headers, body)
+assert not is_genuine(secret, headers, body + b' ')
+assert not is_genuine(secret, {{**headers, 'webhook-timestamp': '1'}}, body)
+assert not is_genuine(secret, {{**headers, 'webhook-id': 'x'}}, body)"
+    );
+    let arguments = ["-c", &test, &serde_json::Value::from(headers).to_string(), &call.body, secret];
+    let output = std::process::Command::new(python).args(arguments).output().expect("Python");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -111,7 +137,17 @@ fn one_that_hangs_redirects_or_never_ends_keeps_nobody_waiting_and_is_not_follow
 
 #[test]
 fn a_crash_between_sending_and_saying_so_sends_it_once_more_under_the_same_name() {
-    let (mut installation, identity) = (Installation::new(), Identity::new());
+    crash_between_sending_and_saying_so(Installation::new());
+}
+
+#[test]
+fn a_crash_between_sending_and_saying_so_sends_it_once_more_on_postgresql() {
+    let cluster = Cluster::start();
+    crash_between_sending_and_saying_so(Installation::with(&[("SKM_DATABASE__URL", &cluster.uri())]));
+}
+
+fn crash_between_sending_and_saying_so(mut installation: Installation) {
+    let identity = Identity::new();
     open(&mut installation, &identity);
     let receiver = Receiver::start(&identity, Reply::Hang);
     let running = installation.start();
@@ -126,6 +162,26 @@ fn a_crash_between_sending_and_saying_so_sends_it_once_more_under_the_same_name(
     let calls = calls_of(&receiver, "ROTATED", 2);
     wait_for("sent", || count(&installation, "state = 'SENT'") == 1);
     assert!(calls.iter().all(|call| call.id() == calls[0].id() && call.is_signed_with(&secret)), "{calls:?}");
+    running.stop();
+}
+
+#[test]
+fn whoever_hangs_does_not_keep_the_service_from_stopping_and_is_asked_again() {
+    let (mut installation, identity) = (Installation::new(), Identity::new());
+    open(&mut installation, &identity);
+    let receiver = Receiver::start(&identity, Reply::Hang);
+    let running = installation.start();
+    add_webhook(&admin(&installation, &running), PROJECT, &receiver.url("/"), &["ROTATED"]);
+    rotate(&installation, &running);
+    calls_of(&receiver, "ROTATED", 1);
+    running.stop();
+    // It was broken off, not waited for: then it would have taken too long.
+    assert_eq!(count(&installation, "state = 'QUEUED' AND attempts = 1 AND lease_until IS NULL AND problem LIKE '%stopped%'"), 1);
+    receiver.answers(Reply::Status(200));
+    let running = installation.start();
+    let calls = calls_of(&receiver, "ROTATED", 2);
+    assert_eq!(calls[0].id(), calls[1].id());
+    wait_for("sent", || count(&installation, "state = 'SENT'") == 1);
     running.stop();
 }
 
