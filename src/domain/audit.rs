@@ -148,6 +148,20 @@ operations! {
     GrantRole => "GRANT_ROLE",
     /// A role was taken away.
     RevokeRole => "REVOKE_ROLE",
+    /// Recipients of notifications, and the messages to them, were read.
+    ReadNotifications => "READ_NOTIFICATIONS",
+    /// A recipient of notifications was made.
+    CreateRecipient => "CREATE_RECIPIENT",
+    /// A recipient of notifications was enabled, disabled or gets other events.
+    ChangeRecipient => "CHANGE_RECIPIENT",
+    /// A recipient of notifications was taken away.
+    DeleteRecipient => "DELETE_RECIPIENT",
+    /// A test message was sent to a recipient.
+    TestRecipient => "TEST_RECIPIENT",
+    /// A parked notification is to be sent again.
+    ResendNotification => "RESEND_NOTIFICATION",
+    /// A notification that was not sent was thrown away.
+    DiscardNotification => "DISCARD_NOTIFICATION",
     /// A chain began: the first record of a process.
     StartChain => "START_CHAIN",
     /// A chain ended in good order.

@@ -6,6 +6,7 @@
 
 use super::Service;
 use super::create_key_store::NewKeyStore;
+use super::notifications::telling;
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use crate::domain::audit::Operation;
@@ -97,6 +98,7 @@ impl Service {
                 }
                 let doomed = tx.begin_destroying_key_store(id, lease, &stamp)?;
                 tx.changed(Change::KeyStore(id))?;
+                telling::key_store_deleted(tx, id, &stamp)?;
                 tx.audit(event, uses)?;
                 Ok(doomed)
             })

@@ -3,6 +3,7 @@
 
 use super::Service;
 use super::client_rules::{RuleSelector, Wanted};
+use super::notifications::telling::{deleted, deletion_scheduled, rule_subject};
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use crate::domain::audit::Operation;
@@ -19,6 +20,8 @@ impl Service {
     pub async fn request_client_deletion(&self, request: Request, input: Result<RuleSelector, Refusal>) -> Result<(String, Timestamp), Refusal> {
         let due = deletion_due(self.latest_time());
         self.change_rule(request, Operation::RevokeClientRule, Event::DeletionRequested, input, move |tx, rule, stamp| {
+            let about = rule_subject(tx, rule)?;
+            deletion_scheduled(tx, about, due, stamp)?;
             tx.set_client_rule_state(rule.id, State::Active, State::PendingDeletion, Some(due), stamp)?;
             Ok(due)
         })
@@ -37,6 +40,8 @@ impl Service {
     /// Deletes an entry whose deletion is pending, now; a certificate's `.p12` is erased. Answers the entry as it is shown, and the time.
     pub async fn delete_client(&self, request: Request, input: Result<RuleSelector, Refusal>) -> Result<(String, Timestamp), Refusal> {
         self.change_rule(request, Operation::DeleteClientRule, Event::Destroy, input, |tx, rule, stamp| {
+            let about = rule_subject(tx, rule)?;
+            deleted(tx, about, stamp)?;
             // Nothing of it is in the token, so what is destroyed is gone.
             tx.set_client_rule_state(rule.id, State::PendingDeletion, State::Destroyed, Some(stamp.at), stamp)?;
             Ok(stamp.at)

@@ -60,6 +60,8 @@ pub enum Unique {
     KeyName,
     /// A client rule's value or certificate name in its key store.
     ClientRule,
+    /// A recipient's target in its project, or in the installation.
+    Recipient,
     /// Something that chance alone can't repeat.
     Other,
 }
@@ -74,13 +76,14 @@ impl std::fmt::Display for Unique {
             Self::KeyStoreName => "a key store of that name",
             Self::KeyName => "a key of that name",
             Self::ClientRule => "that entry",
+            Self::Recipient => "that recipient",
             Self::Other => "that row",
         })
     }
 }
 
 /// Which unique index decides what: its name (as PostgreSQL tells it), and its columns (as SQLite does).
-const UNIQUE_INDEXES: [(&str, &str, Unique); 7] = [
+const UNIQUE_INDEXES: [(&str, &str, Unique); 9] = [
     ("projects_name", "projects.name", Unique::ProjectName),
     ("appkeys_pkey", "appkeys.appkey", Unique::Appkey),
     ("accounts_login", "accounts.login", Unique::Login),
@@ -88,6 +91,12 @@ const UNIQUE_INDEXES: [(&str, &str, Unique); 7] = [
     ("key_stores_name", "key_stores.project_id, key_stores.name", Unique::KeyStoreName),
     ("keys_name", "keys.key_store_id, keys.name", Unique::KeyName),
     ("client_rules_value", "client_rules.key_store_id, client_rules.method, client_rules.value", Unique::ClientRule),
+    (
+        "notification_recipients_project",
+        "notification_recipients.project_id, notification_recipients.channel, notification_recipients.target",
+        Unique::Recipient,
+    ),
+    ("notification_recipients_installation", "notification_recipients.channel, notification_recipients.target", Unique::Recipient),
 ];
 
 /// The constraint that a violation names: PostgreSQL by name, SQLite by columns in its message.

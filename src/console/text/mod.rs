@@ -23,6 +23,7 @@ mod frame;
 mod history;
 mod key_stores;
 mod keys;
+mod notifications;
 mod organization;
 mod sign_in;
 mod statistics;
@@ -39,6 +40,7 @@ pub(super) struct Texts {
     pub(super) key_stores: key_stores::Texts,
     pub(super) keys: keys::Texts,
     pub(super) clients: clients::Texts,
+    pub(super) notifications: notifications::Texts,
     pub(super) history: history::Texts,
     pub(super) endpoint: endpoint::Texts,
     pub(super) organization: organization::Texts,
@@ -58,5 +60,6 @@ pub(super) static ENGLISH: Texts = Texts {
     organization: organization::Texts::ENGLISH,
     access_keys: access_keys::Texts::ENGLISH,
     account: account::Texts::ENGLISH,
+    notifications: notifications::Texts::ENGLISH,
     statistics: statistics::Texts::ENGLISH,
 };

@@ -12,6 +12,7 @@ use crate::domain::ids::KeyId;
 use crate::domain::key::State;
 use crate::domain::lifecycle::{Command, deletion_due};
 use crate::service::Service;
+use crate::service::notifications::telling::{deleted, deletion_scheduled, key_subject};
 use crate::service::refusal::Refusal;
 use crate::service::request::{Request, Right};
 
@@ -41,7 +42,9 @@ impl Service {
             Box::pin(async move {
                 let key = service.find_key(scope, &id).await?.id();
                 let due = deletion_due(service.latest_time());
-                let ask = service.change_held_key(scope, (key, seen), Command::RequestDeletion, move |tx, _, stamp| {
+                let ask = service.change_held_key(scope, (key, seen), Command::RequestDeletion, move |tx, row, stamp| {
+                    let about = key_subject(tx, &row.key, None)?;
+                    deletion_scheduled(tx, about, due, stamp)?;
                     tx.set_key_state(key, State::Active, State::PendingDeletion, Some(due), stamp)?;
                     Ok(due)
                 });
@@ -74,7 +77,9 @@ impl Service {
             Box::pin(async move {
                 let key = service.find_key(scope, &id).await?.id();
                 let lease_until = service.lease();
-                let begin = service.change_held_key(scope, (key, seen), Command::Destroy, move |tx, _, stamp| {
+                let begin = service.change_held_key(scope, (key, seen), Command::Destroy, move |tx, row, stamp| {
+                    let about = key_subject(tx, &row.key, None)?;
+                    deleted(tx, about, stamp)?;
                     Ok((tx.begin_destroying_key(key, lease_until, stamp)?, stamp.at))
                 });
                 let (objects, at) = begin.await?;

@@ -10,6 +10,7 @@ use crate::domain::key::{State, Version};
 use crate::domain::lifecycle::{Command, deletion_due};
 use crate::domain::result_code::ResultCode;
 use crate::service::Service;
+use crate::service::notifications::telling::{deleted, deletion_scheduled, key_subject};
 use crate::service::refusal::Refusal;
 use crate::service::request::{Request, Right, Scope};
 
@@ -85,7 +86,9 @@ impl Service {
             Box::pin(async move {
                 let (key, version) = service.find_version(scope, &id, &version).await?;
                 let due = deletion_due(service.latest_time());
-                let ask = service.change_held_key(scope, (key, seen), Command::RequestVersionDeletion(version), move |tx, _, stamp| {
+                let ask = service.change_held_key(scope, (key, seen), Command::RequestVersionDeletion(version), move |tx, row, stamp| {
+                    let about = key_subject(tx, &row.key, Some(version))?;
+                    deletion_scheduled(tx, about, due, stamp)?;
                     tx.set_version_state(key, version, (State::Active, State::PendingDeletion), Some(due), stamp)?;
                     Ok(due)
                 });
@@ -118,7 +121,9 @@ impl Service {
             Box::pin(async move {
                 let (key, version) = service.find_version(scope, &id, &version).await?;
                 let lease_until = service.lease();
-                let begin = service.change_held_key(scope, (key, seen), Command::DestroyVersion(version), move |tx, _, stamp| {
+                let begin = service.change_held_key(scope, (key, seen), Command::DestroyVersion(version), move |tx, row, stamp| {
+                    let about = key_subject(tx, &row.key, Some(version))?;
+                    deleted(tx, about, stamp)?;
                     Ok((tx.begin_destroying_version(key, version, lease_until, stamp)?, stamp.at))
                 });
                 let (objects, at) = begin.await?;

@@ -109,6 +109,22 @@ fn table() -> BTreeMap<String, (Option<Who>, Option<Who>)> {
     ] {
         table.insert(format!("/organization{rest}"), (Some(Administrators), is_form.then_some(Administrators)));
     }
+    for (place, who) in [("/projects/{project}/notifications", Admins), ("/organization/notifications", Administrators)] {
+        for (rest, get, post) in [
+            ("", true, false),
+            ("/new", true, true),
+            ("/{recipient}", true, false),
+            ("/{recipient}/edit", true, true),
+            ("/{recipient}/test", false, true),
+            ("/{recipient}/enable", false, true),
+            ("/{recipient}/disable", false, true),
+            ("/{recipient}/delete", true, true),
+            ("/{recipient}/messages/{message}/send", false, true),
+            ("/{recipient}/messages/{message}/discard", true, true),
+        ] {
+            table.insert(format!("{place}{rest}"), (get.then_some(who), post.then_some(who)));
+        }
+    }
     for method in ["ipv4", "macs", "certificates"] {
         let routes = [("", Readers, None), ("/details", Readers, None), ("/new", Admins, Some(Admins))];
         let ends = ["/request-deletion", "/restore", "/delete"].map(|rest| (rest, Admins, Some(Admins)));
@@ -156,6 +172,8 @@ impl Things {
             ("{version}", "0"),
             ("{session}", &"0".repeat(64)),
             ("{name}", "nothing"),
+            ("{recipient}", "0"),
+            ("{message}", &"0".repeat(32)),
             ("{of}", "keys"),
         ] {
             filled = filled.replace(placeholder, with);
@@ -173,7 +191,7 @@ impl Things {
     fn is_there(path: &str) -> bool {
         let names_entry = ["/details", "/request-deletion", "/restore", "/delete"].iter().any(|end| path.ends_with(end));
         !(names_entry && (path.contains("/macs/") || path.contains("/certificates/"))
-            || ["{session}", "{name}", "{place}"].iter().any(|nowhere| path.contains(nowhere)))
+            || ["{session}", "{name}", "{place}", "{recipient}"].iter().any(|nowhere| path.contains(nowhere)))
     }
 }
 
