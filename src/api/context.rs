@@ -10,7 +10,7 @@ use super::Api;
 use crate::domain::caller::{Caller, MacAddr, MacHeader, USER_AGENT_MAX_BYTES};
 use crate::domain::ids::RequestId;
 use crate::domain::secret::SecretText;
-use crate::service::{Credentials, Named, Request};
+use crate::service::{Asking, Credentials, Named, Request};
 use crate::tls::{Peer, client_address};
 
 /// The MAC address header of the wire contract.
@@ -145,7 +145,8 @@ pub(super) fn caller(api: &Api, parts: &Parts) -> Caller {
 /// The request in the service's words.
 pub(super) fn request(api: &Api, parts: &Parts, version: Version, appkey: String) -> Request {
     let id = parts.extensions.get::<RequestId>().copied().unwrap_or_else(new_request_id);
-    Request { id, caller: caller(api, parts), project: Named::Appkey(appkey), credentials: credentials(version, &parts.headers) }
+    let credentials = credentials(version, &parts.headers);
+    Request { id, caller: caller(api, parts), project: Named::Appkey(appkey), credentials, asking: Asking::Directly }
 }
 
 #[cfg(test)]

@@ -18,9 +18,12 @@ pub(super) const fn status_of(code: ResultCode) -> StatusCode {
         | ResultCode::InvalidKeyId
         | ResultCode::InvalidKeyVersion
         | ResultCode::InvalidKeyStore
-        | ResultCode::InvalidClientRule => StatusCode::NOT_FOUND,
+        | ResultCode::InvalidClientRule
+        | ResultCode::InvalidApprovalRequest => StatusCode::NOT_FOUND,
         ResultCode::Unauthorized => StatusCode::UNAUTHORIZED,
         ResultCode::Forbidden
+        | ResultCode::ApprovalRequired
+        | ResultCode::OwnApprovalRequest
         | ResultCode::Ipv4AuthFailure
         | ResultCode::MacAuthFailure
         | ResultCode::CertificateAuthFailure
@@ -36,6 +39,8 @@ pub(super) const fn status_of(code: ResultCode) -> StatusCode {
         | ResultCode::InvalidClientRuleStatus
         | ResultCode::ImportNotSupported
         | ResultCode::AlreadyExists
+        | ResultCode::InvalidApprovalRequestStatus
+        | ResultCode::OpenApprovalRequest
         | ResultCode::Conflict => StatusCode::CONFLICT,
         ResultCode::InvalidUserData | ResultCode::MalformedBody | ResultCode::InvalidField | ResultCode::InvalidImportToken => StatusCode::BAD_REQUEST,
         ResultCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -60,7 +65,7 @@ pub(super) fn refused(refusal: &Refusal, always_http_200: bool) -> Response {
         Refusal::Unavailable { .. } => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()))),
         Refusal::TooMany(wait) => drop(headers.insert(header::RETRY_AFTER, retry_after(*wait))),
         Refusal::Code(ResultCode::Unauthorized) => drop(headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"skm\""))),
-        Refusal::Code(_) | Refusal::Field(_) | Refusal::Malformed(_) | Refusal::TooLarge(_) | Refusal::Exists { .. } => {}
+        Refusal::Code(_) | Refusal::Field(_) | Refusal::Malformed(_) | Refusal::TooLarge(_) | Refusal::Exists { .. } | Refusal::Proposed(_) => {}
     }
     response
 }

@@ -110,6 +110,8 @@ impl Form {
             Refusal::TooMany(_) => self.problem = Some(ENGLISH.frame.too_many.to_owned()),
             Refusal::Unavailable { .. } | Refusal::Code(ResultCode::Unauthorized | ResultCode::Forbidden | ResultCode::InvalidAppkey) => return Err(refusal),
             Refusal::Code(code) => self.problem = Some(code.message().to_owned()),
+            // Its page shows what became of it; a form that changes things at once has no such answer.
+            Refusal::Proposed(_) => return Err(refusal),
             Refusal::Malformed(_) | Refusal::TooLarge(_) => self.problem = Some(refusal.to_string()),
         }
         Ok(self)

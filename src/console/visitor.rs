@@ -17,7 +17,7 @@ use crate::domain::account::{Role, Session};
 use crate::domain::caller::{Caller, MacHeader, USER_AGENT_MAX_BYTES};
 use crate::domain::ids::{ProjectId, RequestId};
 use crate::domain::secret::SecretText;
-use crate::service::{BROWSERS_KEPT, Credentials, Named, Refusal, Request, Visit};
+use crate::service::{Asking, BROWSERS_KEPT, Credentials, Named, Refusal, Request, Visit};
 use crate::tls::Peer;
 
 /// The session's cookie. `__Host-`: for this host alone, over TLS alone (RFC 6265bis, 4.1.3.2).
@@ -42,7 +42,8 @@ pub(super) struct Visitor {
 impl Visitor {
     /// A request to the service about a project, in this person's name.
     pub(super) fn about(&self, project: ProjectId) -> Request {
-        Request { id: self.request, caller: self.caller.clone(), project: Named::Project(project), credentials: Credentials::Session(self.token.clone()) }
+        let credentials = Credentials::Session(self.token.clone());
+        Request { id: self.request, caller: self.caller.clone(), project: Named::Project(project), credentials, asking: Asking::Directly }
     }
 
     /// A request to the service about this person himself.

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use diesel::connection::SimpleConnection as _;
-use diesel::sql_types::{Binary, Text};
+use diesel::sql_types::{BigInt, Binary, Text};
 use diesel::{PgConnection, QueryResult, RunQueryDsl, SqliteConnection, pg::Pg, sqlite::Sqlite};
 
 use super::audit::{Head, RecordRow};
@@ -71,6 +71,16 @@ pub(super) fn lock_chain(db: &mut Db, chain: &str) -> QueryResult<()> {
     match db {
         Db::Sqlite(_) => Ok(()),
         Db::Postgresql(connection) => diesel::sql_query(LOCK_CHAIN).bind::<Text, _>(chain).execute(connection).map(drop),
+    }
+}
+
+const SHARE_GOVERNANCE: &str = "SELECT approval FROM governance WHERE project_id = $1 FOR SHARE";
+
+/// Keeps whether approval is on in a project as it is until the commit. SQLite has one writer at a time.
+pub(super) fn share_governance(db: &mut Db, project: i64) -> QueryResult<()> {
+    match db {
+        Db::Sqlite(_) => Ok(()),
+        Db::Postgresql(connection) => diesel::sql_query(SHARE_GOVERNANCE).bind::<BigInt, _>(project).execute(connection).map(drop),
     }
 }
 

@@ -16,6 +16,8 @@ mod audit;
 mod authorities;
 mod backup;
 mod batch;
+mod change_items;
+mod change_requests;
 mod changes;
 mod checkpoints;
 mod client_entries;
@@ -26,6 +28,7 @@ mod due;
 mod error;
 mod follower;
 mod gate;
+mod governance;
 mod import_pairs;
 mod internal_keys;
 mod inventory;
@@ -70,7 +73,9 @@ pub use import_pairs::{IMPORT_PAIRS_MAX, TOO_MANY_IMPORT_PAIRS};
 pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
 pub use lists::ClientsPage;
 pub use model::{Change, Checkpoint, DoomedImportPair, Due, DueKind, DueSubject, ExpiredObject, ExpiringCertificates, InternalKey, KeptAuthority};
-pub use model::{KeyRow, NewImportPair, NewKey, OftenUsed, PlannedObject, Purpose, RevocationList, RevokedRule, StoredChain, StoredRecord};
+pub use model::{
+    KeyRow, NewCertificate, NewImportPair, NewKey, OftenUsed, PlannedObject, Purpose, RequestFilter, RevocationList, RevokedRule, StoredChain, StoredRecord,
+};
 pub use projects::LAST_APPKEY;
 pub use second_factor::SecondFactor;
 pub use sessions::{NewSession, SignIn};

@@ -284,3 +284,27 @@ pub struct StoredChain {
     /// The time of the newest record of the batch that wrote that one.
     pub head_at: Timestamp,
 }
+
+/// Which drafts and requests are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RequestFilter {
+    /// Those in this state.
+    pub state: Option<crate::domain::approval::RequestState>,
+    /// Those of this key store.
+    pub key_store: Option<KeyStoreId>,
+}
+
+/// A client certificate that was issued.
+#[derive(Debug, Clone, Copy)]
+pub struct NewCertificate<'a> {
+    /// The name of its entry.
+    pub name: &'a str,
+    /// SHA-256 of its DER.
+    pub fingerprint: crate::domain::caller::CertFingerprint,
+    /// Its serial number, hex.
+    pub serial: &'a str,
+    /// When it expires.
+    pub not_after: Timestamp,
+    /// The version of the CA's key that signed it.
+    pub issuer: KeyVersion,
+}

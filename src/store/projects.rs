@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use super::error::StoreError;
 use super::rows::{changed_one, known};
-use super::schema::{account_roles, appkeys, projects};
+use super::schema::{account_roles, appkeys, governance, projects};
 use super::unit::{Reader, Tx};
 use crate::domain::appkey::Appkey;
 use crate::domain::clock::Timestamp;
@@ -16,34 +16,42 @@ use crate::domain::text::Name;
 /// What is `Stale` about a project whose only appkey was to be deleted.
 pub const LAST_APPKEY: &str = "last appkey";
 
-type Row = (i64, String, bool);
+type Row = (i64, String, bool, Option<bool>);
 
-fn project((id, name, appkey_reads): Row) -> Project {
-    Project { id: ProjectId(id), name: Name::from_stored(name), appkey_reads }
+fn project((id, name, appkey_reads, approval): Row) -> Project {
+    Project { id: ProjectId(id), name: Name::from_stored(name), appkey_reads, approval: approval == Some(true) }
+}
+
+/// Projects with their governance, and what a [`Row`] has of both.
+macro_rules! with_governance {
+    () => {
+        projects::table.left_join(governance::table.on(governance::project_id.eq(projects::id))).select((
+            projects::id,
+            projects::name,
+            projects::appkey_reads,
+            governance::approval.nullable(),
+        ))
+    };
 }
 
 impl Reader<'_> {
     /// The project that an appkey names.
     pub fn project_by_appkey(&mut self, appkey: &Appkey) -> Result<Option<Project>, StoreError> {
-        let row: Option<Row> = appkeys::table
-            .inner_join(projects::table.on(projects::id.eq(appkeys::project_id)))
-            .filter(appkeys::appkey.eq(appkey.as_str()))
-            .select((projects::id, projects::name, projects::appkey_reads))
-            .first(self.db)
-            .optional()?;
+        let named = appkeys::table.filter(appkeys::appkey.eq(appkey.as_str())).select(appkeys::project_id);
+        let row: Option<Row> = with_governance!().filter(projects::id.eq_any(named)).first(self.db).optional()?;
         Ok(row.map(project))
     }
 
     /// A project.
     pub fn project(&mut self, id: ProjectId) -> Result<Option<Project>, StoreError> {
-        let row: Option<Row> = projects::table.find(id.0).select((projects::id, projects::name, projects::appkey_reads)).first(self.db).optional()?;
+        let row: Option<Row> = with_governance!().filter(projects::id.eq(id.0)).first(self.db).optional()?;
         Ok(row.map(project))
     }
 
     /// The projects in which an account has a role, or all of them, by name.
     pub fn projects_of(&mut self, account: AccountId, all: bool, limit: i64) -> Result<Vec<Project>, StoreError> {
         let with_role = account_roles::table.filter(account_roles::account_id.eq(account.0)).select(account_roles::project_id);
-        let mut query = projects::table.order(projects::name).limit(limit).select((projects::id, projects::name, projects::appkey_reads)).into_boxed();
+        let mut query = with_governance!().order(projects::name).limit(limit).into_boxed();
         if !all {
             query = query.filter(projects::id.eq_any(with_role));
         }
@@ -52,26 +60,23 @@ impl Reader<'_> {
 
     /// The project of that name.
     pub fn project_by_name(&mut self, name: &Name) -> Result<Option<Project>, StoreError> {
-        let row: Option<Row> = projects::table
-            .filter(projects::name.eq(name.as_str()))
-            .select((projects::id, projects::name, projects::appkey_reads))
-            .first(self.db)
-            .optional()?;
+        let row: Option<Row> = with_governance!().filter(projects::name.eq(name.as_str())).first(self.db).optional()?;
         Ok(row.map(project))
     }
 
     /// A page of projects in the order in which they were made.
     pub fn projects(&mut self, after: Option<ProjectId>, limit: i64) -> Result<Vec<ProjectSummary>, StoreError> {
-        let rows: Vec<(i64, String, bool, i64)> = projects::table
+        let rows: Vec<(i64, String, bool, Option<bool>, i64)> = projects::table
+            .left_join(governance::table.on(governance::project_id.eq(projects::id)))
             .filter(projects::id.gt(after.map_or(0, |project| project.0)))
             .order(projects::id)
             .limit(limit)
-            .select((projects::id, projects::name, projects::appkey_reads, projects::created_at))
+            .select((projects::id, projects::name, projects::appkey_reads, governance::approval.nullable(), projects::created_at))
             .load(self.db)?;
         let mut summaries = Vec::with_capacity(rows.len());
-        for (id, name, appkey_reads, created) in rows {
+        for (id, name, appkey_reads, approval, created) in rows {
             let appkeys = appkeys::table.filter(appkeys::project_id.eq(id)).count().get_result(self.db)?;
-            summaries.push(ProjectSummary { project: project((id, name, appkey_reads)), appkeys, created: Timestamp::from_micros(created) });
+            summaries.push(ProjectSummary { project: project((id, name, appkey_reads, approval)), appkeys, created: Timestamp::from_micros(created) });
         }
         Ok(summaries)
     }
@@ -111,6 +116,7 @@ impl Tx<'_> {
             ))
             .returning(projects::id)
             .get_result(self.db)?;
+        self.insert_governance(ProjectId(id), created)?;
         Ok(ProjectId(id))
     }
 

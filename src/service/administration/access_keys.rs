@@ -1,6 +1,6 @@
 //! Access keys of accounts.
 
-use super::{LIST_PAGE, Operator, account, parse_login, random_name};
+use super::{LIST_PAGE, Operator, account, parse_login, random_name, require_no_accomplice};
 use crate::domain::account::{ACCESS_KEYS_MAX, AccessKeyId, AccessKeySummary, SecretHash, TokenLife};
 use crate::domain::audit::Operation;
 use crate::domain::secret::SecretText;
@@ -44,13 +44,15 @@ fn known(outcome: Result<(), StoreError>) -> Result<(), Refusal> {
 }
 
 impl Service {
-    /// Makes an access key for an account; the secret is kept as a hash only.
+    /// Makes an access key for an account, unless that asks or approves in a project with approval on: its owner makes them himself. The
+    /// secret is kept as a hash only.
     pub async fn create_access_key(&self, operator: Operator, login: &str, life: TokenLife) -> Result<NewAccessKey, Refusal> {
         let NewAccessKey { id, secret } = fresh_access_key()?;
         let (row, hash) = (id.clone(), SecretHash::of(secret.expose()));
         let prepared = parse_login(login).map(|login| (format!("{id} for {login}"), login)).map_err(Refusal::from);
         self.administer(operator, Operation::CreateAccessKey, prepared, move |tx, login, act| {
             let account = account(tx, &login)?;
+            require_no_accomplice(tx, account)?;
             tx.insert_access_key(&row, account, hash, life, &act.stamp).map_err(|error| match error {
                 StoreError::Stale { what: TOO_MANY_ACCESS_KEYS } => {
                     Invalid::new("login", format!("names an account with {ACCESS_KEYS_MAX} access keys: delete one first")).into()
@@ -82,6 +84,23 @@ impl Service {
         let prepared = parse_id(id).map(|id| (format!("{id} token life {} s", life.seconds()), id)).map_err(Refusal::from);
         self.administer(operator, Operation::ChangeAccessKey, prepared, move |tx, id, act| {
             known(tx.set_token_life(&id, life, &act.stamp))?;
+            act.changes.push(Change::AccessKey(id));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets whether an access key approves in its account's name.
+    pub async fn set_may_approve(&self, operator: Operator, id: &str, allowed: bool) -> Result<(), Refusal> {
+        let told = if allowed { "may approve" } else { "may not approve" };
+        let prepared = parse_id(id).map(|id| (format!("{id} {told}"), id)).map_err(Refusal::from);
+        self.administer(operator, Operation::SetMayApprove, prepared, move |tx, id, act| {
+            let account = tx.access_key(&id)?.ok_or_else(unknown)?.account;
+            // Taken away it can be at any time.
+            if allowed {
+                require_no_accomplice(tx, account)?;
+            }
+            known(tx.set_may_approve(&id, allowed, &act.stamp))?;
             act.changes.push(Change::AccessKey(id));
             Ok(())
         })

@@ -3,7 +3,7 @@
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher as _;
 
-use super::{LIST_PAGE, Operator, account, parse_login};
+use super::{LIST_PAGE, Operator, account, parse_login, require_no_accomplice};
 use crate::domain::account::AccountSummary;
 use crate::domain::audit::Operation;
 use crate::domain::ids::AccountId;
@@ -61,11 +61,12 @@ impl Service {
         .await
     }
 
-    /// Gives an account another password. Its sessions end, and so does its second factor, if it has one.
+    /// Gives an account another password, unless that account asks or approves in a project with approval on. Its sessions end, and so does its second factor, if it has one.
     pub async fn set_password(&self, operator: Operator, login: &str, password: SecretText, must_change: bool) -> Result<(), Refusal> {
         let prepared = prepare(login, password).await.map(|(login, hash)| (format!("password of {login}"), (login, hash)));
         self.administer(operator, Operation::ChangeAccount, prepared, move |tx, (login, hash), act| {
             let id = account(tx, &login)?;
+            require_no_accomplice(tx, id)?;
             tx.set_password(id, &hash, must_change, &act.stamp)?;
             act.changes.push(Change::Identity);
             Ok(())

@@ -24,6 +24,7 @@ use crate::domain::audit::{Actor, AuditEvent, Operation, Uses};
 use crate::domain::ids::AccountId;
 use crate::domain::key::Stamp;
 use crate::domain::key_store::Project;
+use crate::domain::result_code::ResultCode;
 use crate::domain::text::{Invalid, Name};
 use crate::store::{Change, Reader, Tx};
 
@@ -42,13 +43,13 @@ pub struct Operator {
 }
 
 /// What a use case does beside changing rows.
-struct Act {
+pub(super) struct Act {
     /// The draft of its record.
-    event: AuditEvent,
+    pub(super) event: AuditEvent,
     /// Who and when, for rows.
-    stamp: Stamp,
+    pub(super) stamp: Stamp,
     /// What it touched, for the caches of all nodes.
-    changes: Vec<Change>,
+    pub(super) changes: Vec<Change>,
 }
 
 /// What an operator typed, read into types, with what the record says of it; or what is wrong with it.
@@ -77,8 +78,14 @@ fn account(reader: &mut Reader<'_>, login: &str) -> Result<AccountId, Refusal> {
     Ok(reader.account_by_login(login)?.ok_or_else(|| Invalid::new("login", "names no account"))?)
 }
 
+/// Refuses where an account asks or approves in a project with approval on: whoever gives it a password or an access key makes himself an
+/// accomplice.
+fn require_no_accomplice(tx: &mut Tx<'_>, account: AccountId) -> Result<(), Refusal> {
+    if tx.governed_projects_of(account)?.is_empty() { Ok(()) } else { Err(ResultCode::ApprovalRequired.into()) }
+}
+
 /// The project of that name, which must be there.
-fn project(reader: &mut Reader<'_>, name: &Name) -> Result<Project, Refusal> {
+pub(super) fn project(reader: &mut Reader<'_>, name: &Name) -> Result<Project, Refusal> {
     Ok(reader.project_by_name(name)?.ok_or_else(|| Invalid::new("project", "names no project"))?)
 }
 
@@ -93,7 +100,7 @@ impl Service {
 
     /// Runs a use case in one transaction with its record and its change numbers: a crash leaves all of it or nothing. What it touched is
     /// dropped here before this answers, and elsewhere within the follower's interval. A refusal is recorded by itself.
-    async fn administer<P, T, F>(&self, operator: Operator, operation: Operation, prepared: Prepared<P>, act: F) -> Result<T, Refusal>
+    pub(super) async fn administer<P, T, F>(&self, operator: Operator, operation: Operation, prepared: Prepared<P>, act: F) -> Result<T, Refusal>
     where
         P: Send + 'static,
         T: Send + 'static,
@@ -130,7 +137,7 @@ impl Service {
     }
 
     /// Reads a page of a list. The first page leaves the record of it all.
-    async fn look<P, T, F>(&self, operator: Operator, prepared: Prepared<P>, is_first: bool, read: F) -> Result<Vec<T>, Refusal>
+    pub(super) async fn look<P, T, F>(&self, operator: Operator, prepared: Prepared<P>, is_first: bool, read: F) -> Result<Vec<T>, Refusal>
     where
         P: Send + 'static,
         T: Send + 'static,
