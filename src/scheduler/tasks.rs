@@ -85,6 +85,17 @@ pub(super) fn expire_imports(service: Service) -> Work {
     work(service, |service| Box::pin(async move { service.expire_imports().await.map(drop) }))
 }
 
+pub(super) fn approvals(service: Service) -> Work {
+    work(service, |service| {
+        Box::pin(async move {
+            // What somebody waits for first.
+            let resumed = service.resume_requests().await;
+            all_done(service.expire_requests().await?)?;
+            resumed.map(drop)
+        })
+    })
+}
+
 pub(super) fn record_refusals(service: Service, interval: Duration) -> Work {
     let last = Arc::new(Mutex::new(Instant::now()));
     Arc::new(move || {

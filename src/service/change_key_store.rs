@@ -5,13 +5,17 @@
 //! last transaction says `DESTROYED`, which frees the name. If that is never reached, the reconciler does it after the lease.
 
 use super::Service;
+use super::approval::Proposal;
 use super::create_key_store::NewKeyStore;
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
+use crate::domain::approval::ProposedChange;
 use crate::domain::audit::Operation;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyStoreId, ObjectId};
+use crate::domain::key::Stamp;
 use crate::domain::result_code::ResultCode;
-use crate::store::Change;
+use crate::store::{Change, Tx};
 
 impl Service {
     /// Replaces name, description and client checks of the key store that the path names.
@@ -21,6 +25,8 @@ impl Service {
                 let id = service.key_store_numbered(scope, &number).await?.id;
                 let input = input?;
                 scope.details(input.name.as_str());
+                let change = || ProposedChange::ReplaceKeyStore { name: input.name.clone(), description: input.description.clone(), checks: input.checks };
+                service.unless_asked(scope, || Proposal::of(id, change())).await?;
                 service.put_key_store(scope, id, input).await
             })
         })
@@ -32,8 +38,7 @@ impl Service {
         let (event, uses) = scope.record_of_success(self);
         self.store()
             .change::<_, Refusal, _>(move |tx| {
-                tx.replace_key_store(id, &input.name, &input.description, input.checks, &stamp)?;
-                tx.changed(Change::KeyStore(id))?;
+                replace(tx, id, &input, &stamp)?;
                 Ok(tx.audit(event, uses)?)
             })
             .await?;
@@ -48,6 +53,7 @@ impl Service {
             Box::pin(async move {
                 let key_store = service.key_store_numbered(scope, &number).await?;
                 scope.details(key_store.name.as_str());
+                service.unless_asked(scope, || Proposal::of(key_store.id, ProposedChange::DeleteKeyStore)).await?;
                 let doomed = service.begin_deleting_key_store(scope, key_store.id).await?;
                 // It is deleted, whether or not the token can be asked now: what fails is logged there, and left to the reconciler.
                 service.finish_destruction_soon(doomed).await;
@@ -63,13 +69,7 @@ impl Service {
         let doomed = self
             .store()
             .change::<_, Refusal, _>(move |tx| {
-                // Held first: a key that comes in at this moment is counted, or finds no key store.
-                tx.hold_active_key_store(id)?;
-                if tx.count_keys(id)? > 0 {
-                    return Err(ResultCode::KeyStoreNotEmpty.into());
-                }
-                let doomed = tx.begin_destroying_key_store(id, lease, &stamp)?;
-                tx.changed(Change::KeyStore(id))?;
+                let doomed = begin_deleting(tx, id, lease, &stamp)?;
                 tx.audit(event, uses)?;
                 Ok(doomed)
             })
@@ -78,4 +78,22 @@ impl Service {
         self.apply(&[Change::KeyStore(id)]);
         Ok(doomed)
     }
+}
+
+/// Replaces all that people say about a key store in service.
+pub(super) fn replace(tx: &mut Tx<'_>, id: KeyStoreId, input: &NewKeyStore, stamp: &Stamp) -> Result<(), Refusal> {
+    tx.replace_key_store(id, &input.name, &input.description, input.checks, stamp)?;
+    Ok(tx.changed(Change::KeyStore(id))?)
+}
+
+/// Begins the end of a key store that holds no keys; answers the objects to be destroyed.
+pub(super) fn begin_deleting(tx: &mut Tx<'_>, id: KeyStoreId, lease: Timestamp, stamp: &Stamp) -> Result<Vec<ObjectId>, Refusal> {
+    // Held first: a key that comes in at this moment is counted, or finds no key store.
+    tx.hold_active_key_store(id)?;
+    if tx.count_keys(id)? > 0 {
+        return Err(ResultCode::KeyStoreNotEmpty.into());
+    }
+    let doomed = tx.begin_destroying_key_store(id, lease, stamp)?;
+    tx.changed(Change::KeyStore(id))?;
+    Ok(doomed)
 }

@@ -66,7 +66,7 @@ use crate::telemetry::Metrics;
 
 pub use crate::hsm::{OaepHash, RsaPadding as Padding};
 pub use administration::{LIST_PAGE, NewAccessKey, NewAppkey, Operator, check_password};
-pub use approval::{ApprovalStatus, GovernanceState};
+pub use approval::{ApprovalStatus, GovernanceState, ListedRequest, ProjectChange, RequestDetails, RequestQuery};
 pub use audit_log::CheckpointOutcome;
 pub use authorities::{AuthorityInfo, CertificateSettings};
 pub use certificates::{CertificateSelector, DownloadedCertificate, Expiry, ServerIdentity, SignedCertificate, SigningRequest};

@@ -151,16 +151,20 @@ impl Scope {
 
     /// Whether a change needs approval here: then it is asked for, or refused. Where it doesn't, however it is meant, it is made.
     fn pass_approval(&mut self) -> Result<(), Refusal> {
-        if !self.project.approval || !self.event.operation.is_change() {
+        if !self.project.approval {
             self.asking = Asking::Directly;
-            return Ok(());
         }
-        if self.asking.asks() { Ok(()) } else { Err(ResultCode::ApprovalRequired.into()) }
+        if !self.project.approval || !self.event.operation.is_change() || self.asking.asks() { Ok(()) } else { Err(ResultCode::ApprovalRequired.into()) }
     }
 
     /// Whether this asks for a change, rather than to make it.
     fn asks(&self) -> bool {
         self.project.approval && self.event.operation.is_change() && self.asking.asks()
+    }
+
+    /// Whether the change is only asked for, which has been allowed.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.asking.asks()
     }
 
     /// The same request, recorded as another operation: a change that is only asked for.

@@ -6,14 +6,17 @@
 //! 3. the answer. The key is gone, the caller doesn't know.
 
 use super::KeyAsSeen;
+use crate::domain::approval::ProposedChange;
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::KeyId;
-use crate::domain::key::State;
+use crate::domain::key::{Stamp, State};
 use crate::domain::lifecycle::{Command, deletion_due};
 use crate::service::Service;
+use crate::service::approval::Proposal;
 use crate::service::refusal::Refusal;
 use crate::service::request::{Request, Right};
+use crate::store::{KeyRow, Tx};
 
 /// A key whose deletion was asked for, or that was deleted.
 #[derive(Debug, Clone)]
@@ -39,12 +42,10 @@ impl Service {
         let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::RequestKeyDeletion, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &id).await?.id();
-                let ask = service.change_held_key(scope, (key, seen), Command::RequestDeletion, move |tx, _, stamp| {
-                    let due = deletion_due(stamp.at);
-                    tx.set_key_state(key, State::Active, State::PendingDeletion, Some(due), stamp)?;
-                    Ok(due)
-                });
+                let access = service.find_key(scope, &id).await?;
+                let key = access.id();
+                service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::RequestKeyDeletion { key }).seen(seen)).await?;
+                let ask = service.change_held_key(scope, (key, seen), Command::RequestDeletion, request_deletion);
                 Ok(KeyDeletion { key, at: ask.await? })
             })
         })
@@ -56,11 +57,10 @@ impl Service {
         let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::RestoreKey, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &id).await?.id();
-                let restore = service.change_held_key(scope, (key, seen), Command::Restore, move |tx, _, stamp| {
-                    Ok(tx.set_key_state(key, State::PendingDeletion, State::Active, None, stamp)?)
-                });
-                restore.await?;
+                let access = service.find_key(scope, &id).await?;
+                let key = access.id();
+                service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::RestoreKey { key }).seen(seen)).await?;
+                service.change_held_key(scope, (key, seen), Command::Restore, restore).await?;
                 Ok(RestoredKey { key, state: State::Active })
             })
         })
@@ -72,7 +72,9 @@ impl Service {
         let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::DeleteKey, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &id).await?.id();
+                let access = service.find_key(scope, &id).await?;
+                let key = access.id();
+                service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::DeleteKey { key }).seen(seen)).await?;
                 let lease_until = service.lease();
                 let begin = service.change_held_key(scope, (key, seen), Command::Destroy, move |tx, _, stamp| {
                     Ok((tx.begin_destroying_key(key, lease_until, stamp)?, stamp.at))
@@ -84,4 +86,16 @@ impl Service {
         })
         .await
     }
+}
+
+/// Schedules a held key to be deleted; answers when.
+pub(in crate::service) fn request_deletion(tx: &mut Tx<'_>, row: &KeyRow, stamp: &Stamp) -> Result<Timestamp, Refusal> {
+    let due = deletion_due(stamp.at);
+    tx.set_key_state(row.key.id, State::Active, State::PendingDeletion, Some(due), stamp)?;
+    Ok(due)
+}
+
+/// Calls the deletion of a held key off.
+pub(in crate::service) fn restore(tx: &mut Tx<'_>, row: &KeyRow, stamp: &Stamp) -> Result<(), Refusal> {
+    Ok(tx.set_key_state(row.key.id, State::PendingDeletion, State::Active, None, stamp)?)
 }
