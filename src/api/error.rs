@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-use super::answer::failure;
+use super::answer::{accepted, failure};
+use super::approvals::ProposedBody;
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 use crate::service::refusal::RETRY_AFTER;
@@ -55,8 +56,11 @@ pub(super) fn retry_after(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1))
 }
 
-/// The answer to a request that was refused.
+/// The answer to a request that was refused; where it was a change that is asked for instead, that.
 pub(super) fn refused(refusal: &Refusal, always_http_200: bool) -> Response {
+    if let Refusal::Proposed(proposed) = refusal {
+        return accepted(ProposedBody::from(*proposed), always_http_200);
+    }
     let code = refusal.code();
     let status = if always_http_200 { StatusCode::OK } else { status_of(code) };
     let mut response = failure(status, code.number(), &refusal.to_string());

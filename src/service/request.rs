@@ -22,6 +22,7 @@ use crate::domain::key::Stamp;
 use crate::domain::key_store::Project;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
+use crate::domain::text::Invalid;
 use crate::telemetry::metrics::Outcome;
 
 /// How the caller proves who it is, by the version of the API.
@@ -63,12 +64,14 @@ pub enum Asking {
     Draft,
     /// It becomes a request of its own, with this note.
     Request(Note),
+    /// It can't be told: what was sent for it is wrong.
+    Wrong(Invalid),
 }
 
 impl Asking {
     /// Whether somebody asks for a change, rather than to make it.
     pub(super) const fn asks(&self) -> bool {
-        matches!(self, Self::Draft | Self::Request(_))
+        matches!(self, Self::Draft | Self::Request(_) | Self::Wrong(_))
     }
 }
 
@@ -153,6 +156,9 @@ impl Scope {
     fn pass_approval(&mut self) -> Result<(), Refusal> {
         if !self.project.approval {
             self.asking = Asking::Directly;
+        }
+        if let Asking::Wrong(invalid) = &self.asking {
+            return Err(invalid.clone().into());
         }
         if !self.project.approval || !self.event.operation.is_change() || self.asking.asks() { Ok(()) } else { Err(ResultCode::ApprovalRequired.into()) }
     }

@@ -8,7 +8,6 @@ use super::{held, parse_id, with_detail};
 use crate::domain::approval::{ChangeRequest, ExpiryDays, Note, ProposedChange, RequestEvent, RequestState, digest};
 use crate::domain::audit::Operation;
 use crate::domain::result_code::ResultCode;
-use crate::domain::text::Invalid;
 use crate::service::request::{Request, Right};
 use crate::service::{Refusal, Service};
 
@@ -51,7 +50,7 @@ impl Service {
     }
 
     /// Asks for all that is in a draft, which is changed no more from then on. Whoever asks is the requester.
-    pub async fn ask_for_draft(&self, request: Request, id: String, note: Result<Note, Invalid>) -> Result<ChangeRequest, Refusal> {
+    pub async fn ask_for_draft(&self, request: Request, id: String, note: Result<Note, Refusal>) -> Result<ChangeRequest, Refusal> {
         self.run(request, Operation::RequestApproval, Right::Ask, move |service, scope| {
             Box::pin(async move {
                 let id = parse_id(&id)?;

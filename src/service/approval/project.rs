@@ -93,12 +93,12 @@ async fn hashed(password: SecretText) -> Result<Vec<u8>, Refusal> {
 
 impl Service {
     /// Asks for a change of the project itself, in a request of its own. Approval must be on: where it is off, there are other ways.
-    pub async fn ask_of_project(&self, request: Request, note: Result<Note, Invalid>, change: ProjectChange) -> Result<Proposed, Refusal> {
-        // An asking whose note can't be read is refused below, to those alone who may ask.
-        let asking = note.clone().map_or(Asking::Draft, Asking::Request);
+    pub async fn ask_of_project(&self, request: Request, input: Result<(Note, ProjectChange), Refusal>) -> Result<Proposed, Refusal> {
+        // One whose note can't be read is refused below, to those alone who may ask.
+        let asking = input.as_ref().map_or(Asking::Draft, |(note, _)| Asking::Request(note.clone()));
         let asked = self.run::<(), _>(Request { asking, ..request }, Operation::RequestApproval, Right::Govern, move |service, scope| {
             Box::pin(async move {
-                note?;
+                let (_, change) = input?;
                 if !scope.is_asked() {
                     return Err(Invalid::new("approval", "is off in this project").into());
                 }
