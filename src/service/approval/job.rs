@@ -85,9 +85,8 @@ impl Service {
         let abandoned = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.abandoned_requests(now, SWEEP_MAX)?)).await?;
         let mut swept = Swept::default();
         for id in abandoned {
-            if self.tasks().is_closed() {
-                return Err(Refusal::unavailable("the service stops"));
-            }
+            // Each try counts.
+            self.require_token()?;
             let lease_until = self.lease();
             let taken = self.store().change::<_, Refusal, _>(move |tx| Ok(tx.take_over_request(id, now, lease_until)?)).await?;
             if taken {

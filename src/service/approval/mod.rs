@@ -77,8 +77,9 @@ fn with_detail(event: AuditEvent, detail: &str) -> AuditEvent {
 impl Service {
     /// Names the key store of a request in the record.
     async fn names_request(&self, scope: &mut Scope, id: ChangeRequestId) -> Result<(), Refusal> {
+        let project = scope.project.id;
         let found = self.store().read::<_, Refusal, _>(move |reader| {
-            let Some(request) = reader.change_request(id)? else { return Ok(None) };
+            let Some(request) = reader.change_request(id)?.filter(|request| request.project == project) else { return Ok(None) };
             Ok(request.key_store.map(|key_store| reader.key_store_label(key_store)).transpose()?.flatten())
         });
         if let Some((number, _)) = found.await? {
