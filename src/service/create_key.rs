@@ -133,12 +133,12 @@ impl Service {
 
     /// The active key store that is meant, in the scope's project.
     pub(super) async fn key_store_meant(&self, scope: &mut Scope, meant: &KeyStoreRef) -> Result<Arc<KeyStoreView>, Refusal> {
+        if let Some(drafted) = self.drafted_key_store(scope, meant).await? {
+            return Ok(drafted);
+        }
         match meant {
             KeyStoreRef::Named(name) => self.key_store_named(scope, name).await,
             KeyStoreRef::Numbered(number) => {
-                if let Some(drafted) = self.drafted_key_store(scope, number).await? {
-                    return Ok(drafted);
-                }
                 let found = self.key_store_numbered(scope, number).await?;
                 let view = self.views().key_store(self.store(), found.id).await?.filter(|view| view.key_store.state == State::Active);
                 view.ok_or(ResultCode::InvalidKeyStore.into())

@@ -63,6 +63,9 @@ impl Service {
                     .change::<_, Refusal, _>(move |tx| {
                         tx.rehearse();
                         let draft = held(tx, trial.project, id)?;
+                        if draft.state != RequestState::Draft {
+                            return Err(ResultCode::InvalidApprovalRequestStatus.into());
+                        }
                         let items = tx.change_items(id)?;
                         try_all(tx, &trial, draft, items, BTreeMap::new(), BTreeMap::new())
                     })

@@ -121,7 +121,7 @@ impl Service {
         let mut application = self.plan_request(id, *lease).await?;
         self.make_planned(&mut application, lease).await?;
         let touched = application.touched();
-        let doomed = self.store().change::<_, HaltOr, _>(move |tx| Ok(finish(tx, &application)?)).await.map_err(|halt| halt.0)?;
+        let doomed = self.store().change::<_, Halt, _>(move |tx| finish(tx, &application)).await?;
         self.apply(&touched);
         tracing::info!(request = %id, "an approved request is applied");
         Ok(doomed)
@@ -129,42 +129,41 @@ impl Service {
 
     /// Undoes what an attempt before this one has planned.
     async fn undo_attempt(&self, id: ChangeRequestId, lease: Timestamp) -> Result<(), Halt> {
-        let left = self.store().change::<_, HaltOr, _>(move |tx| {
-            let request = tx.hold_applying(id, lease).map_err(Halt::from)?;
+        let left = self.store().change::<_, Halt, _>(move |tx| {
+            let request = tx.hold_applying(id, lease)?;
             if request.attempts > ATTEMPTS_MAX {
-                return Err(Halt::Failed(format!("it was begun {ATTEMPTS_MAX} times and never came to its end")).into());
+                return Err(Halt::Failed(format!("it was begun {ATTEMPTS_MAX} times and never came to its end")));
             }
-            let made_later: Vec<u32> =
-                tx.change_items(id).map_err(Halt::from)?.iter().filter(|item| item.change.made() == Made::WhenApplied).map(|item| item.position).collect();
+            let made_later: Vec<u32> = tx.change_items(id)?.iter().filter(|item| item.change.made() == Made::WhenApplied).map(|item| item.position).collect();
             let mut doomed = Vec::new();
-            for (position, object) in tx.objects_of_request(id).map_err(Halt::from)?.into_iter().filter(|(position, _)| made_later.contains(position)) {
-                doomed.extend(tx.doom_planned(&object, lease).map_err(Halt::from)?);
-                tx.note_planned(id, position, None).map_err(Halt::from)?;
+            for (position, object) in tx.objects_of_request(id)?.into_iter().filter(|(position, _)| made_later.contains(position)) {
+                doomed.extend(tx.doom_planned(&object, lease)?);
+                tx.note_planned(id, position, None)?;
             }
             Ok(doomed)
         });
-        let left = left.await.map_err(|halt| halt.0)?;
+        let left = left.await?;
         Ok(self.finish_destruction(left).await?)
     }
 
     async fn plan_request(&self, id: ChangeRequestId, lease: Timestamp) -> Result<Application, Halt> {
         let event = self.own_event(Operation::ApplyRequest)?;
         let now = self.now();
-        let planned = self.store().change::<_, HaltOr, _>(move |tx| {
-            let request = tx.hold_applying(id, lease).map_err(Halt::from)?;
-            let items = tx.change_items(id).map_err(Halt::from)?;
+        let planned = self.store().change::<_, Halt, _>(move |tx| {
+            let request = tx.hold_applying(id, lease)?;
+            let items = tx.change_items(id)?;
             require_standing(tx, &request)?;
-            let in_token = lease_material(tx, &request, &items, lease).map_err(Halt::from)?;
+            let in_token = lease_material(tx, &request, &items, lease)?;
             let stamp = Stamp { user: request.requester_login.clone(), at: now };
             let mut application = Application { request, items, stamp, lease_until: lease, in_token, sealed: BTreeMap::new(), event };
-            application.check_bases(tx).map_err(Halt::from)?;
-            application.plan(tx).map_err(Halt::from)?;
+            application.check_bases(tx)?;
+            application.plan(tx)?;
             for (position, (in_token, _)) in &application.in_token {
-                tx.note_planned(id, *position, Some(in_token.planned())).map_err(Halt::from)?;
+                tx.note_planned(id, *position, Some(in_token.planned()))?;
             }
             Ok(application)
         });
-        planned.await.map_err(|halt| halt.0)
+        planned.await
     }
 
     /// Makes the planned objects, and takes more time for that before the half of it is over.
@@ -217,21 +216,6 @@ impl Service {
         let (request, doomed) = ended.await?;
         self.after_the_end(&request, doomed).await;
         Ok(())
-    }
-}
-
-/// [`Halt`], as a transaction answers it.
-struct HaltOr(Halt);
-
-impl From<Halt> for HaltOr {
-    fn from(halt: Halt) -> Self {
-        Self(halt)
-    }
-}
-
-impl From<StoreError> for HaltOr {
-    fn from(error: StoreError) -> Self {
-        Self(error.into())
     }
 }
 

@@ -20,12 +20,13 @@ use crate::domain::client_checks::RuleIndex;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AccountId, ChangeRequestId, KeyId, KeyStoreId, KeyStoreNumber, KeyVersion, ProjectId};
 use crate::domain::key::{Stamp, State};
+use crate::domain::key_store::KeyStore;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::domain::text::{Invalid, Name};
 use crate::hsm::ObjectKind;
 use crate::service::change_secret::secret_value;
-use crate::service::create_key::{NewContent, NewKeyRequest};
+use crate::service::create_key::{KeyStoreRef, NewContent, NewKeyRequest};
 use crate::service::create_key_store::NewKeyStore;
 use crate::service::import_key::WrappedKey;
 use crate::service::provisioning::{NewMaterial, random_id};
@@ -33,7 +34,10 @@ use crate::service::refusal::Proposed;
 use crate::service::request::{Asking, Scope};
 use crate::service::views::KeyStoreView;
 use crate::service::{Refusal, Service};
-use crate::store::{PlannedObject, Purpose, Tx};
+use crate::store::{PlannedObject, Purpose, Reader, RequestFilter, Tx};
+
+/// The most drafts, newest first, among which a new key store is looked for.
+const DRAFTS_MAX: i64 = 100;
 
 /// Who asks, and how.
 #[derive(Debug, Clone)]
@@ -317,19 +321,37 @@ impl Service {
         Ok(Proposal::of(key_store.id, change).made_of(Material::There(planned)))
     }
 
-    /// The key store of that number, if it is to come into being with an open draft, for what is asked for in that.
-    pub(in crate::service) async fn drafted_key_store(&self, scope: &mut Scope, number: &str) -> Result<Option<Arc<KeyStoreView>>, Refusal> {
-        let Some(number) = KeyStoreNumber::parse(number).filter(|_| matches!(scope.asking, Asking::Draft)) else { return Ok(None) };
-        let project = scope.project.id;
+    /// The key store that is meant, if it is to come into being with an open draft, for what is asked for in that.
+    pub(in crate::service) async fn drafted_key_store(&self, scope: &mut Scope, meant: &KeyStoreRef) -> Result<Option<Arc<KeyStoreView>>, Refusal> {
+        if !matches!(scope.asking, Asking::Draft) {
+            return Ok(None);
+        }
+        let (project, meant) = (scope.project.id, meant.clone());
         let found = self.store().read::<_, Refusal, _>(move |reader| {
-            let Some(key_store) = reader.key_store_by_number(project, number)?.filter(|found| found.state == State::Provisioning) else { return Ok(None) };
-            let is_open = reader.open_request_of(key_store.id)?.is_some_and(|request| request.state == RequestState::Draft);
-            Ok(reader.key_of_drafted_store(key_store.id)?.filter(|_| is_open).map(|key| (key_store, key)))
+            let Some(key_store) = drafted(reader, project, &meant)? else { return Ok(None) };
+            Ok(reader.key_of_drafted_store(key_store.id)?.map(|key| (key_store, key)))
         });
         let Some((key_store, sealing_key)) = found.await? else { return Ok(None) };
-        scope.names_key_store(number);
+        scope.names_key_store(key_store.number);
         Ok(Some(Arc::new(KeyStoreView { key_store, rules: RuleIndex::default(), sealing_key, sealings: AtomicU64::new(0) })))
     }
+}
+
+/// The key store of an open draft that is to have that number or name.
+fn drafted(reader: &mut Reader<'_>, project: ProjectId, meant: &KeyStoreRef) -> Result<Option<KeyStore>, Refusal> {
+    let drafts = RequestFilter { state: Some(RequestState::Draft), key_store: None };
+    for draft in reader.change_requests(project, &drafts, (0, DRAFTS_MAX))?.entries {
+        let Some(id) = draft.key_store.filter(|_| draft.new_key_store) else { continue };
+        let is_meant = reader.change_items(draft.id)?.iter().any(|item| match (&item.change, meant) {
+            (ProposedChange::CreateKeyStore { name, .. }, KeyStoreRef::Named(wanted)) => name == wanted,
+            (ProposedChange::CreateKeyStore { number, .. }, KeyStoreRef::Numbered(wanted)) => KeyStoreNumber::parse(wanted) == Some(*number),
+            _ => false,
+        });
+        if is_meant {
+            return Ok(reader.key_store(id)?.filter(|key_store| key_store.state == State::Provisioning));
+        }
+    }
+    Ok(None)
 }
 
 /// Does all of a draft, in a transaction that is not kept.

@@ -72,6 +72,42 @@ fn of_a_key_store(scene: &Scene) {
     assert_eq!(scene.count(&format!("audit_records WHERE request = '{id}'")), 5, "one for each change, and one for all");
 }
 
+/// A key store that comes into being with all that is in it; and one that doesn't.
+fn of_a_new_key_store(scene: &Scene) {
+    let before = scene.snapshot();
+    let fill = |name: &str| {
+        let id = scene.draft("amy1", "POST", "/keystores", &json!({"name": name, "ip4AuthUse": "Y"}));
+        let within = |rest: &str, body: Value| {
+            let mut body = body;
+            body["keyStoreName"] = json!(name);
+            assert_eq!(scene.draft("mia1", "POST", rest, &body), id, "{rest}");
+        };
+        within("/keys/secrets/create", json!({"name": "secret of the new", "secretValue": "new value"}));
+        within("/keys/symmetric-keys/import", json!({"name": "import of the new", "keyData": IMPORT}));
+        within("/keys/asymmetric-keys/create", json!({"name": "pair of the new"}));
+        within("/auths/ipv4s", json!({"value": "127.0.0.1"}));
+        assert_eq!(scene.snapshot(), before);
+        ask_for(scene, "amy1", &id);
+        id
+    };
+    let denied = fill("brand-new");
+    scene.decide("bob1", &denied, "deny", &json!({"reason": "r"})).body();
+    crate::faults::settled::wait_until_settled(&scene.installation);
+    assert_eq!(scene.snapshot(), before);
+    let id = fill("brand-new");
+    scene.approve("bob1", &id);
+    let secret = scene.key("secret of the new").expect("a secret");
+    assert_eq!(scene.get("amy1", &format!("/secrets/{secret}")).text("secret"), "new value");
+    let (imported, pair) = (scene.key("import of the new").expect("a key"), scene.key("pair of the new").expect("a pair"));
+    assert_eq!(scene.own("amy1", "POST", &format!("/symmetric-keys/{imported}/encrypt"), &json!({"plaintext": "x"})).status, 200);
+    assert_eq!(scene.own("amy1", "POST", &format!("/asymmetric-keys/{pair}/sign"), &json!({"plaintext": "x"})).status, 200);
+    // Without its key store there is nothing to put the rest into.
+    let id = scene.draft("amy1", "POST", "/keystores", &json!({"name": "never", "ip4AuthUse": "Y"}));
+    scene.draft("amy1", "POST", "/keys/symmetric-keys/import", &json!({"keyStoreName": "never", "name": "n", "keyData": IMPORT}));
+    scene.send("amy1", "DELETE", &format!("/approvals/{id}/changes/0"), &[], None).body();
+    assert_eq!(scene.status(&id), "WITHDRAWN");
+}
+
 /// A draft that is withdrawn leaves nothing.
 fn withdrawn(scene: &Scene) {
     let before = scene.snapshot();
@@ -114,6 +150,7 @@ fn drafts(cluster: Option<&Cluster>) {
     of_a_key_store(&scene);
     withdrawn(&scene);
     listed(&scene);
+    of_a_new_key_store(&scene);
     scene.finish();
 }
 

@@ -47,7 +47,7 @@ fn installation(cluster: Option<&Cluster>) -> Installation {
         None => Installation::new(),
     };
     // What is asked for changes something: on a machine that stalls it must not be unknown whether it was done.
-    installation.set("SKM_DATABASE__DEADLINE", "30 s");
+    installation.set("SKM_DATABASE__DEADLINE", "8 s");
     installation
 }
 
