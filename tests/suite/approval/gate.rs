@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{STORE, Scene, installation, refused};
+use crate::faults::load::wait_until;
 use crate::support::postgres::Cluster;
 
 /// Routes that change no key store, and none of what decides who may: uses and tokens, what goes before an import, and approval itself.
@@ -199,7 +200,7 @@ fn on_and_off(scene: &Scene, key: &str) {
     scene.operator(&["approval", "disable", "--project", "demo", "--reason", "everybody is ill"]);
     let record = scene.installation.database().texts("actor_kind || ' ' || detail", "audit_records WHERE operation = 'DISABLE_APPROVAL' AND result_code = 0");
     assert_eq!(record, ["operator EMERGENCY: approval of demo turned off alone: everybody is ill"]);
-    assert!(scene.running().log().contains("EMERGENCY"));
+    wait_until("the log", super::PATIENCE, || scene.running().log().contains("EMERGENCY"));
     assert!(scene.running().operations("/metrics").1.contains("skm_approval_disabled_total 1"));
     let renamed = scene.own("amy1", "PUT", &format!("/keys/{key}"), &json!({"name": "alone"}));
     assert_eq!(renamed.status, 200, "{renamed:?}");
