@@ -257,7 +257,10 @@ fn project_change(fields: &mut Fields) -> Result<(Note, ProjectChange), Invalid>
 #[utoipa::path(
     post, path = "/approvals", tag = "Approval", operation_id = "ask_of_project",
     request_body = ProjectChangeRequest,
-    responses((status = 202, description = "asked for", body = ProposedBody)),
+    responses(
+        (status = 202, description = "asked for", body = ProposedBody),
+        (status = 200, description = "asked for, where the server answers 200 in every case", body = ProposedBody)
+    ),
     extensions(("x-result-codes" = json!([BODY, GOVERNED, NAMES])))
 )]
 pub(super) async fn ask_of_project(mut call: Call) -> Response {

@@ -104,7 +104,8 @@ pub(super) async fn replace(mut call: Call) -> Response {
 
 /// Delete a key store.
 ///
-/// At once, with its clients. One that holds keys, also keys scheduled to be deleted, stays.
+/// At once, with its clients. One that holds keys, also keys scheduled to be deleted, stays. Where the token can't be asked now, its own key leaves
+/// the token as soon as it can; until then its name stays taken.
 #[utoipa::path(
     delete, path = "/keystores/{id}", tag = "Key stores", operation_id = "delete_key_store",
     responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success")),

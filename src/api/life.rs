@@ -54,7 +54,9 @@ pub(super) async fn request_key_deletion(mut call: Call) -> Response {
 
 /// Delete a key now.
 ///
-/// Only while it is scheduled to be deleted. It can't be undone.
+/// Only while it is scheduled to be deleted. It can't be undone: the answer says that the deletion is decided and recorded, and from then on the
+/// key is found by nobody. Its material leaves the token at once or, where the token can't be asked now, as soon as it can; until then the key's
+/// name stays taken, and its key store can't be deleted.
 #[utoipa::path(
     delete, path = "/keys/{keyid}", tag = "Life of keys",
     responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = KeyDeletionBody)),
@@ -263,7 +265,8 @@ pub(super) async fn request_version_deletion(mut call: Call) -> Response {
 
 /// Delete an old version now.
 ///
-/// Only while it is scheduled to be deleted. What it encrypted is lost.
+/// Only while it is scheduled to be deleted. What it encrypted is lost. The answer says that the deletion is decided and recorded; its material leaves
+/// the token at once or, where the token can't be asked now, as soon as it can.
 #[utoipa::path(
     delete, path = "/keys/{keyid}/versions/{version}", tag = "Life of keys",
     responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = VersionDeletionBody)),

@@ -100,7 +100,7 @@ async fn form(headers: &HeaderMap, body: Body, api: &Api) -> Result<Vec<(String,
 /// Make a bearer token for v1.3.
 ///
 /// RFC 6749, 4.4: access key ID and secret by HTTP Basic, answers in OAuth 2's shapes. A token lives as long as its access key says, 60
-/// to 86,400 s.
+/// to 86,400 s. An access key has at most 1,000 live ones: one more ends the oldest.
 #[utoipa::path(
     post, path = "/oauth2/token/create", tag = TOKENS_TAG, operation_id = "create_token",
     security(("AccessKey" = [])),

@@ -29,6 +29,9 @@ struct Readiness {
     staleness_ms: Option<u128>,
     missing_objects: usize,
     keys_near_use_limit: usize,
+    /// `right`, `doubted` or `skewed`.
+    clock: &'static str,
+    clock_skew_s: Option<f64>,
 }
 
 /// `/healthz`, `/readyz`, `/metrics`. Once `stopping` is cancelled the service is reported unready.
@@ -57,6 +60,8 @@ async fn readiness(State(operations): State<Operations>) -> Response {
         staleness_ms: health.staleness.map(|age| age.as_millis()),
         missing_objects: health.missing_objects,
         keys_near_use_limit: health.keys_near_use_limit,
+        clock: health.clock.as_str(),
+        clock_skew_s: health.clock_skew_s,
     };
     (status, axum::Json(body)).into_response()
 }

@@ -66,6 +66,7 @@ pub(super) fn assemble(config: &Config, file: &Path) -> Result<Assembly, Failure
         freshness_interval: config.freshness.interval,
         lease,
         limits: limits(&config.limits),
+        zone: config.server.timezone,
         certificates: CertificateSettings {
             public_url: config.certificates.public_url.as_ref().map(|url| url.as_str().to_owned()),
             overlap: DAY.saturating_mul(config.certificates.authority_overlap_days),

@@ -206,7 +206,7 @@ async fn make_demo(layout: &Layout, config: &Config, assembly: &Assembly) -> Res
     for role in [Role::Admin, Role::ApiAdmin] {
         service.grant_role(operator, ADMIN, PROJECT, role.as_str()).await?;
     }
-    let access_key = service.create_access_key(operator, ADMIN, TokenLife::MAX).await?;
+    let access_key = service.create_access_key(operator, ADMIN, Ok(TokenLife::MAX)).await?;
     let caller = DemoCaller { service, appkey: appkey.as_str().to_owned(), access_key: &access_key };
     caller.make_key_store(ADDRESS_STORE, true).await?;
     caller.make_key_store(CERTIFICATE_STORE, false).await?;

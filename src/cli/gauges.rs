@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::assembly::Assembly;
 use super::server_certificate::Listeners;
 use crate::domain::clock::Timestamp;
+use crate::domain::clock_watch::ClockState;
 use crate::telemetry::Metrics;
 use crate::tls::{HandshakeFailure, ListenerCounters};
 
@@ -34,6 +35,9 @@ pub(super) fn show_gauges(assembly: &Assembly, certificates: &Listeners) {
         "Key versions that have encrypted 2^31 times or more and don't rotate by themselves: they refuse at 2^32 - 2^24",
         health(|h| whole(h.keys_near_use_limit as u64)),
     );
+    let held = "1 if nothing is destroyed by this machine's clock: it jumped, or is too far from the database server's. An alarm";
+    metrics.gauge("clock_held", held, health(|h| Some(f64::from(u8::from(h.clock != ClockState::Right)))));
+    metrics.gauge("clock_skew_seconds", "How far this machine's clock is ahead of the database server's, where that has one", health(|h| h.clock_skew_s));
     metrics.gauge("freshness_seconds", "How long ago the change log was read", health(|h| h.staleness.map(|age| age.as_secs_f64())));
     metrics.gauge("writer_queue", "Audit records and changes waiting for the database", health(|h| whole(h.writer_queue as u64)));
     metrics.gauge("keys_kept", "Keys kept ready", health(|h| whole(h.keys_kept as u64)));

@@ -162,7 +162,7 @@ async fn initialise(assembly: &Assembly, config: &Config, arguments: &Arguments,
                 Err(refusal) => return Err(refusal.into()),
             }
         }
-        let access_key = service.create_access_key(operator, &arguments.admin, TokenLife::MAX).await?;
+        let access_key = service.create_access_key(operator, &arguments.admin, Ok(TokenLife::MAX)).await?;
         output::line(&format!("project {name}: appkey {}", appkey.as_str()))?;
         output::line(&format!("User Access Key ID {}, Secret Access Key {} (shown only here)", access_key.id, access_key.secret.expose()))?;
     }

@@ -180,6 +180,10 @@ async fn start(config: &Config, file: &Path, assembly: &Assembly, stops: &Stops)
     let certificate = ServerCertificate::new(config, assembly);
     let commands = admin::Admin::new(assembly, backup::token_directory(config, file)?, Arc::clone(&certificate));
     assembly.service.begin().await?;
+    // Who was down when the only authority expired has none to issue the server's certificate. Where there is one, its renewal can wait.
+    if let Err(refusal) = assembly.service.renew_authority_if_due().await {
+        tracing::error!(?refusal, "the internal certificate authority is due and could not be renewed yet");
+    }
     let certificates = certificate.open().await?;
     show_gauges(assembly, &certificates);
     let scheduler_settings = SchedulerSettings {
@@ -193,7 +197,7 @@ async fn start(config: &Config, file: &Path, assembly: &Assembly, stops: &Stops)
     for reloader in [&certificates.api, &certificates.console] {
         tokio::spawn(Arc::clone(reloader).watch(CERTIFICATE_WATCH, stops.background.clone()));
     }
-    let (clients, operations) = listen(config, assembly, sockets, &certificates, stops);
+    let (clients, operations) = listen(config, assembly, sockets, &certificates, stops, addresses.api.port());
     Ok(Up { addresses, certificates, clients, operations, scheduler, admin })
 }
 
@@ -296,7 +300,19 @@ fn listener_settings(config: &Config, proxy_protocol: ProxyProtocol) -> Listener
     }
 }
 
-fn listen(config: &Config, assembly: &Assembly, sockets: Sockets, certificates: &Listeners, stops: &Stops) -> (Vec<Listening>, Listening) {
+/// Where the console says that the API is: the public URL if it is one for calls, else the first name of the certificate.
+fn api_address(config: &Config, port: u16) -> console::ApiAddress {
+    let public = config.certificates.public_url.as_ref().map(|url| url.as_str().to_owned()).filter(|url| url.starts_with("https://"));
+    let name = config.api.names.iter().map(|name| name.as_str()).find(|name| !name.starts_with('*')).unwrap_or("localhost");
+    let host = if name.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{name}]") } else { name.to_owned() };
+    console::ApiAddress {
+        url: public.unwrap_or_else(|| format!("https://{host}:{port}")),
+        internal_authority: config.api.certificate.is_none(),
+        documentation: config.api.documentation,
+    }
+}
+
+fn listen(config: &Config, assembly: &Assembly, sockets: Sockets, certificates: &Listeners, stops: &Stops, port: u16) -> (Vec<Listening>, Listening) {
     let api_settings = api::ApiSettings {
         trusted_proxies: config.api.trusted_proxies.clone(),
         zone: config.server.timezone,
@@ -307,7 +323,9 @@ fn listen(config: &Config, assembly: &Assembly, sockets: Sockets, certificates: 
         documentation: config.api.documentation,
     };
     let api = api::router(api::Api::new(assembly.service.clone(), api_settings));
-    let console = console::router(console::Console::new(assembly.service.clone(), console::ConsoleSettings { zone: config.server.timezone }));
+    let console_settings =
+        console::ConsoleSettings { zone: config.server.timezone, api: api_address(config, port), server_certificate: Arc::clone(&certificates.console) };
+    let console = console::router(console::Console::new(assembly.service.clone(), console_settings));
     let operations = api::operations::router(assembly.service.clone(), assembly.metrics.clone(), stops.unready.clone());
     let start = |name: &'static str, socket, transport, app, proxy_protocol, stop: &CancellationToken| {
         let counters = Arc::new(ListenerCounters::default());

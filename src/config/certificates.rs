@@ -6,8 +6,8 @@ use super::setting::{FromText, within};
 section! {
     /// `[certificates]`
     pub Certificates is "certificates" {
-        /// Where anybody reaches the API, for the addresses of revocation lists in certificates that are issued from then on; they
-        /// name none when it is left out.
+        /// Where anybody reaches the API: for the addresses of revocation lists in certificates that are issued from then on, which name none
+        /// when it is left out; and for the lines that the console shows to be pasted.
         public_url: Option<PublicUrl> = None;
         /// How long the server's own certificate goes on being issued by the old authority after the internal authority was renewed, in
         /// days: so long clients have to learn the new one from `/pki/ca.pem`.

@@ -13,7 +13,7 @@ section! {
         data_dir: PathBuf = PathBuf::from("data");
         /// This process's name among all that share the database; the host's name if left out.
         node: Option<String> = None, node_name;
-        /// The zone of the date-times in answers.
+        /// The zone of the date-times in answers, and of the console's dates and statistics.
         timezone: Tz = Tz::UTC;
         /// Whether errors of the API, too, have the HTTP status 200: for clients that can't take another.
         always_http_200: bool = false;

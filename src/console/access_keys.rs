@@ -1,18 +1,19 @@
 //! **API Security Settings**: one's own access keys.
 
 use askama::Template;
-use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::Console;
 use super::account::{Confirm, present, shown_time};
+use super::address::{Path, Query};
 use super::assets::Assets;
 use super::form::{Form, Posted};
 use super::list::Asked;
 use super::page::{self, Frame, Tab};
+use super::routes::Routes;
 use super::text::{ENGLISH, Texts};
 use super::visitor::{Visitor, wants_fragment};
 use crate::domain::account::{ACCESS_KEYS_MAX, AccessKeySummary, TokenLife};
@@ -25,8 +26,8 @@ const HERE: &str = "/account/access-keys";
 const TOKEN_LIFE: &str = "tokenLife";
 
 /// The pages of one's own access keys.
-pub(super) fn routes() -> Router<Console> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .route("/account/access-keys", get(show))
         .route("/account/access-keys/new", get(new).post(create))
         .route("/account/access-keys/{id}/edit", get(edit).post(change))
@@ -185,7 +186,7 @@ async fn present_taking(console: &Console, visitor: &Visitor, taking: Taking, id
         Taking::Delete => ("delete", t.delete_title, t.delete_told, ENGLISH.frame.delete),
     };
     let (action, told) = (format!("{HERE}/{id}/{word}"), format!("{told}: {id}"));
-    let fragment = Confirm { t: &ENGLISH, title, told, action: &action, button, csrf: visitor.csrf(), form, in_dialog };
+    let fragment = Confirm { t: &ENGLISH, title, told, action: &action, button, csrf: visitor.csrf(), seen: None, form, in_dialog };
     present(console, visitor, form, title, &fragment, in_dialog).await
 }
 

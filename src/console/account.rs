@@ -1,18 +1,19 @@
 //! One's own account: password, second factor, sessions.
 
 use askama::Template;
-use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::Console;
+use super::address::{Path, Query};
 use super::assets::Assets;
 use super::form::{Form, Posted};
 use super::list::Asked;
 use super::page::{self, Frame, Tab};
 use super::qr::QrCode;
+use super::routes::Routes;
 use super::text::{ENGLISH, Texts};
 use super::visitor::{Visitor, wants_fragment};
 use crate::domain::account::Session;
@@ -23,8 +24,8 @@ use crate::domain::text::Invalid;
 use crate::service::{Enrolment, Refusal, SecondFactorState};
 
 /// The pages of one's own account.
-pub(super) fn routes() -> Router<Console> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .route("/account", get(show))
         .route("/account/password", get(ask_password).post(change_password))
         .route("/account/second-factor/begin", post(begin_second_factor))
@@ -104,6 +105,8 @@ pub(super) struct Confirm<'a> {
     pub(super) action: &'a str,
     pub(super) button: &'static str,
     pub(super) csrf: String,
+    /// What was seen of it, for a form that is about something that others change.
+    pub(super) seen: Option<String>,
     pub(super) form: &'a Form,
     pub(super) in_dialog: bool,
 }
@@ -247,7 +250,7 @@ async fn second_factor_off(State(console): State<Console>, posted: Posted) -> Re
 
 async fn present_end(console: &Console, visitor: &Visitor, action: &str, told: String, form: &Form, in_dialog: bool) -> Response {
     let t = &ENGLISH.account;
-    let fragment = Confirm { t: &ENGLISH, title: t.end_session, told, action, button: t.end, csrf: visitor.csrf(), form, in_dialog };
+    let fragment = Confirm { t: &ENGLISH, title: t.end_session, told, action, button: t.end, csrf: visitor.csrf(), seen: None, form, in_dialog };
     present(console, visitor, form, t.end_session, &fragment, in_dialog).await
 }
 
@@ -285,11 +288,13 @@ async fn ask_to_end(State(console): State<Console>, visitor: Visitor, headers: H
 async fn end(State(console): State<Console>, Path(name): Path<String>, posted: Posted) -> Response {
     let Posted { visitor, form, in_dialog, is_ours } = posted;
     let ended = async {
-        // Ended meanwhile is as good.
-        let Ok(session) = console.service.own_session(&visitor.visit(), &name).await else { return Ok(None) };
-        if !is_ours {
-            return Ok(Some(session));
-        }
+        let session = match (console.service.own_session(&visitor.visit(), &name).await, is_ours) {
+            (Ok(session), true) => session,
+            (Ok(session), false) => return Ok(Some(session)),
+            // Ended meanwhile is as good.
+            (Err(_), true) => return Ok(None),
+            (Err(refusal), false) => return Err(refusal),
+        };
         console.service.end_session(visitor.request, &visitor.caller, &visitor.session, session.token).await.map(|()| None)
     };
     match ended.await {

@@ -14,6 +14,7 @@ use super::clients::{Place, refuse};
 use super::form::{Form, Posted};
 use super::key_stores::present;
 use super::page;
+use super::routes::Routes;
 use super::shown;
 use super::text::{ENGLISH, Texts};
 use super::visitor::{Visitor, wants_fragment};
@@ -27,8 +28,8 @@ const PKCS12: &str = "application/x-pkcs12";
 const USAGE_PERIOD_DAYS: &str = "365";
 
 /// The pages that certificates alone have.
-pub(super) fn routes() -> axum::Router<Console> {
-    axum::Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .route(&format!("{PATH}/new"), get(new).post(make))
         .route(&format!("{PATH}/sign"), get(ask_to_sign).post(sign))
         .route(&format!("{PATH}/download"), post(download))
@@ -59,6 +60,9 @@ struct Signed {
 }
 
 async fn present_form(console: &Console, visitor: &Visitor, place: &Place, signs: bool, form: &Form, in_dialog: bool) -> Response {
+    if let Err(refusal) = visitor.require_change(place.project) {
+        return page::refused(&refusal, visitor.request);
+    }
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let (title, act) = if signs { (ENGLISH.clients.sign, "sign") } else { (ENGLISH.clients.add_certificate, "new") };
     let action = format!("{}/{act}", place.path());

@@ -1,7 +1,7 @@
 //! The clients of a key store: IPv4 addresses, MAC addresses, certificates. What the three have in common: the list, one entry, its end.
 
 use askama::Template;
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -9,11 +9,13 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use super::Console;
+use super::address::{Path, Query};
 use super::depository::{Depository, SubTab};
 use super::form::{Form, Posted};
 use super::key_stores::present;
 use super::list::{Around, Asked};
 use super::page::{self, Frame, Tab};
+use super::routes::Routes;
 use super::shown;
 use super::text::{ENGLISH, Texts};
 use super::visitor::{Visitor, wants_fragment};
@@ -26,8 +28,8 @@ use crate::domain::text::Invalid;
 use crate::service::{EXPIRY_WARNING, KeyStoreRef, ListedClientRule, NewClientRule, NewRuleValue, Refusal, RuleSelector, shown_value};
 
 /// The pages of clients.
-pub(super) fn routes() -> axum::Router<Console> {
-    let mut routes = axum::Router::new();
+pub(super) fn routes() -> Routes {
+    let mut routes = Routes::new();
     for method in Method::ALL {
         let path = format!("/projects/{{project}}/key-stores/{{store}}/{}", word(method));
         routes = routes
@@ -82,12 +84,11 @@ impl FromRequestParts<Console> for Place {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Response> {
-        let unknown = |parts: &Parts| page::refused(&Refusal::Code(ResultCode::UrlNotFound), super::visitor::request_id(parts));
-        let Ok(Path((project, store))) = Path::<(i64, String)>::from_request_parts(parts, console).await else { return Err(unknown(parts)) };
+        let Path((project, store)) = Path::<(i64, String)>::from_request_parts(parts, console).await?;
         let mut words = parts.uri.path().split('/').skip(5);
         let method = words.next().and_then(|found| Method::ALL.into_iter().find(|method| word(*method) == found));
         let act = words.next().unwrap_or_default().to_owned();
-        let Some(method) = method else { return Err(unknown(parts)) };
+        let Some(method) = method else { return Err(page::refused(&ResultCode::UrlNotFound.into(), super::visitor::request_id(parts))) };
         Ok(Self { project: ProjectId(project), store, method, act })
     }
 }
@@ -240,7 +241,7 @@ async fn details(State(console): State<Console>, visitor: Visitor, place: Place,
     let found = console.service.read_client(visitor.about(place.project), place.store.clone(), place.method, which.value).await;
     let entry = match found {
         Ok((_, listed)) => Entry::new(&console, listed),
-        Err(refusal) => return page::refused(&refusal, visitor.request),
+        Err(refusal) => return page::gone_or_refused(&refusal, visitor.request, wants_fragment(&headers)),
     };
     let (in_dialog, may_change) = (wants_fragment(&headers), visitor.may_change(place.project));
     let fragment = Details { t: &ENGLISH, label: label(place.method), path: place.path(), csrf: visitor.csrf(), entry, may_change, in_dialog };
@@ -248,6 +249,9 @@ async fn details(State(console): State<Console>, visitor: Visitor, place: Place,
 }
 
 async fn present_new(console: &Console, visitor: &Visitor, place: &Place, form: &Form, in_dialog: bool) -> Response {
+    if let Err(refusal) = visitor.require_change(place.project) {
+        return page::refused(&refusal, visitor.request);
+    }
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let t = &ENGLISH.clients;
     let (title, hint) = if place.method == Method::Mac { (t.add_mac, t.hint_mac) } else { (t.add_ipv4, t.hint_ipv4) };
@@ -294,6 +298,9 @@ pub(super) fn refuse(mut form: Form, refusal: Refusal) -> Result<Form, Refusal> 
 }
 
 async fn present_end(console: &Console, visitor: &Visitor, place: &Place, form: &Form, in_dialog: bool) -> Response {
+    if let Err(refusal) = visitor.require_change(place.project) {
+        return page::refused(&refusal, visitor.request);
+    }
     let t = &ENGLISH.clients;
     let (title, told, is_destructive) = match place.act.as_str() {
         "restore" => (t.restore, t.restore_told, false),
@@ -307,10 +314,13 @@ async fn present_end(console: &Console, visitor: &Visitor, place: &Place, form: 
 }
 
 async fn ask(State(console): State<Console>, visitor: Visitor, place: Place, headers: HeaderMap, Query(which): Query<Which>) -> Response {
+    if let Err(refusal) = visitor.require_change(place.project) {
+        return page::refused(&refusal, visitor.request);
+    }
     let found = console.service.read_client(visitor.about(place.project), place.store.clone(), place.method, which.value).await;
     let rule = match found {
         Ok((_, listed)) => listed.rule,
-        Err(refusal) => return page::refused(&refusal, visitor.request),
+        Err(refusal) => return page::gone_or_refused(&refusal, visitor.request, wants_fragment(&headers)),
     };
     let (value, seen) = (shown_value(&rule.value), rule.changed.at.micros().to_string());
     let form = Form::showing([("value", value.as_str()), ("seen", seen.as_str())]);

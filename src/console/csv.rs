@@ -109,7 +109,13 @@ fn unguarded(text: &str) -> &str {
     text.strip_prefix('\'').filter(|text| is_formula(text)).unwrap_or(text)
 }
 
-fn write<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> Vec<u8> {
+/// A file of a table, its names and its rows, for spreadsheets.
+pub(super) fn table<const N: usize>(names: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Vec<u8> {
+    [head(names), write(rows)].concat()
+}
+
+/// Lines of a file, each cell of which may be any text.
+pub(super) fn write<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> Vec<u8> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     for row in rows {
         // Into memory, and all rows of one length: nothing can fail.
@@ -127,10 +133,14 @@ pub(super) fn template(method: Method) -> Vec<u8> {
     write([names, [first, "an example: write your own lines".to_owned()], [second, String::new()]].into_iter())
 }
 
-/// The names of the columns of a downloaded file. The mark in front is for spreadsheets, which take the text for something else without it.
+/// The first line of a downloaded file. The mark in front is for spreadsheets, which take the text for something else without it.
+pub(super) fn head<const N: usize>(columns: [&str; N]) -> Vec<u8> {
+    [BYTE_ORDER_MARK.as_bytes(), &write(std::iter::once(columns.map(str::to_owned)))].concat()
+}
+
+/// The names of the columns of a downloaded file of entries.
 pub(super) fn begin() -> Vec<u8> {
-    let names = [VALUE, DESCRIPTION, "status", "deletionDatetime", "lastAccessDatetime", "creationDatetime"].map(str::to_owned);
-    [BYTE_ORDER_MARK.as_bytes(), &write(std::iter::once(names))].concat()
+    head([VALUE, DESCRIPTION, "status", "deletionDatetime", "lastAccessDatetime", "creationDatetime"])
 }
 
 /// Some lines of a downloaded file.

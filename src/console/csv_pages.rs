@@ -22,6 +22,7 @@ use super::csv::{self, FILE_MAX_BYTES, Line, MEDIA_TYPE};
 use super::depository::{Depository, SubTab};
 use super::list::Asked;
 use super::page::{self, Frame, Tab};
+use super::routes::Routes;
 use super::shown;
 use super::text::{ENGLISH, Texts};
 use super::visitor::Visitor;
@@ -44,8 +45,8 @@ const CELL_MAX_CHARS: usize = 80;
 static FILES: Semaphore = Semaphore::const_new(FILES_MAX);
 
 /// The pages of files.
-pub(super) fn routes() -> axum::Router<Console> {
-    let mut routes = axum::Router::new();
+pub(super) fn routes() -> Routes {
+    let mut routes = Routes::new();
     for method in [Method::Ipv4, Method::Mac] {
         let path = format!("/projects/{{project}}/key-stores/{{store}}/{}/csv", word(method));
         let limit = || DefaultBodyLimit::max(FILE_MAX_BYTES + AROUND_FILE_MAX_BYTES);
@@ -120,9 +121,7 @@ impl From<Refusal> for NoUpload {
 impl Upload {
     /// Reads a form of somebody who may change things; the rest of it is never looked at.
     async fn read(visitor: &Visitor, place: &Place, mut multipart: Multipart) -> Result<Self, NoUpload> {
-        if !visitor.may_change(place.project) {
-            return Err(Refusal::Code(ResultCode::Forbidden).into());
-        }
+        visitor.require_change(place.project)?;
         let turn = match tokio::time::timeout(TURN_WITHIN, FILES.acquire()).await {
             Ok(Ok(turn)) => turn,
             Ok(Err(_)) | Err(_) => return Err(Refusal::TooMany(TURN_WITHIN).into()),
@@ -164,8 +163,8 @@ async fn present_upload(console: &Console, visitor: &Visitor, place: &Place, wro
 }
 
 async fn ask(State(console): State<Console>, visitor: Visitor, place: Place) -> Response {
-    if !visitor.may_change(place.project) {
-        return page::refused(&Refusal::Code(ResultCode::Forbidden), visitor.request);
+    if let Err(refusal) = visitor.require_change(place.project) {
+        return page::refused(&refusal, visitor.request);
     }
     present_upload(&console, &visitor, &place, None, None).await
 }
@@ -269,7 +268,10 @@ async fn register(State(console): State<Console>, visitor: Visitor, place: Place
     }
 }
 
-async fn template(_visitor: Visitor, place: Place) -> Response {
+async fn template(State(console): State<Console>, visitor: Visitor, place: Place) -> Response {
+    if let Err(refusal) = console.service.read_key_store(visitor.about(place.project), place.store.clone()).await {
+        return page::refused(&refusal, visitor.request);
+    }
     attachment(&format!("{}-template.csv", word(place.method)), MEDIA_TYPE, Body::from(csv::template(place.method)))
 }
 

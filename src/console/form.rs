@@ -10,16 +10,22 @@ use axum::response::{IntoResponse as _, Response};
 use super::Console;
 use super::text::ENGLISH;
 use super::visitor::{Visitor, wants_fragment};
+use crate::domain::clock::Timestamp;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::domain::text::{Description, Invalid, Name};
 use crate::service::Refusal;
+
+/// Fields that aren't sent where nothing is chosen.
+const BOXES: [&str; 2] = ["ip4AuthUse", "authMode"];
 
 /// What was typed into a form, with what is wrong. Fields have the names that the wire contract gives them, so that an error finds its field.
 #[derive(Debug, Default)]
 pub(super) struct Form {
     values: HashMap<String, Vec<SecretText>>,
     errors: HashMap<&'static str, String>,
+    /// Fields that were sent and are not shown again.
+    forgotten: Vec<String>,
     /// What is wrong with no field in particular.
     pub(super) problem: Option<String>,
 }
@@ -73,6 +79,22 @@ impl Form {
         self.errors.get(field).map(String::as_str)
     }
 
+    /// All that is wrong with fields: for forms that only ask, and show none.
+    pub(super) fn all_errors(&self) -> impl Iterator<Item = &str> {
+        self.errors.values().map(String::as_str)
+    }
+
+    /// The form as of what is seen now, unless it was opened before.
+    pub(super) fn seen_at(mut self, now: Timestamp) -> Self {
+        self.values.entry("seen".to_owned()).or_insert_with(|| vec![SecretText::new(now.micros().to_string())]);
+        self
+    }
+
+    /// As of when the form was opened. A form that doesn't say so has seen nothing that is still true.
+    pub(super) fn seen(&self) -> Option<Timestamp> {
+        Some(self.value("seen").parse().map(Timestamp::from_micros).unwrap_or_default())
+    }
+
     /// Whether nothing is wrong with it, as far as was looked.
     pub(super) fn is_right(&self) -> bool {
         self.errors.is_empty() && self.problem.is_none()
@@ -99,22 +121,44 @@ impl Form {
     /// Takes what is not to be shown again out of it: passwords.
     pub(super) fn forget(&mut self, field: &str) {
         self.values.remove(field);
+        self.forgotten.push(field.to_owned());
+    }
+
+    /// Notes what is wrong with a field; above them all where the form has none of that name.
+    fn is_wrong(&mut self, field: &'static str, problem: String) {
+        let is_shown = self.is_sent(field) || BOXES.contains(&field) || self.forgotten.iter().any(|forgotten| forgotten == field);
+        if !is_shown {
+            self.problem = Some(format!("{}: {problem}", ENGLISH.frame.not_possible));
+        }
+        self.errors.insert(field, problem);
     }
 
     /// The form again, with what a refusal says put where it belongs; `Err` where that is no matter of what was typed.
     pub(super) fn refuse(mut self, refusal: Refusal) -> Result<Self, Refusal> {
         match refusal {
-            Refusal::Field(Invalid { field, problem }) => drop(self.errors.insert(field, problem.to_string())),
-            Refusal::Exists { field, what } => drop(self.errors.insert(field, format!("is taken: there is {what}"))),
-            Refusal::Code(ResultCode::Conflict) => self.problem = Some(ENGLISH.frame.changed_meanwhile.to_owned()),
+            Refusal::Field(Invalid { field, problem }) => self.is_wrong(field, problem),
+            Refusal::Exists { field, what } => self.is_wrong(field, format!("is taken: there is {what}")),
             Refusal::TooMany(_) => self.problem = Some(ENGLISH.frame.too_many.to_owned()),
             Refusal::Unavailable { .. } | Refusal::Code(ResultCode::Unauthorized | ResultCode::Forbidden | ResultCode::InvalidAppkey) => return Err(refusal),
-            Refusal::Code(code) => self.problem = Some(code.message().to_owned()),
+            Refusal::Code(code) => self.problem = Some(told(code).to_owned()),
             // Its page shows what became of it; a form that changes things at once has no such answer.
             Refusal::Proposed(_) => return Err(refusal),
             Refusal::Malformed(_) | Refusal::TooLarge(_) => self.problem = Some(refusal.to_string()),
         }
         Ok(self)
+    }
+}
+
+/// What a code says to a person.
+fn told(code: ResultCode) -> &'static str {
+    let t = &ENGLISH.frame;
+    match code {
+        ResultCode::Conflict => t.changed_meanwhile,
+        ResultCode::KeyStoreNotEmpty => t.key_store_not_empty,
+        ResultCode::CurrentKeyVersion => t.current_version,
+        ResultCode::KeyNotRotatable => t.not_rotatable,
+        ResultCode::InvalidKeyStatus | ResultCode::InvalidKeyVersionStatus => t.not_in_that_state,
+        code => code.message(),
     }
 }
 

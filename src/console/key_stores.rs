@@ -1,30 +1,34 @@
 //! The Key Depository: key stores, and the keys of the one that was chosen.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 
 use super::Console;
+use super::address::{Path, Query};
 use super::depository::{Depository, SubTab, key_stores};
 use super::form::{Form, Posted};
 use super::keys::{self, Content};
 use super::list::{Around, Asked};
 use super::page::{self, Frame, Tab};
+use super::routes::Routes;
 use super::shown;
 use super::text::{ENGLISH, Texts};
 use super::visitor::{Visitor, wants_fragment};
 use crate::domain::client_checks::{AuthMode, ChecksPolicy, Method};
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProjectId;
 use crate::domain::key_store::KeyStore;
 use crate::domain::listing::Listed;
+use crate::domain::result_code::ResultCode;
 use crate::domain::text::Invalid;
-use crate::service::{ListedKey, NewKeyStore, Refusal};
+use crate::service::{KeyStoreAsSeen, ListedKey, NewKeyStore, Refusal};
 
 /// The pages of key stores.
-pub(super) fn routes() -> axum::Router<Console> {
-    axum::Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .route("/projects/{project}/key-stores", get(index))
         .route("/projects/{project}/key-stores/new", get(new).post(add))
         .route("/projects/{project}/key-stores/{store}", get(show))
@@ -93,6 +97,8 @@ struct Confirm<'a> {
     action: &'a str,
     button: &'static str,
     csrf: String,
+    /// What was seen of it, for a form that is about something that others change.
+    seen: Option<String>,
     form: &'a Form,
     in_dialog: bool,
 }
@@ -109,14 +115,15 @@ fn notice(done: &str) -> Option<&'static str> {
     }
 }
 
-/// `GET /`: to the first project.
+/// `GET /`: to the first project that this person sees.
 pub(super) async fn home(State(console): State<Console>, visitor: Visitor) -> Response {
     let frame = match Frame::new(&console, &visitor, ENGLISH.frame.no_project).await {
         Ok(frame) => frame,
         Err(refusal) => return page::refused(&refusal, visitor.request),
     };
-    match frame.projects.first() {
-        Some(project) => Redirect::to(&format!("/projects/{}/key-stores", project.id)).into_response(),
+    let first = frame.shown_projects().first().map(|project| project.id);
+    match first {
+        Some(project) => Redirect::to(&format!("/projects/{project}/key-stores")).into_response(),
         None => page::show(StatusCode::OK, &NoProject { t: &ENGLISH, assets: frame.assets, frame }),
     }
 }
@@ -152,7 +159,7 @@ async fn details(State(console): State<Console>, visitor: Visitor, headers: Head
     let project = ProjectId(project);
     let key_store = match console.service.read_key_store(visitor.about(project), store).await {
         Ok(key_store) => key_store,
-        Err(refusal) => return page::refused(&refusal, visitor.request),
+        Err(refusal) => return page::gone_or_refused(&refusal, visitor.request, wants_fragment(&headers)),
     };
     let t = &ENGLISH.key_stores;
     let methods = [(Method::Ipv4, t.ipv4), (Method::Mac, t.mac), (Method::Certificate, t.certificate)];
@@ -190,18 +197,24 @@ pub(super) async fn present(
 }
 
 async fn present_form(console: &Console, visitor: &Visitor, project: ProjectId, title: &'static str, action: &str, form: &Form, in_dialog: bool) -> Response {
+    if let Err(refusal) = visitor.require_change(project) {
+        return page::refused(&refusal, visitor.request);
+    }
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let fragment = KeyStoreForm { t: &ENGLISH, title, action, csrf: visitor.csrf(), form, in_dialog };
     present(console, visitor, project, status, title, &fragment, in_dialog).await
 }
 
 fn typed(form: &Form) -> Result<NewKeyStore, Refusal> {
-    let mode = AuthMode::parse(form.value("authMode")).ok_or_else(|| Invalid::new("authMode", "must be chosen"))?;
-    let checks = ChecksPolicy::new(form.has("ip4AuthUse", "Y"), form.has("macAuthUse", "Y"), form.has("certificateAuthUse", "Y"), mode)?;
-    Ok(NewKeyStore { name: form.name("name")?, description: form.description()?, checks })
+    let (t, name, description) = (&ENGLISH.key_stores, form.name("name")?, form.description()?);
+    let mode = AuthMode::parse(form.value("authMode")).ok_or_else(|| Invalid::new("authMode", t.combine_needed))?;
+    let on = |field: &str| form.has(field, "Y");
+    let checks = ChecksPolicy::new(on("ip4AuthUse"), on("macAuthUse"), on("certificateAuthUse"), mode);
+    Ok(NewKeyStore { name, description, checks: checks.map_err(|_| Invalid::new("ip4AuthUse", t.authentication_needed))? })
 }
 
 fn filled(key_store: &KeyStore) -> Form {
+    let seen = key_store.changed.at.micros().to_string();
     let on = |method| if key_store.checks.uses(method) { "Y" } else { "N" };
     Form::showing([
         ("name", key_store.name.as_str()),
@@ -210,6 +223,7 @@ fn filled(key_store: &KeyStore) -> Form {
         ("macAuthUse", on(Method::Mac)),
         ("certificateAuthUse", on(Method::Certificate)),
         ("authMode", key_store.checks.mode().as_str()),
+        ("seen", seen.as_str()),
     ])
 }
 
@@ -234,22 +248,29 @@ async fn add(State(console): State<Console>, Path(project): Path<i64>, posted: P
     present_form(&console, &visitor, project, ENGLISH.key_stores.add, &format!("{base}/new"), &form, in_dialog).await
 }
 
+/// The key store as the form has shown it. A form that doesn't say so has seen nothing that is still true.
+fn as_seen(store: &str, form: &Form) -> KeyStoreAsSeen {
+    let seen = form.value("seen").parse().map(Timestamp::from_micros).unwrap_or_default();
+    KeyStoreAsSeen { number: store.to_owned(), changed: Some(seen) }
+}
+
 async fn edit(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, Path((project, store)): Path<(i64, String)>) -> Response {
     let action = format!("/projects/{project}/key-stores/{store}/edit");
     match console.service.read_key_store(visitor.about(ProjectId(project)), store).await {
         Ok(key_store) => {
             present_form(&console, &visitor, ProjectId(project), ENGLISH.key_stores.edit, &action, &filled(&key_store), wants_fragment(&headers)).await
         }
-        Err(refusal) => page::refused(&refusal, visitor.request),
+        Err(refusal) => page::gone_or_refused(&refusal, visitor.request, wants_fragment(&headers)),
     }
 }
 
 async fn change(State(console): State<Console>, Path((project, store)): Path<(i64, String)>, posted: Posted) -> Response {
     let (base, project) = (format!("/projects/{project}/key-stores/{store}"), ProjectId(project));
     let Posted { visitor, form, in_dialog, is_ours } = posted;
-    let changed = if is_ours { Some(console.service.replace_key_store(visitor.about(project), store, typed(&form)).await) } else { None };
+    let changed = if is_ours { Some(console.service.replace_key_store(visitor.about(project), as_seen(&store, &form), typed(&form)).await) } else { None };
     let form = match changed {
         Some(Ok(())) => return page::go(in_dialog, &format!("{base}?done=changed")),
+        Some(Err(refusal @ Refusal::Code(ResultCode::InvalidKeyStore))) => return page::gone_or_refused(&refusal, visitor.request, in_dialog),
         Some(Err(refusal)) => match form.refuse(refusal) {
             Ok(form) => form,
             Err(refusal) => return page::refused(&refusal, visitor.request),
@@ -260,15 +281,19 @@ async fn change(State(console): State<Console>, Path((project, store)): Path<(i6
 }
 
 async fn present_deletion(console: &Console, visitor: &Visitor, project: ProjectId, store: &str, form: &Form, in_dialog: bool) -> Response {
+    if let Err(refusal) = visitor.require_change(project) {
+        return page::refused(&refusal, visitor.request);
+    }
     let key_store = match console.service.read_key_store(visitor.about(project), store.to_owned()).await {
         Ok(key_store) => key_store,
-        Err(refusal) => return page::refused(&refusal, visitor.request),
+        Err(refusal) => return page::gone_or_refused(&refusal, visitor.request, in_dialog),
     };
     let action = format!("/projects/{project}/key-stores/{store}/delete");
+    let seen = if form.is_sent("seen") { form.value("seen").to_owned() } else { key_store.changed.at.micros().to_string() };
     let told = format!("{}: {}", ENGLISH.key_stores.delete_told, key_store.name);
     let title = ENGLISH.key_stores.delete;
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    let fragment = Confirm { t: &ENGLISH, title, told, action: &action, button: ENGLISH.frame.delete, csrf: visitor.csrf(), form, in_dialog };
+    let fragment = Confirm { t: &ENGLISH, title, told, action: &action, button: ENGLISH.frame.delete, csrf: visitor.csrf(), seen: Some(seen), form, in_dialog };
     present(console, visitor, project, status, title, &fragment, in_dialog).await
 }
 
@@ -279,7 +304,7 @@ async fn ask_to_delete(State(console): State<Console>, visitor: Visitor, headers
 async fn delete(State(console): State<Console>, Path((project, store)): Path<(i64, String)>, posted: Posted) -> Response {
     let (base, project) = (format!("/projects/{project}/key-stores"), ProjectId(project));
     let Posted { visitor, form, in_dialog, is_ours } = posted;
-    let deleted = if is_ours { Some(console.service.delete_key_store(visitor.about(project), store.clone()).await) } else { None };
+    let deleted = if is_ours { Some(console.service.delete_key_store(visitor.about(project), as_seen(&store, &form)).await) } else { None };
     let form = match deleted {
         Some(Ok(())) => return page::go(in_dialog, &format!("{base}?done=deleted")),
         Some(Err(refusal)) => match form.refuse(refusal) {

@@ -5,17 +5,18 @@ mod edit;
 mod steps;
 
 use askama::Template;
-use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Deserialize;
 
 use super::Console;
+use super::address::{Path, Query};
 use super::form::{Form, Posted};
 use super::list::Asked;
 use super::page::{self, Frame, Tab};
+use super::routes::Routes;
 use super::shown;
 use super::text::{ENGLISH, Texts};
 use super::visitor::Visitor;
@@ -29,8 +30,8 @@ pub(super) use add::Content;
 use steps::Step;
 
 /// The pages of keys.
-pub(super) fn routes() -> Router<Console> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .route("/projects/{project}/key-stores/{store}/keys/new/{content}", get(add::show).post(add::add))
         .route("/projects/{project}/key-stores/{store}/keys/{key}", get(show))
         .route("/projects/{project}/key-stores/{store}/keys/{key}/data", post(reveal))

@@ -6,23 +6,33 @@
 
 mod access_keys;
 mod account;
+mod address;
 mod assets;
 mod attachment;
 mod certificates;
+mod chart;
 mod clients;
 mod csv;
 mod csv_pages;
 mod depository;
+mod endpoint;
 mod form;
+mod history;
 mod key_stores;
 mod keys;
 mod list;
+mod members;
+mod organization;
 mod page;
 mod qr;
+mod routes;
 mod shown;
 mod sign_in;
+mod statistics;
 mod text;
 mod visitor;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -33,6 +43,8 @@ use axum::routing::{get, post};
 
 use crate::domain::result_code::ResultCode;
 use crate::service::{Refusal, Service};
+use crate::tls::Reloader;
+use routes::Routes;
 
 /// Nothing but our own files is loaded, nothing inline runs, and nothing may frame us.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
@@ -41,10 +53,25 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 const FORM_MAX_BYTES: usize = 256 * 1024;
 
 /// How the console works.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ConsoleSettings {
     /// The zone of the dates on its pages.
     pub zone: chrono_tz::Tz,
+    /// Where the API is reached.
+    pub api: ApiAddress,
+    /// The certificate that API and console have.
+    pub server_certificate: Arc<Reloader>,
+}
+
+/// Where the API is reached, for lines that people paste.
+#[derive(Debug, Clone)]
+pub struct ApiAddress {
+    /// `https://skm.example.com:8443`.
+    pub url: String,
+    /// Whether its certificate is of the internal authority, which clients have to learn first.
+    pub internal_authority: bool,
+    /// Whether the API's documentation is served.
+    pub documentation: bool,
 }
 
 /// What every page has.
@@ -61,9 +88,9 @@ impl Console {
     }
 }
 
-/// The console's routes.
-pub fn router(console: Console) -> Router {
-    Router::new()
+/// All routes that everybody comes as far as.
+fn routes() -> Routes {
+    Routes::new()
         .route("/", get(key_stores::home))
         .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
         .route("/sign-in/code", get(sign_in::ask_code).post(sign_in::give_code))
@@ -73,9 +100,26 @@ pub fn router(console: Console) -> Router {
         .merge(clients::routes())
         .merge(certificates::routes())
         .merge(csv_pages::routes())
+        .merge(statistics::routes())
         .merge(account::routes())
         .merge(access_keys::routes())
+        .merge(history::routes())
+        .merge(members::routes())
+        .merge(endpoint::routes())
         .route("/assets/{name}", get(assets::serve))
+}
+
+/// The paths of all routes, with placeholders: `/projects/{project}/key-stores`.
+pub fn paths() -> Vec<String> {
+    routes().merge(organization::routes()).into_paths()
+}
+
+/// The console.
+pub fn router(console: Console) -> Router {
+    let organization = organization::routes().behind(|routes| organization::guarded(routes, &console));
+    routes()
+        .merge(organization)
+        .into_router()
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
         .layer(axum::middleware::from_fn(name_request))

@@ -40,8 +40,14 @@ pub(super) struct Frame {
     pub(super) administrator: bool,
     pub(super) csrf: String,
     pub(super) projects: Vec<Project>,
+    /// Those of them whose inventory the visitor sees.
+    pub(super) seen: Vec<ProjectId>,
     pub(super) project: Option<Project>,
     pub(super) tab: Tab,
+    /// The part of the organization area that the page is in, by the last word of its address.
+    pub(super) area: &'static str,
+    /// Whether whoever looks manages the members of the project.
+    pub(super) manages_members: bool,
     /// What was just done.
     pub(super) notice: Option<&'static str>,
 }
@@ -53,6 +59,7 @@ impl Frame {
         let found = frame.projects.iter().find(|known| known.id == project).cloned();
         frame.project = Some(found.ok_or(ResultCode::InvalidAppkey)?);
         frame.tab = tab;
+        frame.manages_members = visitor.session.administrator || visitor.may_change(project);
         Ok(frame)
     }
 
@@ -65,8 +72,11 @@ impl Frame {
             administrator: visitor.session.administrator,
             csrf: visitor.csrf(),
             projects: console.service.projects_of(&visitor.session).await?,
+            seen: visitor.seen_projects(),
             project: None,
             tab: Tab::Elsewhere,
+            area: "",
+            manages_members: false,
             notice: None,
         })
     }
@@ -77,9 +87,30 @@ impl Frame {
         self
     }
 
+    /// Within a part of the organization area.
+    pub(super) fn within(mut self, area: &'static str) -> Self {
+        self.area = area;
+        self
+    }
+
+    /// Whether the page is in that part of the organization area.
+    pub(super) fn is_in(&self, area: &str) -> bool {
+        self.area == area
+    }
+
     /// `/projects/7`, for addresses below it.
     pub(super) fn base(&self) -> String {
         self.project.as_ref().map(|project| format!("/projects/{}", project.id)).unwrap_or_default()
+    }
+
+    /// The projects that the menu has: an account may have others, which only programs use or only an administrator manages.
+    pub(super) fn shown_projects(&self) -> Vec<&Project> {
+        self.projects.iter().filter(|project| self.seen.contains(&project.id)).collect()
+    }
+
+    /// Whether the project's tabs lead anywhere.
+    pub(super) fn shows_project(&self) -> bool {
+        self.project.as_ref().is_some_and(|project| self.seen.contains(&project.id))
     }
 
     /// The project's name.
@@ -171,6 +202,18 @@ pub(super) fn go(htmx: bool, to: &str) -> Response {
         Ok(to) if htmx => (StatusCode::OK, [(HX_REDIRECT, to)]).into_response(),
         _ => Redirect::to(to).into_response(),
     }
+}
+
+#[derive(Template)]
+#[template(path = "gone.html")]
+struct Gone {
+    t: &'static Texts,
+}
+
+/// What a dialog says where its thing is no longer there; a page that says why there is none for every other refusal.
+pub(super) fn gone_or_refused(refusal: &Refusal, request: RequestId, in_dialog: bool) -> Response {
+    let is_gone = matches!(refusal.code(), ResultCode::InvalidKeyId | ResultCode::InvalidKeyStore | ResultCode::InvalidClientRule);
+    if is_gone && in_dialog { show(StatusCode::UNPROCESSABLE_ENTITY, &Gone { t: &ENGLISH }) } else { refused(refusal, request) }
 }
 
 /// A page that says why there is none.

@@ -16,6 +16,7 @@ use super::page;
 use crate::domain::account::{Role, Session};
 use crate::domain::caller::{Caller, MacHeader, USER_AGENT_MAX_BYTES};
 use crate::domain::ids::{ProjectId, RequestId};
+use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::service::{Asking, BROWSERS_KEPT, Credentials, Named, Refusal, Request, Visit};
 use crate::tls::Peer;
@@ -65,6 +66,21 @@ impl Visitor {
     /// Whether this person changes things in the project; what is not allowed has no button.
     pub(super) fn may_change(&self, project: ProjectId) -> bool {
         self.session.roles_in(project).any(Role::may_change_at_console)
+    }
+
+    /// The projects whose inventory this person sees.
+    pub(super) fn seen_projects(&self) -> Vec<ProjectId> {
+        self.session.roles.iter().filter(|(_, role)| role.may_read_at_console()).map(|(project, _)| *project).collect()
+    }
+
+    /// Refuses whoever may not change things in the project a form that would fail; the use case behind the form decides for itself.
+    pub(super) fn require_change(&self, project: ProjectId) -> Result<(), Refusal> {
+        if self.may_change(project) {
+            return Ok(());
+        }
+        // Whoever has no role in it learns nothing of it, not even that there is such a project.
+        let sees_project = self.session.administrator || self.session.roles_in(project).next().is_some();
+        Err(if sees_project { ResultCode::Forbidden.into() } else { ResultCode::InvalidAppkey.into() })
     }
 }
 
@@ -176,7 +192,7 @@ pub(super) fn from_elsewhere(parts: &Parts) -> Option<Response> {
         (None, Some(origin)) => host.is_some_and(|host| origin == format!("https://{host}")),
         (None, None) => false,
     };
-    (!same_origin).then(|| page::refused(&Refusal::Code(crate::domain::result_code::ResultCode::Forbidden), request_id(parts)))
+    (!same_origin).then(|| page::refused(&Refusal::Code(ResultCode::Forbidden), request_id(parts)))
 }
 
 /// Whether htmx asks for a fragment.

@@ -258,12 +258,31 @@ pub struct AccountSummary {
     pub login: String,
     /// Whether it may do anything.
     pub enabled: bool,
+    /// Whether it administers the installation: its projects and accounts.
+    pub administrator: bool,
     /// Whether its password must be changed at the next sign-in.
     pub must_change_password: bool,
+    /// Whether signing in asks for a code.
+    pub has_second_factor: bool,
     /// How many access keys it has.
     pub access_keys: i64,
     /// When it was made.
     pub created: Timestamp,
+    /// When it was last changed.
+    pub changed: Timestamp,
+}
+
+/// Who has roles in a project.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The account.
+    pub account: AccountId,
+    /// Its login name.
+    pub login: String,
+    /// Whether it may do anything.
+    pub enabled: bool,
+    /// Its roles in the project.
+    pub roles: Vec<Role>,
 }
 
 /// A role of an account in a project.

@@ -62,10 +62,16 @@ operations! {
     ExportSymmetricKey => "EXPORT_SYMMETRIC_KEY",
     /// `privateKey`, which is always refused.
     ExportPrivateKey => "EXPORT_PRIVATE_KEY",
+    /// The statistics were read.
+    ReadStatistics => "READ_STATISTICS",
     /// A key store was made.
     CreateKeyStore => "CREATE_KEY_STORE",
     /// The inventory was read.
     ReadInventory => "READ_INVENTORY",
+    /// The history of use, or the audit log of the installation, was looked at: once for a session, a scope and a filter in a while.
+    ReadHistory => "READ_HISTORY",
+    /// The same was downloaded.
+    DownloadHistory => "DOWNLOAD_HISTORY",
     /// A key was made.
     CreateKey => "CREATE_KEY",
     /// A key was imported.
@@ -227,6 +233,9 @@ impl Operation {
             | Self::ExportSymmetricKey
             | Self::ExportPrivateKey
             | Self::ReadInventory
+            | Self::ReadHistory
+            | Self::DownloadHistory
+            | Self::ReadStatistics
             | Self::DownloadCertificate
             | Self::PrepareImport
             | Self::ExpireImport

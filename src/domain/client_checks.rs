@@ -134,13 +134,15 @@ impl RuleValue {
 
 /// Reads an IPv4 address or CIDR block of a client rule: no leading zeroes, no host bits, no /0.
 pub fn parse_ipv4_rule(field: &'static str, text: &str) -> Result<Ipv4Net, Invalid> {
-    let net: Ipv4Net = match text.split_once('/') {
-        None => text.parse::<Ipv4Addr>().map(Ipv4Net::from).map_err(|_| Invalid::new(field, "must be an IPv4 address or CIDR block"))?,
-        Some((_, bits)) if bits.len() > 1 && bits.starts_with('0') => {
-            return Err(Invalid::new(field, "must have a prefix length without leading zeroes"));
-        }
-        Some(_) => text.parse().map_err(|_| Invalid::new(field, "must be an IPv4 address or CIDR block"))?,
-    };
+    let malformed = || Invalid::new(field, "must be an IPv4 address or CIDR block");
+    let (address, bits) = text.split_once('/').unwrap_or((text, "32"));
+    if bits.len() > 1 && bits.starts_with('0') {
+        return Err(Invalid::new(field, "must have a prefix length without leading zeroes"));
+    }
+    // Each by the standard library's parser: that of a whole block takes zeroes before a number, which others read as octal.
+    let address: Ipv4Addr = address.parse().map_err(|_| malformed())?;
+    let bits = Some(bits).filter(|bits| bits.bytes().all(|byte| byte.is_ascii_digit())).and_then(|bits| bits.parse().ok()).ok_or_else(malformed)?;
+    let net = Ipv4Net::new(address, bits).map_err(|_| malformed())?;
     if net.prefix_len() == 0 {
         return Err(Invalid::new(field, "must not be /0, which admits everybody"));
     }

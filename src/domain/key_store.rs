@@ -52,6 +52,8 @@ pub struct ProjectSummary {
     pub appkeys: i64,
     /// When it was made.
     pub created: Timestamp,
+    /// When it was last changed.
+    pub changed: Timestamp,
 }
 
 /// An appkey as lists show it.

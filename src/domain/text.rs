@@ -37,7 +37,7 @@ impl Name {
         if name.is_empty() {
             return Err(Invalid::new(field, "must have 1 to 100 characters"));
         }
-        if name.chars().any(char::is_control) {
+        if name.chars().any(is_misleading) {
             return Err(Invalid::new(field, "must not contain control characters"));
         }
         Ok(Self(name))
@@ -108,6 +108,12 @@ impl Description {
     }
 }
 
+/// Whether a character of a name would make people read another: control characters, line and paragraph separators, and those that embed,
+/// override or isolate a direction of writing (UAX 9, 2.1 to 2.5). What merely marks a direction is welcome.
+fn is_misleading(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn bounded_nfc(field: &'static str, text: &str, max_chars: usize) -> Result<String, Invalid> {
     let too_long = || Invalid::new(field, format!("must have at most {max_chars} characters"));
     // A composed character has at most a few parts: what is far longer can't come within the limit.
@@ -134,9 +140,10 @@ mod tests {
 
     #[test]
     fn empty_blank_and_control_characters_are_refused() {
-        for wrong in ["", "  ", "a\0b", "a\nb"] {
+        for wrong in ["", "  ", "a\0b", "a\nb", "a\u{2028}b", "a\u{202e}b", "a\u{2066}b\u{2069}"] {
             assert!(Name::parse("name", wrong).is_err(), "{wrong:?}");
         }
+        assert!(Name::parse("name", "a\u{200f}b").is_ok());
         assert!(Description::parse("description", "a\nb\tc").is_ok());
         assert!(Description::parse("description", "a\0b").is_err());
     }

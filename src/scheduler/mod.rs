@@ -57,6 +57,8 @@ impl Scheduler {
         scheduler.spawn("forget_tokens", every(1).minute().in_timezone(&Utc), Duration::ZERO, tasks::forget_tokens(service.clone()));
         scheduler.spawn("forget_sessions", every(1).minute().in_timezone(&Utc), Duration::ZERO, tasks::forget_sessions(service.clone()));
         scheduler.spawn("expire_imports", every(10).seconds().in_timezone(&Utc), Duration::ZERO, tasks::expire_imports(service.clone()));
+        scheduler.spawn("count_calls", every(5).seconds().in_timezone(&Utc), RETRY_MAX, tasks::count_calls(service.clone()));
+        scheduler.spawn("forget_calls", every(1).minute().in_timezone(&Utc), Duration::ZERO, tasks::forget_calls(service.clone()));
         let refusals = tasks::record_refusals(service.clone(), settings.refusals_interval);
         scheduler.spawn("record_refusals", every(1).second().in_timezone(&Utc), RETRY_MAX, refusals);
         scheduler.spawn("certificates", every(10).seconds().in_timezone(&Utc), RETRY_MAX, tasks::certificates(service.clone()));

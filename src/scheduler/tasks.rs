@@ -96,6 +96,14 @@ pub(super) fn approvals(service: Service) -> Work {
     })
 }
 
+pub(super) fn count_calls(service: Service) -> Work {
+    work(service, |service| Box::pin(async move { service.count_calls().await.map(drop) }))
+}
+
+pub(super) fn forget_calls(service: Service) -> Work {
+    work(service, |service| Box::pin(async move { service.forget_calls().await }))
+}
+
 pub(super) fn record_refusals(service: Service, interval: Duration) -> Work {
     let last = Arc::new(Mutex::new(Instant::now()));
     Arc::new(move || {

@@ -219,6 +219,7 @@ impl Service {
         if !self.authorities()?.newest.is_due(self.now()) {
             return Ok(());
         }
+        self.require_agreeing_clock().await?;
         match self.renew_authority(None).await {
             // Another node was faster, or still is at it.
             Ok(_) | Err(Refusal::Exists { .. }) => Ok(()),

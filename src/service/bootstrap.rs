@@ -53,6 +53,8 @@ impl Service {
         let canary = self.internal_key(Purpose::Canary).await?.ok_or_else(missing)?;
         self.token().use_canary(canary.object);
         self.load_authorities().await?;
+        // Before anything is leased.
+        self.look_at_clock().await?;
         let deadline = tokio::time::Instant::now() + FRESHNESS_WAIT;
         while let Err(refusal) = self.require_freshness() {
             if tokio::time::Instant::now() > deadline {

@@ -17,27 +17,52 @@ use crate::domain::key::Stamp;
 use crate::domain::result_code::ResultCode;
 use crate::store::{Change, Tx};
 
+/// A key store as a caller names it for a change, perhaps with what he has seen of it.
+#[derive(Debug, Clone)]
+pub struct KeyStoreAsSeen {
+    /// Its number, as it was sent.
+    pub number: String,
+    /// Its last change that the caller knows of. Where somebody else has changed it since, nothing is done.
+    pub changed: Option<Timestamp>,
+}
+
+impl From<String> for KeyStoreAsSeen {
+    fn from(number: String) -> Self {
+        Self { number, changed: None }
+    }
+}
+
+/// Holds the row of a key store that is in service, and refuses where it is no longer as the caller has seen it.
+fn hold_as_seen(tx: &mut Tx<'_>, id: KeyStoreId, seen: Option<Timestamp>) -> Result<(), Refusal> {
+    tx.hold_active_key_store(id)?;
+    let Some(seen) = seen else { return Ok(()) };
+    let is_as_seen = tx.key_store(id)?.is_some_and(|key_store| key_store.changed.at == seen);
+    if is_as_seen { Ok(()) } else { Err(ResultCode::Conflict.into()) }
+}
+
 impl Service {
     /// Replaces name, description and client checks of the key store that the path names.
-    pub async fn replace_key_store(&self, request: Request, number: String, input: Result<NewKeyStore, Refusal>) -> Result<(), Refusal> {
+    pub async fn replace_key_store(&self, request: Request, key_store: impl Into<KeyStoreAsSeen>, input: Result<NewKeyStore, Refusal>) -> Result<(), Refusal> {
+        let KeyStoreAsSeen { number, changed: seen } = key_store.into();
         self.run(request, Operation::ChangeKeyStore, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let id = service.key_store_numbered(scope, &number).await?.id;
                 let input = input?;
                 scope.details(input.name.as_str());
                 let change = || ProposedChange::ReplaceKeyStore { name: input.name.clone(), description: input.description.clone(), checks: input.checks };
-                service.unless_asked(scope, || Proposal::of(id, change())).await?;
-                service.put_key_store(scope, id, input).await
+                service.unless_asked(scope, || Proposal::of(id, change()).seen(seen)).await?;
+                service.put_key_store(scope, id, seen, input).await
             })
         })
         .await
     }
 
-    async fn put_key_store(&self, scope: &mut Scope, id: KeyStoreId, input: NewKeyStore) -> Result<(), Refusal> {
+    async fn put_key_store(&self, scope: &mut Scope, id: KeyStoreId, seen: Option<Timestamp>, input: NewKeyStore) -> Result<(), Refusal> {
         let stamp = scope.stamp(self);
         let (event, uses) = scope.record_of_success(self);
         self.store()
             .change::<_, Refusal, _>(move |tx| {
+                hold_as_seen(tx, id, seen)?;
                 replace(tx, id, &input, &stamp)?;
                 Ok(tx.audit(event, uses)?)
             })
@@ -48,13 +73,14 @@ impl Service {
     }
 
     /// Deletes the key store that the path names, if it holds no keys. Its number never comes back, its name may.
-    pub async fn delete_key_store(&self, request: Request, number: String) -> Result<(), Refusal> {
+    pub async fn delete_key_store(&self, request: Request, key_store: impl Into<KeyStoreAsSeen>) -> Result<(), Refusal> {
+        let KeyStoreAsSeen { number, changed: seen } = key_store.into();
         self.run(request, Operation::DeleteKeyStore, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let key_store = service.key_store_numbered(scope, &number).await?;
                 scope.details(key_store.name.as_str());
-                service.unless_asked(scope, || Proposal::of(key_store.id, ProposedChange::DeleteKeyStore)).await?;
-                let doomed = service.begin_deleting_key_store(scope, key_store.id).await?;
+                service.unless_asked(scope, || Proposal::of(key_store.id, ProposedChange::DeleteKeyStore).seen(seen)).await?;
+                let doomed = service.begin_deleting_key_store(scope, key_store.id, seen).await?;
                 // It is deleted, whether or not the token can be asked now: what fails is logged there, and left to the reconciler.
                 service.finish_destruction_soon(doomed).await;
                 Ok(())
@@ -63,12 +89,14 @@ impl Service {
         .await
     }
 
-    async fn begin_deleting_key_store(&self, scope: &mut Scope, id: KeyStoreId) -> Result<Vec<ObjectId>, Refusal> {
+    async fn begin_deleting_key_store(&self, scope: &mut Scope, id: KeyStoreId, seen: Option<Timestamp>) -> Result<Vec<ObjectId>, Refusal> {
         let (stamp, lease) = (scope.stamp(self), self.lease());
         let (event, uses) = scope.record_of_success(self);
         let doomed = self
             .store()
             .change::<_, Refusal, _>(move |tx| {
+                // Held first: a key that comes in at this moment is counted, or finds no key store.
+                hold_as_seen(tx, id, seen)?;
                 let doomed = begin_deleting(tx, id, lease, &stamp)?;
                 tx.audit(event, uses)?;
                 Ok(doomed)

@@ -20,7 +20,9 @@ impl Service {
     /// Asks for the deletion of an entry: it admits nobody from this moment on, and is gone after seven days. Answers the entry as it is
     /// shown, and when it is due.
     pub async fn request_client_deletion(&self, request: Request, input: Result<RuleSelector, Refusal>) -> Result<(String, Timestamp), Refusal> {
-        self.change_rule(request, Operation::RevokeClientRule, Event::DeletionRequested, input, request_deletion).await
+        let due = deletion_due(self.latest_time());
+        let act = move |tx: &mut Tx<'_>, rule: &ClientRule, stamp: &Stamp| request_deletion(tx, rule, due, stamp);
+        self.change_rule(request, Operation::RevokeClientRule, Event::DeletionRequested, input, act).await
     }
 
     /// Calls the deletion of an entry off: it admits again. Answers the entry as it is shown, and where its life stands.
@@ -111,8 +113,7 @@ pub(super) fn on_held_rule<T>(
 }
 
 /// Schedules a held entry to be deleted; answers when.
-pub(super) fn request_deletion(tx: &mut Tx<'_>, rule: &ClientRule, stamp: &Stamp) -> Result<Timestamp, Refusal> {
-    let due = deletion_due(stamp.at);
+pub(super) fn request_deletion(tx: &mut Tx<'_>, rule: &ClientRule, due: Timestamp, stamp: &Stamp) -> Result<Timestamp, Refusal> {
     tx.set_client_rule_state(rule.id, State::Active, State::PendingDeletion, Some(due), stamp)?;
     Ok(due)
 }

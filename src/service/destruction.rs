@@ -15,9 +15,10 @@ use crate::store::Change;
 const DESTRUCTION_WAIT: Duration = Duration::from_secs(5);
 
 impl Service {
-    /// Until when this node is trusted to be at work on what it begins now.
+    /// Until when this node is trusted to be at work on what it begins now, in the time that all nodes agree on: their clocks may differ by more than a
+    /// lease is long.
     pub(super) fn lease(&self) -> Timestamp {
-        self.now().plus(self.0.settings.lease)
+        self.agreed_time().plus(self.0.settings.lease)
     }
 
     /// Finishes what a transaction of this node began: each object out of the token, then its row to `DESTROYED`. What fails is left to the
@@ -46,7 +47,8 @@ impl Service {
         drop(tokio::time::timeout(DESTRUCTION_WAIT, work).await);
     }
 
-    /// An object of this node's lease out of the token, then its row to `DESTROYED`, with `record` where no request keeps one.
+    /// An object of this node's lease out of the token, then its row to `DESTROYED`, with `record` where no request keeps one: it tells the
+    /// project that the key is of.
     pub(super) async fn destroy_doomed(&self, object: ObjectId, record: Option<AuditEvent>) -> Result<(), Refusal> {
         self.token().destroy(object).await?;
         let at = self.now();
@@ -54,7 +56,9 @@ impl Service {
             .change::<_, Refusal, _>(move |tx| {
                 tx.object_destroyed(object, at)?;
                 if let Some(event) = record {
-                    tx.audit(event, Uses::default())?;
+                    let home = event.key.map(|key| tx.home_of(key)).transpose()?.flatten();
+                    let (project, key_store) = home.map_or((None, None), |(project, key_store)| (Some(project), key_store));
+                    tx.audit(AuditEvent { project, key_store, ..event }, Uses::default())?;
                 }
                 Ok(tx.changed(Change::ObjectGone(object))?)
             })

@@ -43,11 +43,13 @@ impl Swept {
 impl Service {
     /// Rotates keys whose date has come. A rotation that came due several times while nothing ran happens once: the next date counts from it.
     pub async fn rotate_due(&self) -> Result<Swept, Refusal> {
+        self.require_agreeing_clock().await?;
         self.sweep(&[DueKind::Rotation]).await
     }
 
-    /// Destroys keys, versions and client rules whose seven days are over.
+    /// Destroys keys, versions and client rules whose seven days are over, by a clock that is right.
     pub async fn delete_due(&self) -> Result<Swept, Refusal> {
+        self.note_right_clock().await?;
         self.sweep(&[DueKind::ClientRuleDeletion, DueKind::VersionDeletion, DueKind::KeyDeletion]).await
     }
 
@@ -60,6 +62,9 @@ impl Service {
                 let page = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.due(kind, now, after, BATCH)?)).await?;
                 let Some(last) = page.last() else { break };
                 after = Some(*last);
+                if kind != DueKind::Rotation {
+                    self.require_right_clock().await?;
+                }
                 for due in page {
                     // Entries have nothing in the token.
                     if kind != DueKind::ClientRuleDeletion || self.tasks().is_closed() {

@@ -1,9 +1,18 @@
-//! How the service does: what `/readyz` and the metrics show.
+//! How the service does: what `/readyz`, the metrics and the console's page for people show.
 
 use std::time::Duration;
 
 use super::Service;
+use super::authorities::AuthorityInfo;
+use super::certificates::Expiry;
+use super::reconcile::MissingObject;
+use crate::domain::clock_watch::ClockState;
+use crate::domain::ids::{KeyId, KeyVersion};
 use crate::hsm::TokenHealth;
+use crate::telemetry::metrics::TaskRun;
+
+/// The most missing objects, and key versions near their limit, that are named.
+const NAMED_MAX: usize = 20;
 
 /// How the service does, as of now; asking never waits.
 #[derive(Debug, Clone)]
@@ -15,6 +24,10 @@ pub struct Health {
     pub missing_objects: usize,
     /// Key versions that near the limit of their use and don't rotate by themselves, as last looked at: a warning.
     pub keys_near_use_limit: usize,
+    /// What is thought of this machine's clock: doubted or skewed is an alarm, but the service goes on.
+    pub clock: ClockState,
+    /// How far it was ahead of the database server's, in seconds, when that was last asked; `None` where there is none.
+    pub clock_skew_s: Option<f64>,
     /// The token.
     pub token: TokenHealth,
     /// How long ago the change log was read.
@@ -27,7 +40,55 @@ pub struct Health {
     pub tasks: usize,
 }
 
+/// The same for people, with what it is about.
+#[derive(Debug, Clone)]
+pub struct HealthReport {
+    /// How the service does.
+    pub health: Health,
+    /// This process's name among all that share the database.
+    pub node: String,
+    /// The database's name.
+    pub database: &'static str,
+    /// What is wrong with the database.
+    pub database_problem: Option<String>,
+    /// Data operations are refused once the change log was last read longer ago than this.
+    pub freshness_limit: Duration,
+    /// Objects in the token that no row names, as last compared; `None` before the first time.
+    pub orphans: Option<usize>,
+    /// Objects that keys in service need and the token doesn't have: the first 20.
+    pub missing: Vec<MissingObject>,
+    /// Key versions near the limit of their use that get no successor by themselves: 20 of them at most.
+    pub near_use_limit: Vec<(KeyId, KeyVersion)>,
+    /// The internal certificate authorities, oldest first; `None` while they are not loaded.
+    pub authorities: Option<Vec<AuthorityInfo>>,
+    /// What of clients' certificates expires when; `None` before the first look.
+    pub expiry: Option<Expiry>,
+    /// The last run of each task by the clock.
+    pub task_runs: Vec<(&'static str, TaskRun)>,
+}
+
 impl Service {
+    /// How the service does, for people; asking never waits.
+    pub(super) fn health_report(&self) -> HealthReport {
+        let comparison = self.0.comparison.load_full();
+        let near = self.0.near_use_limit.load();
+        let mut near_use_limit: Vec<_> = near.iter().copied().take(NAMED_MAX).collect();
+        near_use_limit.sort_unstable();
+        HealthReport {
+            health: self.health(),
+            node: self.0.settings.node.clone(),
+            database: self.store().kind(),
+            database_problem: self.store().health().err(),
+            freshness_limit: self.0.settings.freshness_limit,
+            orphans: comparison.as_ref().map(|comparison| comparison.orphans.len()),
+            missing: comparison.map(|comparison| comparison.missing.iter().copied().take(NAMED_MAX).collect()).unwrap_or_default(),
+            near_use_limit,
+            authorities: self.list_authorities().ok(),
+            expiry: self.expiry(),
+            task_runs: self.metrics().task_runs(),
+        }
+    }
+
     /// How the service does.
     pub fn health(&self) -> Health {
         let token = self.token().health();
@@ -46,6 +107,8 @@ impl Service {
         Health {
             missing_objects: missing,
             keys_near_use_limit: self.near_use_limit(),
+            clock: self.0.clock_watch.state(),
+            clock_skew_s: self.0.clock_watch.skew_micros().map(seconds),
             problems,
             token,
             staleness,
@@ -54,4 +117,10 @@ impl Service {
             tasks: self.tasks().len(),
         }
     }
+}
+
+/// Microseconds as seconds; those of some decades are whole in a float.
+fn seconds(micros: i64) -> f64 {
+    let seconds = Duration::from_micros(micros.unsigned_abs()).as_secs_f64();
+    if micros < 0 { -seconds } else { seconds }
 }

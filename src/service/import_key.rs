@@ -87,6 +87,7 @@ impl Service {
 
     /// Destroys pairs that were not used in time; answers how many.
     pub async fn expire_imports(&self) -> Result<usize, Refusal> {
+        self.require_agreeing_clock().await?;
         let now = self.now();
         let expired = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.expired_import_pairs(now, SWEEP_MAX)?)).await?;
         let mut gone = 0;

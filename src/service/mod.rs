@@ -23,6 +23,7 @@ mod destruction;
 mod due;
 mod encrypt;
 pub mod health;
+mod history;
 mod import_key;
 mod internal_keys;
 mod inventory;
@@ -44,10 +45,12 @@ pub mod refusal;
 mod register_clients;
 pub mod request;
 mod revocation;
+mod right_clock;
 mod rotate_key;
 mod second_factor;
 mod sign;
 mod sign_in;
+mod statistics;
 mod to_the_end;
 mod tokens;
 mod use_limits;
@@ -65,11 +68,15 @@ use crate::store::{Change, Store};
 use crate::telemetry::Metrics;
 
 pub use crate::hsm::{OaepHash, RsaPadding as Padding};
-pub use administration::{LIST_PAGE, NewAccessKey, NewAppkey, Operator, check_password};
+pub use crate::store::{KeyCalls, NamedKey};
+pub use administration::{
+    AccountDetails, AccountRef, Administrator, Counts, Endpoint, LIST_PAGE, NewAccessKey, NewAppkey, Operator, ProjectDetails, ProjectRef, check_password,
+};
 pub use approval::{ApprovalStatus, GovernanceState, ListedRequest, ProjectChange, RequestDetails, RequestQuery};
 pub use audit_log::CheckpointOutcome;
 pub use authorities::{AuthorityInfo, CertificateSettings};
 pub use certificates::{CertificateSelector, DownloadedCertificate, Expiry, ServerIdentity, SignedCertificate, SigningRequest};
+pub use change_key_store::KeyStoreAsSeen;
 pub use change_secret::ChangedSecret;
 pub use client_lists::{ClientsPage, EXPIRY_WARNING};
 pub use client_rules::{NewClientRule, NewRuleValue, RegisteredClientRule, RuleSelector, shown_value};
@@ -79,7 +86,8 @@ pub use create_key_store::NewKeyStore;
 pub use decrypt::Decrypted;
 pub use due::Swept;
 pub use encrypt::{Encrypted, LocalKey, PLAINTEXT_MAX_BYTES};
-pub use health::Health;
+pub use health::{Health, HealthReport};
+pub use history::{AuditLogPage, DOWNLOAD_RECORDS_MAX, HistoryDownload, HistoryEntry, HistoryPage, LogState};
 pub use import_key::{ImportParameters, WRAPPED_KEY_BYTES, WrappedKey};
 pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Pieces};
 pub use key_details::KeyDetails;
@@ -97,6 +105,7 @@ pub use rotate_key::RotatedKey;
 pub use second_factor::{Enrolment, SecondFactorState};
 pub use sign::{Signed, SignedStandard};
 pub use sign_in::{BROWSERS_KEPT, CodeRequest, SignInRequest, SignedIn};
+pub use statistics::{ByResult, CallSlot, DAYS_KEPT, HOURS_KEPT_DAYS, Period, SlotBegin, Statistics, StatisticsQuery};
 pub use tokens::{IssuedToken, TokenRequest};
 pub use verify::{Verified, VerifyStandard};
 
@@ -116,6 +125,8 @@ pub struct ServiceSettings {
     pub lease: Duration,
     /// How much one caller may ask.
     pub limits: LimitSettings,
+    /// The zone whose hours and days the statistics are of.
+    pub zone: chrono_tz::Tz,
     /// How the internal certificate authorities work.
     pub certificates: CertificateSettings,
 }
@@ -130,6 +141,7 @@ struct Inner {
     token: Token,
     store: Store,
     clock: SharedClock,
+    clock_watch: right_clock::RightClock,
     views: views::Views,
     limits: limits::Limits,
     patience: patience::Patience,
@@ -145,6 +157,9 @@ struct Inner {
     metrics: Metrics,
     /// Lists are read a few at a time: they may take long, and what proves who asks is read over the same connections.
     listing: tokio::sync::Semaphore,
+    /// Places for those who download the history.
+    downloads: Arc<tokio::sync::Semaphore>,
+    looks: history::Looks,
 }
 
 impl Service {
@@ -156,6 +171,7 @@ impl Service {
             token,
             store,
             clock,
+            clock_watch: right_clock::RightClock::default(),
             views: views::Views::new(metrics.clone()),
             limits,
             patience: patience::Patience::default(),
@@ -168,6 +184,8 @@ impl Service {
             near_use_limit: arc_swap::ArcSwap::default(),
             metrics,
             listing: tokio::sync::Semaphore::new(LISTS_AT_ONCE),
+            downloads: Arc::new(tokio::sync::Semaphore::new(history::DOWNLOADS_MAX)),
+            looks: history::Looks::default(),
         }));
         let follower = Arc::downgrade(&service.0);
         service.0.store.follow(service.0.settings.freshness_interval, move |changes| {
@@ -201,6 +219,10 @@ impl Service {
 
     fn patience(&self) -> &patience::Patience {
         &self.0.patience
+    }
+
+    fn looks(&self) -> &history::Looks {
+        &self.0.looks
     }
 
     fn metrics(&self) -> &Metrics {

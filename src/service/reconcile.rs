@@ -61,7 +61,8 @@ fn orphan(object: ObjectInfo) -> Orphan {
 impl Service {
     /// Takes over objects whose lease has ended and always undoes them. Safe on any number of nodes at once.
     pub async fn reconcile(&self) -> Result<Reconciled, Refusal> {
-        let now = self.now();
+        self.require_agreeing_clock().await?;
+        let now = self.agreed_time();
         let expired = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.expired_objects(now, BATCH)?)).await?;
         let mut outcome = Reconciled::default();
         for object in expired {
@@ -126,12 +127,28 @@ impl Service {
             Some(State::Destroyed) if self.token().exists(id).await? => {
                 tracing::warn!(object = %id, "an object of a destroyed key appeared late and is destroyed");
                 self.token().destroy(id).await?;
-                self.record_own(Operation::Reconcile, |event| event.detail = Some(format!("late object {id} destroyed"))).await?;
+                self.record_late(id).await?;
                 comparison.late.push(id);
             }
             Some(State::Provisioning | State::Active | State::PendingDeletion | State::Destroying | State::Destroyed) => {}
         }
         Ok(())
+    }
+
+    async fn record_late(&self, id: ObjectId) -> Result<(), Refusal> {
+        let whose = self.store().read::<_, Refusal, _>(move |reader| {
+            let Some((key, version)) = reader.object_owner(id)? else { return Ok(None) };
+            Ok(Some((key, version, reader.home_of(key)?)))
+        });
+        let whose = whose.await?;
+        let fill = move |event: &mut AuditEvent| {
+            event.detail = Some(format!("late object {id} destroyed"));
+            if let Some((key, version, home)) = whose {
+                (event.key, event.version) = (Some(key), Some(version));
+                (event.project, event.key_store) = home.map_or((None, None), |(project, key_store)| (Some(project), key_store));
+            }
+        };
+        self.record_own(Operation::Reconcile, fill).await
     }
 
     /// A row was ACTIVE when it was read: still so, and its object still not there? What was destroyed meanwhile isn't missing.

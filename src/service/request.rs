@@ -406,7 +406,13 @@ impl Service {
             Right::Govern => roles.any(Role::may_govern),
             Right::Nothing => true,
         };
-        if allowed && !session.must_change_password { Ok(()) } else { Err(ResultCode::Forbidden.into()) }
+        // Whoever has no role in a project learns nothing of it, not even that it is there.
+        let sees_project = session.administrator || session.roles_in(scope.project.id).next().is_some();
+        match (allowed && !session.must_change_password, sees_project) {
+            (true, _) => Ok(()),
+            (false, true) => Err(ResultCode::Forbidden.into()),
+            (false, false) => Err(ResultCode::InvalidAppkey.into()),
+        }
     }
 
     /// The enabled access key with that ID and secret; the secret is compared in constant time, whether or not the ID exists.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use argon2::{Argon2, PasswordVerifier as _};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Service;
 use super::patience::Blamed;
@@ -24,7 +24,7 @@ use crate::store::{Change, NewSession, SignIn, StoreError, Tx};
 
 /// A session's last use is written when the one that is written is this old.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
-/// How many passwords are compared at a time: each takes 19 MiB and tens of milliseconds of a core.
+/// How many passwords are compared, or hashed for an administrator, at a time: each takes 19 MiB and tens of milliseconds of a core.
 const COMPARISONS_MAX: usize = 2;
 /// How long somebody who signs in waits for his turn.
 const COMPARISON_WITHIN: Duration = Duration::from_secs(5);
@@ -224,6 +224,7 @@ impl Service {
 
     /// Forgets sessions that have expired, and browsers that were not used for long, a few at a time.
     pub async fn forget_expired_sessions(&self) -> Result<(), Refusal> {
+        self.require_agreeing_clock().await?;
         let (now, unused) = (self.now(), self.now().minus(BROWSERS_KEPT));
         for _ in 0..FORGET_ROUNDS_MAX {
             if self.store().change::<_, Refusal, _>(move |tx| Ok(tx.forget_expired_sessions(now)? + tx.forget_browsers(unused)?)).await? == 0 {
@@ -235,26 +236,30 @@ impl Service {
 
     /// The session of a token, if it is good now; notes that it was used.
     pub async fn session(&self, token: &SecretText, caller: &Caller) -> Result<Option<Arc<Session>>, Refusal> {
-        self.require_freshness()?;
-        let hash = SecretHash::of(token.expose());
-        let now = self.now();
-        let Some(mut session) = self.views().session(self.store(), hash, self.guesser(&Actor::Unknown, caller)).await? else { return Ok(None) };
-        if session.awaits_code {
-            return Ok(None);
-        }
-        if !session.is_live(now) {
-            // Another node may have noted a later use.
-            self.views().apply(&[Change::Session(hash.0)]);
-            match self.views().session(self.store(), hash, self.guesser(&Actor::Unknown, caller)).await? {
-                Some(again) if again.is_live(now) => session = again,
-                Some(_) | None => return Ok(None),
-            }
-        }
+        let (hash, now) = (SecretHash::of(token.expose()), self.now());
+        let Some(session) = self.live_session(hash, caller).await? else { return Ok(None) };
         if now.since(session.last_seen) >= TOUCH_EVERY {
             self.store().change::<_, Refusal, _>(move |tx| Ok(tx.touch_session(hash, now)?)).await?;
             self.views().apply(&[Change::Session(hash.0)]);
         }
         Ok(Some(session))
+    }
+
+    /// The session of that token's hash, if it is good now.
+    pub(super) async fn live_session(&self, hash: SecretHash, caller: &Caller) -> Result<Option<Arc<Session>>, Refusal> {
+        self.require_freshness()?;
+        let now = self.now();
+        let Some(session) = self.views().session(self.store(), hash, self.guesser(&Actor::Unknown, caller)).await? else { return Ok(None) };
+        if session.awaits_code {
+            return Ok(None);
+        }
+        if session.is_live(now) {
+            return Ok(Some(session));
+        }
+        // Another node may have noted a later use.
+        self.views().apply(&[Change::Session(hash.0)]);
+        let again = self.views().session(self.store(), hash, self.guesser(&Actor::Unknown, caller)).await?;
+        Ok(again.filter(|again| again.is_live(now)))
     }
 
     /// Ends a session: the visitor's own, or another one of the same account. One that isn't there is no error.
@@ -330,10 +335,17 @@ fn shown_login(login: &str) -> String {
     super::administration::parse_login(login).unwrap_or_else(|_| "not a login name".to_owned())
 }
 
+/// The turn of whoever has a password hashed.
+pub(super) async fn hashing_turn() -> Result<SemaphorePermit<'static>, Refusal> {
+    match tokio::time::timeout(COMPARISON_WITHIN, COMPARISONS.acquire()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        Ok(Err(_)) | Err(_) => Err(Refusal::TooMany(COMPARISON_WITHIN)),
+    }
+}
+
 /// Compares in the time that Argon2id takes, few at a time.
 pub(super) async fn password_matches(hash: &str, password: SecretText) -> Result<bool, Refusal> {
-    let turn = tokio::time::timeout(COMPARISON_WITHIN, COMPARISONS.acquire()).await;
-    let Ok(Ok(_turn)) = turn else { return Err(Refusal::TooMany(COMPARISON_WITHIN)) };
+    let _turn = hashing_turn().await?;
     let hash = hash.to_owned();
     let compared = tokio::task::spawn_blocking(move || {
         // What is longer than any password is none, and would be an attack to hash.

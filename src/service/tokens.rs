@@ -18,14 +18,12 @@ use crate::domain::caller::Caller;
 use crate::domain::ids::RequestId;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
-use crate::store::{Change, FORGET_TOKENS_MAX, StoreError, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY};
+use crate::store::{Change, FORGET_TOKENS_MAX, StoreError, UNUSABLE_ACCESS_KEY};
 
 /// How long an expired token's row is kept.
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(3_600);
 /// How many times one run asks the store to forget: what is left then waits for the next run.
 const FORGET_ROUNDS_MAX: usize = 20;
-/// How long a caller is asked to wait whose access key has as many live tokens as it may.
-const TOO_MANY_TOKENS_RETRY: Duration = Duration::from_secs(60);
 
 /// A token that was issued.
 #[derive(Debug, Clone)]
@@ -71,6 +69,7 @@ impl Service {
 
     /// Forgets tokens that expired an hour ago or earlier, a few at a time: others' changes come in between.
     pub async fn forget_expired_tokens(&self) -> Result<usize, Refusal> {
+        self.require_agreeing_clock().await?;
         let before = self.now().minus(KEPT_AFTER_EXPIRY);
         let mut forgotten = 0;
         for _ in 0..FORGET_ROUNDS_MAX {
@@ -83,6 +82,7 @@ impl Service {
         Ok(forgotten)
     }
 
+    /// A client that asks for a token per request would lock itself out if there were an end to them: its oldest end instead.
     async fn issue(&self, request: TokenRequest) -> Result<IssuedToken, Refusal> {
         let access_key = self.authenticate(&request, Operation::CreateToken).await?;
         let token = random_secret()?;
@@ -94,25 +94,26 @@ impl Service {
         let issued = self
             .store()
             .change::<_, StoreError, _>(move |tx| {
-                tx.insert_bearer_token(hash, &id, now, expires)?;
-                tx.audit(event, uses)
+                let ended: Vec<_> = tx.insert_bearer_token(hash, &id, now, expires)?.into_iter().map(|ended| Change::Token(ended.0)).collect();
+                for change in &ended {
+                    tx.changed(change.clone())?;
+                }
+                tx.audit(event, uses)?;
+                Ok(ended)
             })
             .await;
         match issued {
-            Ok(()) => {
+            Ok(ended) => {
+                self.apply(&ended);
                 self.views().token_issued(hash);
                 Ok(IssuedToken { token, expires_in })
             }
             Err(error) => {
-                let refusal = match error {
-                    StoreError::Stale { what: TOO_MANY_TOKENS } => Refusal::TooMany(TOO_MANY_TOKENS_RETRY),
-                    // Disabled or deleted since its view was read.
-                    StoreError::Stale { what: UNUSABLE_ACCESS_KEY } => ResultCode::Unauthorized.into(),
-                    other => return Err(other.into()),
-                };
-                refused.result_code = refusal.code().number();
+                // Disabled or deleted since its view was read.
+                let StoreError::Stale { what: UNUSABLE_ACCESS_KEY } = error else { return Err(error.into()) };
+                refused.result_code = ResultCode::Unauthorized.number();
                 self.store().audit(refused, Uses::default()).await?;
-                Err(refusal)
+                Err(ResultCode::Unauthorized.into())
             }
         }
     }

@@ -27,7 +27,7 @@ struct AccessKeyRow {
 }
 
 #[derive(Queryable)]
-struct SummaryRow {
+pub(super) struct SummaryRow {
     id: String,
     login: String,
     enabled: bool,
@@ -92,10 +92,10 @@ impl Reader<'_> {
             query = query.filter(access_keys::account_id.eq(account.0));
         }
         let rows: Vec<SummaryRow> = query.load(self.db)?;
-        rows.into_iter().map(|row| self.summary(row)).collect()
+        rows.into_iter().map(|row| self.access_key_summary(row)).collect()
     }
 
-    fn summary(&mut self, row: SummaryRow) -> Result<AccessKeySummary, StoreError> {
+    pub(super) fn access_key_summary(&mut self, row: SummaryRow) -> Result<AccessKeySummary, StoreError> {
         const WHAT: &str = "access key";
         // One row per node.
         let last_access: Option<i64> = access_key_usage::table

@@ -12,6 +12,49 @@ use crate::domain::ids::{AccountId, ProjectId};
 use crate::domain::key::Stamp;
 use crate::domain::text::Name;
 
+/// What is `Stale` about the only enabled account that administers the installation.
+pub const LAST_ADMINISTRATOR: &str = "last administrator";
+/// The row of `settings` that is held by whoever takes an administrator away.
+const ADMINISTRATORS: &str = "administrators";
+
+#[derive(Queryable)]
+pub(super) struct Row {
+    id: i64,
+    login: String,
+    enabled: bool,
+    administrator: bool,
+    must_change_password: bool,
+    has_second_factor: bool,
+    created: i64,
+    changed: i64,
+}
+
+/// The columns of [`Row`].
+pub(super) type Columns = (
+    accounts::id,
+    accounts::login,
+    accounts::enabled,
+    accounts::administrator,
+    accounts::must_change_password,
+    diesel::dsl::IsNotNull<accounts::sealed_totp>,
+    accounts::created_at,
+    accounts::changed_at,
+);
+
+/// The columns of [`Row`].
+pub(super) fn columns() -> Columns {
+    (
+        accounts::id,
+        accounts::login,
+        accounts::enabled,
+        accounts::administrator,
+        accounts::must_change_password,
+        accounts::sealed_totp.is_not_null(),
+        accounts::created_at,
+        accounts::changed_at,
+    )
+}
+
 impl Reader<'_> {
     pub(super) fn roles(&mut self, account: AccountId) -> Result<Vec<(ProjectId, Role)>, StoreError> {
         let rows: Vec<(i64, String)> = account_roles::table
@@ -36,19 +79,34 @@ impl Reader<'_> {
 
     /// A page of accounts in the order in which they were made.
     pub fn accounts(&mut self, after: Option<AccountId>, limit: i64) -> Result<Vec<AccountSummary>, StoreError> {
-        let rows: Vec<(i64, String, bool, bool, i64)> = accounts::table
-            .filter(accounts::id.gt(after.map_or(0, |account| account.0)))
-            .order(accounts::id)
-            .limit(limit)
-            .select((accounts::id, accounts::login, accounts::enabled, accounts::must_change_password, accounts::created_at))
-            .load(self.db)?;
-        let mut summaries = Vec::with_capacity(rows.len());
-        for (id, login, enabled, must_change_password, created) in rows {
-            let access_keys = access_keys::table.filter(access_keys::account_id.eq(id)).count().get_result(self.db)?;
-            let created = Timestamp::from_micros(created);
-            summaries.push(AccountSummary { id: AccountId(id), login, enabled, must_change_password, access_keys, created });
-        }
-        Ok(summaries)
+        let rows: Vec<Row> =
+            accounts::table.filter(accounts::id.gt(after.map_or(0, |account| account.0))).order(accounts::id).limit(limit).select(columns()).load(self.db)?;
+        rows.into_iter().map(|row| self.account_summary(row)).collect()
+    }
+
+    pub(super) fn account_summary(&mut self, row: Row) -> Result<AccountSummary, StoreError> {
+        Ok(AccountSummary {
+            id: AccountId(row.id),
+            access_keys: access_keys::table.filter(access_keys::account_id.eq(row.id)).count().get_result(self.db)?,
+            login: row.login,
+            enabled: row.enabled,
+            administrator: row.administrator,
+            must_change_password: row.must_change_password,
+            has_second_factor: row.has_second_factor,
+            created: Timestamp::from_micros(row.created),
+            changed: Timestamp::from_micros(row.changed),
+        })
+    }
+
+    /// An account as lists show it.
+    pub fn account(&mut self, account: AccountId) -> Result<Option<AccountSummary>, StoreError> {
+        let row: Option<Row> = accounts::table.find(account.0).select(columns()).first(self.db).optional()?;
+        row.map(|row| self.account_summary(row)).transpose()
+    }
+
+    /// The login name of an account.
+    pub fn login_of(&mut self, account: AccountId) -> Result<Option<String>, StoreError> {
+        Ok(accounts::table.find(account.0).select(accounts::login).first(self.db).optional()?)
     }
 
     /// A page of who has which role where, of one project or account or of all, in the order of account, project and role.
@@ -134,9 +192,17 @@ impl Tx<'_> {
         changed_one(rows, "role")
     }
 
+    /// Holds an account's row until the commit; answers when it was last changed.
+    pub fn hold_account(&mut self, account: AccountId) -> Result<Timestamp, StoreError> {
+        let held = diesel::update(accounts::table.find(account.0)).set(accounts::login.eq(accounts::login)).execute(self.db)?;
+        changed_one(held, "account")?;
+        Ok(Timestamp::from_micros(accounts::table.find(account.0).select(accounts::changed_at).first(self.db)?))
+    }
+
     /// Enables or disables an account. Disabling it ends the tokens of its access keys for good, those too that another node is issuing,
-    /// and its sessions.
+    /// and its sessions. `Stale` of [`LAST_ADMINISTRATOR`] where nobody who administers would be left.
     pub fn set_account_enabled(&mut self, account: AccountId, enabled: bool, changed: &Stamp) -> Result<(), StoreError> {
+        let administered = self.administers(account)?;
         let rows = diesel::update(accounts::table.find(account.0))
             .set((accounts::enabled.eq(enabled), accounts::changed_by.eq(&changed.user), accounts::changed_at.eq(changed.at.micros())))
             .execute(self.db)?;
@@ -144,16 +210,35 @@ impl Tx<'_> {
         if enabled {
             return Ok(());
         }
+        if administered {
+            self.require_administrator_left()?;
+        }
         self.end_sessions_of(account, None)?;
         self.end_tokens_of_account(account)
     }
 
-    /// Makes an account one that administers the installation.
-    pub fn make_administrator(&mut self, account: AccountId, changed: &Stamp) -> Result<(), StoreError> {
+    /// Makes an account one that administers the installation, or one that doesn't; `Stale` of [`LAST_ADMINISTRATOR`] where nobody who does
+    /// would be left.
+    pub fn set_administrator(&mut self, account: AccountId, administrator: bool, changed: &Stamp) -> Result<(), StoreError> {
+        let administered = self.administers(account)?;
         let rows = diesel::update(accounts::table.find(account.0))
-            .set((accounts::administrator.eq(true), accounts::changed_by.eq(&changed.user), accounts::changed_at.eq(changed.at.micros())))
+            .set((accounts::administrator.eq(administrator), accounts::changed_by.eq(&changed.user), accounts::changed_at.eq(changed.at.micros())))
             .execute(self.db)?;
-        changed_one(rows, "account")
+        changed_one(rows, "account")?;
+        if administered && !administrator { self.require_administrator_left() } else { Ok(()) }
+    }
+
+    /// Whether the account is one that may administer now. Its row is held until the commit.
+    fn administers(&mut self, account: AccountId) -> Result<bool, StoreError> {
+        self.hold_account(account)?;
+        Ok(self.account(account)?.is_some_and(|account| account.administrator && account.enabled))
+    }
+
+    fn require_administrator_left(&mut self) -> Result<(), StoreError> {
+        // Held until the commit: two nodes that take the last two away can't each take the other's for one that is left.
+        self.put_setting(ADMINISTRATORS, &[])?;
+        let left: i64 = accounts::table.filter(accounts::administrator.eq(true).and(accounts::enabled.eq(true))).count().get_result(self.db)?;
+        if left == 0 { Err(StoreError::Stale { what: LAST_ADMINISTRATOR }) } else { Ok(()) }
     }
 
     /// Gives an account another password, which comes hashed, if it still has that one; all its sessions but one end. `Stale` if somebody else

@@ -22,10 +22,10 @@ diesel::define_sql_function! {
 }
 
 /// How many records a chain has room for: a record's position is its chain's number times this, plus its sequence number.
-const CHAIN_ROOM: i64 = 1 << 40;
+pub(super) const CHAIN_ROOM: i64 = 1 << 40;
 
 /// The position of a record of the chain of that number; the nearest one in the chain where there is no such sequence number.
-fn position(chain: i64, sequence: i64) -> Result<i64, StoreError> {
+pub(super) fn position(chain: i64, sequence: i64) -> Result<i64, StoreError> {
     let base = chain.checked_mul(CHAIN_ROOM).ok_or(StoreError::Corrupt { what: "audit chain's number" })?;
     Ok(base.saturating_add(sequence.clamp(0, CHAIN_ROOM - 1)))
 }
@@ -180,13 +180,13 @@ pub(super) fn check_text(event: &AuditEvent) -> Result<(), StoreError> {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = audit_records)]
-struct StoredRow {
+pub(super) struct StoredRow {
     position: i64,
     previous: Vec<u8>,
     hash: Vec<u8>,
-    at: i64,
+    pub(super) at: i64,
     request: String,
-    project_id: Option<i64>,
+    pub(super) project_id: Option<i64>,
     actor_kind: String,
     actor_name: String,
     address: Option<String>,
@@ -194,15 +194,15 @@ struct StoredRow {
     certificate: Option<Vec<u8>>,
     user_agent: Option<String>,
     operation: String,
-    key_store: Option<i64>,
-    key_id: Option<String>,
+    pub(super) key_store: Option<i64>,
+    pub(super) key_id: Option<String>,
     version: Option<i64>,
     result_code: i64,
     detail: Option<String>,
 }
 
 impl StoredRow {
-    fn into_record(self, chain: ChainId) -> Result<StoredRecord, StoreError> {
+    pub(super) fn into_record(self, chain: ChainId) -> Result<StoredRecord, StoreError> {
         const WHAT: &str = "audit record";
         let event = AuditEvent {
             at: Timestamp::from_micros(self.at),

@@ -9,9 +9,20 @@ use super::unit::{Gathered, Tx};
 use super::work::{ChangeWork, Record, Work};
 use crate::domain::clock::Timestamp;
 
+/// How many changes share a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    /// Many: SQLite has one writer at a time, who waits for nobody.
+    Many,
+    /// Each has one of its own. A change holds the rows that it touched until the commit: were another of the same batch to wait for a row of
+    /// another node, who waits for one of these, both would hang until the server finds the deadlock, a second later, and everybody's records
+    /// with them. What a single change touches it touches in one order: key store, key or object, version.
+    Alone,
+}
+
 /// What a batch is made of.
-#[derive(Default)]
 pub(super) struct Batch {
+    company: Company,
     steps: Vec<Step>,
     /// Whether the writer was told to stop after these.
     pub(super) is_last: bool,
@@ -26,14 +37,32 @@ impl Batch {
     /// The most work that shares one transaction.
     const MAX: usize = 512;
 
+    /// An empty one.
+    pub(super) const fn new(company: Company) -> Self {
+        Self { company, steps: Vec::new(), is_last: false }
+    }
+
     /// Takes in one piece of work; whether more may follow.
     pub(super) fn take(&mut self, work: Work) -> bool {
+        let is_change = matches!(work, Work::Change(_));
         match work {
             Work::Record(record) => self.steps.push(Step::Record(record)),
             Work::Change(change) => self.steps.push(Step::Change(change)),
             Work::Stop => self.is_last = true,
         }
-        !self.is_last && self.steps.len() < Self::MAX
+        !self.is_last && self.steps.len() < Self::MAX && !(is_change && self.company == Company::Alone)
+    }
+
+    /// As transactions: records never wait for what a change that goes alone waits for.
+    pub(super) fn into_transactions(mut self) -> impl Iterator<Item = Self> {
+        let alone = match self.steps.pop_if(|step| self.company == Company::Alone && matches!(step, Step::Change(_))) {
+            Some(change) if self.steps.is_empty() => {
+                self.steps.push(change);
+                None
+            }
+            popped => popped.map(|change| Self { company: self.company, steps: vec![change], is_last: self.is_last }),
+        };
+        std::iter::once(self).chain(alone)
     }
 
     /// Drops what nobody waits for any more. Not being begun, nothing of it is done.

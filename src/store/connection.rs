@@ -122,15 +122,17 @@ pub(super) fn sqlite(path: &Path, access: Access, deadline: Duration) -> Result<
     Ok(connection)
 }
 
-/// A connection to a PostgreSQL primary on which no statement and no lock takes longer than `deadline`.
+/// A connection to a PostgreSQL primary on which no statement takes longer than `deadline`, and waiting for another node's lock half of it: what
+/// waits behind that still has its answer in time.
 pub(super) fn postgresql(url: &str, deadline: Duration) -> Result<PgConnection, StoreError> {
     let mut connection = PgConnection::establish(&with_parameters(url, deadline)).map_err(|error| refused(&error))?;
     let millis = deadline.as_millis();
     // What was answered must be durable, whatever the server's default is.
     connection.batch_execute(&format!(
-        "SET statement_timeout = {millis}; SET lock_timeout = {millis}; SET idle_in_transaction_session_timeout = {};
+        "SET statement_timeout = {millis}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {};
          SET client_min_messages = warning;
          SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+        millis.div_ceil(2),
         millis.saturating_mul(4),
     ))?;
     Ok(connection)

@@ -45,8 +45,11 @@ macro_rules! prepared {
     };
 }
 
+mod calls;
 mod postgresql;
 mod sqlite;
+
+pub(super) use calls::{CallBatch, add_calls, between, calls_by_key, calls_by_operation, forget_calls, move_counted, try_lock_calls};
 
 /// Begins a transaction that will write. SQLite takes its write lock now: taking it later could fail with a snapshot gone old.
 pub(super) fn begin_write(db: &mut Db) -> QueryResult<()> {
@@ -140,6 +143,19 @@ pub(super) fn put_setting(db: &mut Db, name: &str, value: &[u8]) -> QueryResult<
         Db::Sqlite(connection) => PutSettingSqlite { name, value }.execute(connection).map(drop),
         Db::Postgresql(connection) => PutSettingPostgresql { name, value }.execute(connection).map(drop),
     }
+}
+
+#[derive(diesel::QueryableByName)]
+struct ServerClock {
+    #[diesel(sql_type = BigInt)]
+    micros: i64,
+}
+
+/// PostgreSQL's clock, in microseconds since the Unix epoch. SQLite has this machine's.
+pub(super) fn server_clock(db: &mut Db) -> QueryResult<Option<i64>> {
+    let Db::Postgresql(connection) = db else { return Ok(None) };
+    let read = diesel::sql_query("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros");
+    read.get_result::<ServerClock>(connection).map(|clock| Some(clock.micros))
 }
 
 /// Inserts what a checkpoint lists, in one statement: what is generic over both databases takes no more than one row.

@@ -1,5 +1,6 @@
 //! Lists as people look at them at the console: searched, sorted, counted, a page at a time.
 
+mod administration;
 mod clients;
 
 use diesel::prelude::*;

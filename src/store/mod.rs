@@ -6,7 +6,8 @@
 //! ```text
 //! Store ──► read:   idle connections, one transaction per unit, on a thread that may block
 //!       ──► change: gate, which a backup closes ──► queue; audit: queue
-//!           queue ──► writer (one thread) ──► batch ──► savepoint per change, then records, counters, change numbers
+//!           queue ──► writer (one thread) ──► batch (PostgreSQL: one change at most) ──► savepoint per change, then records, counters,
+//!                     change numbers
 //!       ──► follow: follower (one thread) ──► change log
 //! ```
 
@@ -29,6 +30,7 @@ mod error;
 mod follower;
 mod gate;
 mod governance;
+mod history;
 mod import_pairs;
 mod internal_keys;
 mod inventory;
@@ -48,6 +50,7 @@ mod second_factor;
 mod service_settings;
 mod sessions;
 mod settings;
+mod statistics;
 mod tokens;
 mod unit;
 mod usage;
@@ -67,8 +70,10 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{timeout, timeout_at};
 
 pub use access_keys::TOO_MANY_ACCESS_KEYS;
+pub use accounts::LAST_ADMINISTRATOR;
 pub use client_entries::NewClientEntry;
 pub use error::{StoreError, Unique};
+pub use history::{HISTORY_COUNT_MAX, HISTORY_REACH, HistoryEntry, HistoryWanted, LogState, Stretch, StretchEnd};
 pub use import_pairs::{IMPORT_PAIRS_MAX, TOO_MANY_IMPORT_PAIRS};
 pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
 pub use lists::ClientsPage;
@@ -80,7 +85,8 @@ pub use projects::LAST_APPKEY;
 pub use second_factor::SecondFactor;
 pub use sessions::{NewSession, SignIn};
 pub use settings::{DatabaseSettings, StoreSettings};
-pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, TOO_MANY_TOKENS, UNUSABLE_ACCESS_KEY};
+pub use statistics::{CallCount, CallRange, KeyCalls, NamedKey, OperationCalls, UncountedChain};
+pub use tokens::{FORGET_TOKENS_MAX, TOKENS_MAX, UNUSABLE_ACCESS_KEY};
 pub use unit::{Reader, Tx};
 
 use crate::domain::audit::{AuditEvent, Uses};
@@ -309,6 +315,11 @@ impl Store {
     /// Whether the writer's last commit succeeded, and what was wrong if not; never waits.
     pub fn health(&self) -> Result<(), String> {
         self.inner.health.check()
+    }
+
+    /// The database's name, for people.
+    pub fn kind(&self) -> &'static str {
+        if self.inner.connector.is_sqlite() { "SQLite" } else { "PostgreSQL" }
     }
 
     /// How many records and changes wait for the writer.

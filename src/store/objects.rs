@@ -5,10 +5,10 @@ use diesel::prelude::*;
 use super::error::StoreError;
 use super::model::{ExpiredObject, PlannedObject};
 use super::rows::{changed_one, hex, id, state, version};
-use super::schema::{internal_keys, key_stores, key_versions, keys, token_objects};
+use super::schema::{import_pairs, internal_keys, key_stores, key_versions, keys, token_objects};
 use super::unit::{Reader, Tx};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{KeyId, KeyVersion, ObjectId};
+use crate::domain::ids::{KeyId, KeyStoreNumber, KeyVersion, ObjectId, ProjectId};
 use crate::domain::key::{Origin, State};
 
 const WHAT: &str = "token object";
@@ -37,6 +37,23 @@ impl Reader<'_> {
         let row: Option<(String, i64)> =
             token_objects::table.find(hex(object.as_bytes())).select((token_objects::key_id, token_objects::version)).first(self.db).optional()?;
         row.map(|(key, number)| Ok((id(&key, WHAT)?, version(number)?))).transpose()
+    }
+
+    /// Where a key is at home, a client's, a key store's own, or an import pair: its project, and its key store's number there. `None` for keys of
+    /// the whole service.
+    pub fn home_of(&mut self, key: KeyId) -> Result<Option<(ProjectId, Option<KeyStoreNumber>)>, StoreError> {
+        let key = hex(key.as_bytes());
+        let of_client: Option<i64> = keys::table.find(&key).select(keys::key_store_id).first(self.db).optional()?;
+        let key_store = match of_client {
+            Some(key_store) => Some(key_store),
+            None => internal_keys::table.filter(internal_keys::key_id.eq(&key)).select(internal_keys::key_store_id).first(self.db).optional()?.flatten(),
+        };
+        let Some(key_store) = key_store else {
+            let of_pair: Option<i64> = import_pairs::table.find(&key).select(import_pairs::project_id).first(self.db).optional()?;
+            return Ok(of_pair.map(|project| (ProjectId(project), None)));
+        };
+        let home: Option<(i64, i64)> = key_stores::table.find(key_store).select((key_stores::project_id, key_stores::number)).first(self.db).optional()?;
+        Ok(home.map(|(project, number)| (ProjectId(project), Some(KeyStoreNumber(number)))))
     }
 
     /// Objects in `PROVISIONING` or `DESTROYING` whose lease ended before `now`, those that wait longest first.

@@ -18,6 +18,13 @@ pub const LAST_APPKEY: &str = "last appkey";
 
 type Row = (i64, String, bool, Option<bool>);
 
+pub(super) type SummaryRow = (i64, String, bool, i64, i64);
+
+type SummaryColumns = (projects::id, projects::name, projects::appkey_reads, projects::created_at, projects::changed_at);
+
+/// The columns of a [`SummaryRow`].
+pub(super) const SUMMARY: SummaryColumns = (projects::id, projects::name, projects::appkey_reads, projects::created_at, projects::changed_at);
+
 fn project((id, name, appkey_reads, approval): Row) -> Project {
     Project { id: ProjectId(id), name: Name::from_stored(name), appkey_reads, approval: approval == Some(true) }
 }
@@ -66,19 +73,22 @@ impl Reader<'_> {
 
     /// A page of projects in the order in which they were made.
     pub fn projects(&mut self, after: Option<ProjectId>, limit: i64) -> Result<Vec<ProjectSummary>, StoreError> {
-        let rows: Vec<(i64, String, bool, Option<bool>, i64)> = projects::table
-            .left_join(governance::table.on(governance::project_id.eq(projects::id)))
-            .filter(projects::id.gt(after.map_or(0, |project| project.0)))
-            .order(projects::id)
-            .limit(limit)
-            .select((projects::id, projects::name, projects::appkey_reads, governance::approval.nullable(), projects::created_at))
-            .load(self.db)?;
-        let mut summaries = Vec::with_capacity(rows.len());
-        for (id, name, appkey_reads, approval, created) in rows {
-            let appkeys = appkeys::table.filter(appkeys::project_id.eq(id)).count().get_result(self.db)?;
-            summaries.push(ProjectSummary { project: project((id, name, appkey_reads, approval)), appkeys, created: Timestamp::from_micros(created) });
-        }
-        Ok(summaries)
+        let rows: Vec<SummaryRow> =
+            projects::table.filter(projects::id.gt(after.map_or(0, |project| project.0))).order(projects::id).limit(limit).select(SUMMARY).load(self.db)?;
+        rows.into_iter().map(|row| self.project_summary(row)).collect()
+    }
+
+    pub(super) fn project_summary(&mut self, (id, name, appkey_reads, created, changed): SummaryRow) -> Result<ProjectSummary, StoreError> {
+        let appkeys = appkeys::table.filter(appkeys::project_id.eq(id)).count().get_result(self.db)?;
+        let (created, changed) = (Timestamp::from_micros(created), Timestamp::from_micros(changed));
+        let approval: Option<bool> = governance::table.find(id).select(governance::approval).first(self.db).optional()?;
+        Ok(ProjectSummary { project: project((id, name, appkey_reads, approval)), appkeys, created, changed })
+    }
+
+    /// A project as lists show it.
+    pub fn project_as_listed(&mut self, id: ProjectId) -> Result<Option<ProjectSummary>, StoreError> {
+        let row: Option<SummaryRow> = projects::table.find(id.0).select(SUMMARY).first(self.db).optional()?;
+        row.map(|row| self.project_summary(row)).transpose()
     }
 
     /// A page of appkeys in their own order, of one project or of all.
@@ -133,6 +143,13 @@ impl Tx<'_> {
             ))
             .execute(self.db)?;
         Ok(())
+    }
+
+    /// Holds a project's row until the commit; answers when it was last changed.
+    pub fn hold_project(&mut self, project: ProjectId) -> Result<Timestamp, StoreError> {
+        let held = diesel::update(projects::table.find(project.0)).set(projects::name.eq(projects::name)).execute(self.db)?;
+        changed_one(held, "project")?;
+        Ok(Timestamp::from_micros(projects::table.find(project.0).select(projects::changed_at).first(self.db)?))
     }
 
     /// Renames a project; `Exists` if the name is taken.

@@ -381,6 +381,26 @@ diesel::table! {
 }
 
 diesel::table! {
+    counted_chains (chain) {
+        chain -> BigInt,
+        sequence -> BigInt,
+    }
+}
+
+diesel::table! {
+    call_counts (project_id, span, slot, operation, result, key_id, node) {
+        project_id -> BigInt,
+        span -> Text,
+        slot -> BigInt,
+        operation -> Text,
+        result -> Text,
+        key_id -> Text,
+        node -> Text,
+        calls -> BigInt,
+    }
+}
+
+diesel::table! {
     change_seq (id) {
         id -> BigInt,
         n -> BigInt,
@@ -426,6 +446,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     usage,
     rule_usage,
     access_key_usage,
+    counted_chains,
+    call_counts,
     change_seq,
     change_log
 );

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::error::StoreError;
-use super::rows::{changed_one, known};
+use super::rows::{bytes, changed_one, known};
 use super::schema::{access_keys, accounts, bearer_tokens};
 use super::unit::{Reader, Tx};
 use crate::domain::account::{AccessKeyId, BearerToken, SecretHash};
@@ -11,10 +11,10 @@ use crate::domain::clock::Timestamp;
 
 /// The most tokens of one access key that are live at once.
 pub const TOKENS_MAX: i64 = 1_000;
-/// What is `Stale` about an access key that has [`TOKENS_MAX`] of them.
-pub const TOO_MANY_TOKENS: &str = "access key";
 /// What is `Stale` about an access key that is gone, or disabled, or whose account is.
 pub const UNUSABLE_ACCESS_KEY: &str = "usable access key";
+/// The most tokens that make room for a new one. One is enough, unless nodes' clocks differ about which are live.
+const END_TOKENS_MAX: i64 = 16;
 /// The most expired tokens that one change forgets.
 pub const FORGET_TOKENS_MAX: i64 = 500;
 
@@ -31,10 +31,16 @@ impl Reader<'_> {
 }
 
 impl Tx<'_> {
-    /// Keeps a token that is being issued. Refuses one more than [`TOKENS_MAX`] that are live at `issued` with
-    /// [`StoreError::Stale`] of [`TOO_MANY_TOKENS`], and any of one that is gone or disabled, by itself or with its account, with one
-    /// of [`UNUSABLE_ACCESS_KEY`].
-    pub fn insert_bearer_token(&mut self, token: SecretHash, access_key: &AccessKeyId, issued: Timestamp, expires: Timestamp) -> Result<(), StoreError> {
+    /// Keeps a token that is being issued. Where it is one more than [`TOKENS_MAX`] that are live at `issued` the oldest end: answers which, for
+    /// the caches of all nodes. Refuses any of an access key that is gone or disabled, by itself or with its account, with
+    /// [`StoreError::Stale`] of [`UNUSABLE_ACCESS_KEY`].
+    pub fn insert_bearer_token(
+        &mut self,
+        token: SecretHash,
+        access_key: &AccessKeyId,
+        issued: Timestamp,
+        expires: Timestamp,
+    ) -> Result<Vec<SecretHash>, StoreError> {
         // Changes nothing, but holds the access key's row until the commit: two nodes can't both find room for the last, and whoever
         // disables the access key or its account finds the token to end.
         let usable = access_keys::table.find(access_key.as_str()).filter(access_keys::enabled.eq(true));
@@ -46,13 +52,7 @@ impl Tx<'_> {
         if !account.select(accounts::enabled).first(self.db)? {
             return Err(StoreError::Stale { what: UNUSABLE_ACCESS_KEY });
         }
-        let live: i64 = bearer_tokens::table
-            .filter(bearer_tokens::access_key_id.eq(access_key.as_str()).and(bearer_tokens::expires_at.gt(issued.micros())))
-            .count()
-            .get_result(self.db)?;
-        if live >= TOKENS_MAX {
-            return Err(StoreError::Stale { what: TOO_MANY_TOKENS });
-        }
+        let ended = self.end_oldest_tokens(access_key, issued)?;
         diesel::insert_into(bearer_tokens::table)
             .values((
                 bearer_tokens::token_hash.eq(token.0.as_slice()),
@@ -61,7 +61,24 @@ impl Tx<'_> {
                 bearer_tokens::expires_at.eq(expires.micros()),
             ))
             .execute(self.db)?;
-        Ok(())
+        Ok(ended)
+    }
+
+    /// Makes room for one more among the tokens that are live at `at`.
+    fn end_oldest_tokens(&mut self, access_key: &AccessKeyId, at: Timestamp) -> Result<Vec<SecretHash>, StoreError> {
+        let live = || bearer_tokens::table.filter(bearer_tokens::access_key_id.eq(access_key.as_str()).and(bearer_tokens::expires_at.gt(at.micros())));
+        let count: i64 = live().count().get_result(self.db)?;
+        let too_many = count - (TOKENS_MAX - 1);
+        if too_many <= 0 {
+            return Ok(Vec::new());
+        }
+        let oldest: Vec<Vec<u8>> = live()
+            .order((bearer_tokens::issued_at, bearer_tokens::token_hash))
+            .limit(too_many.min(END_TOKENS_MAX))
+            .select(bearer_tokens::token_hash)
+            .load(self.db)?;
+        diesel::delete(bearer_tokens::table.filter(bearer_tokens::token_hash.eq_any(&oldest))).execute(self.db)?;
+        oldest.into_iter().map(|hash| Ok(SecretHash(bytes(hash, "bearer token")?))).collect()
     }
 
     /// Whether there was such a token of that access key to revoke.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 
 use super::audit::Chain;
-use super::batch::Batch;
+use super::batch::{Batch, Company};
 use super::connection::{Access, Connector, Db, Files};
 use super::dialect;
 use super::error::StoreError;
@@ -130,16 +130,25 @@ impl Writer {
     /// that health returns without anybody's request having to fail first.
     fn next(&self) -> Option<Batch> {
         let at_most = self.health.check().is_err().then_some(PAUSE_MAX);
-        let mut batch = Batch::default();
+        let mut batch = self.empty_batch();
         match self.queue.take(at_most, |work| batch.take(work)) {
             Found::Some | Found::Nothing => Some(batch),
             Found::End => None,
         }
     }
 
+    fn empty_batch(&self) -> Batch {
+        Batch::new(if self.connector.is_sqlite() { Company::Many } else { Company::Alone })
+    }
+
     /// Does a batch; whether it was the last.
-    fn work_off(&mut self, mut batch: Batch) -> bool {
+    fn work_off(&mut self, batch: Batch) -> bool {
         let is_last = batch.is_last;
+        batch.into_transactions().for_each(|transaction| self.transact(transaction));
+        is_last
+    }
+
+    fn transact(&mut self, mut batch: Batch) {
         batch.forget_unwanted();
         if self.pause.is_on() {
             let problem = self.health.check().err().unwrap_or_default();
@@ -157,7 +166,6 @@ impl Writer {
             self.health.end(&outcome);
             batch.answer(&outcome);
         }
-        is_last
     }
 
     /// Commits a batch. Whatever fails, nothing of it may be taken as done.
@@ -215,7 +223,7 @@ impl Writer {
     /// Does what was queued before the end.
     fn drain(&mut self) {
         loop {
-            let mut batch = Batch::default();
+            let mut batch = self.empty_batch();
             self.queue.take(Some(Duration::ZERO), |work| batch.take(work));
             if batch.is_empty() && !batch.is_last {
                 return;

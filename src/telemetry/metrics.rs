@@ -3,6 +3,7 @@
 //!
 //! Every label value is a constant of the program: what clients send can't make the set of series grow.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -104,9 +105,21 @@ impl RunOutcome {
     }
 }
 
+/// The last run of a task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TaskRun {
+    /// When it ended, in seconds since the Unix epoch.
+    pub at: i64,
+    /// How long it took.
+    pub took: Duration,
+    /// How it ended.
+    pub outcome: RunOutcome,
+}
+
 /// What the tasks did, by task.
 #[derive(Clone, Default)]
 struct Tasks {
+    latest: Arc<Mutex<BTreeMap<&'static str, TaskRun>>>,
     last_run: Family<TaskLabels, Gauge>,
     last_duration: Family<TaskLabels, Gauge<f64, AtomicU64>>,
     last_failed: Family<TaskLabels, Gauge>,
@@ -239,10 +252,16 @@ impl Metrics {
     /// A run of a task ended at `at` (seconds since the Unix epoch). `task` is a constant of the program.
     pub fn task_ran(&self, task: &'static str, at: i64, took: Duration, outcome: RunOutcome) {
         let labels = TaskLabels { task };
+        self.tasks.latest.lock().insert(task, TaskRun { at, took, outcome });
         self.tasks.last_run.get_or_create(&labels).set(at);
         self.tasks.last_duration.get_or_create(&labels).set(took.as_secs_f64());
         self.tasks.last_failed.get_or_create(&labels).set(i64::from(outcome != RunOutcome::Success));
         self.tasks.runs.get_or_create(&TaskRunLabels { task, outcome: outcome.as_str() }).inc();
+    }
+
+    /// The last run of each task that has run, by the tasks' names.
+    pub fn task_runs(&self) -> Vec<(&'static str, TaskRun)> {
+        self.tasks.latest.lock().iter().map(|(task, run)| (*task, *run)).collect()
     }
 
     /// Adds a gauge whose value is asked for at each scrape: a queue's length, seconds of staleness, 1 while the breaker is open.
@@ -330,6 +349,8 @@ mod tests {
         metrics.audit_committed(Duration::from_millis(1));
         metrics.task_ran("reconcile", 1_700_000_000, Duration::from_millis(250), RunOutcome::Success);
         metrics.task_ran("reconcile", 1_700_000_010, Duration::from_millis(500), RunOutcome::Failed);
+        let last = TaskRun { at: 1_700_000_010, took: Duration::from_millis(500), outcome: RunOutcome::Failed };
+        assert_eq!(metrics.task_runs(), [("reconcile", last)]);
         let text = metrics.encode().unwrap();
         for line in [
             r#"skm_requests_total{operation="encrypt",outcome="success"} 1"#,

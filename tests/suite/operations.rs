@@ -227,7 +227,7 @@ fn the_listeners_are_what_the_configuration_says_and_no_more() {
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.pid())).expect("its limits");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("the limit");
     assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["2000", "2000"], "{line}");
-    assert!(running.log().contains("too few open files"), "{}", running.log());
+    running.logs("too few open files");
     // Proxies stand before the API alone.
     assert_eq!(running.operations("/readyz").0, 200);
     Wire::connect(running.console_address(), &trust(installation.demo("CA")));

@@ -25,6 +25,8 @@ use tempfile::TempDir;
 
 use crate::support::postgres::Cluster;
 
+#[path = "store/history.rs"]
+mod history;
 #[path = "store/nodes.rs"]
 mod nodes;
 #[path = "store/operations.rs"]
@@ -33,6 +35,8 @@ mod operations;
 mod rate;
 #[path = "store/rows.rs"]
 mod rows;
+#[path = "store/statistics.rs"]
+mod statistics;
 #[path = "store/writer.rs"]
 mod writer;
 

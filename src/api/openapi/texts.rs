@@ -17,7 +17,7 @@ use crate::service::PLAINTEXT_MAX_BYTES;
 use crate::service::pki::{CSR_MAX_BYTES, PASSWORD_MAX_CHARS};
 
 /// Control characters and white space (Unicode's property `White_Space`), in a class of a regular expression.
-const CONTROL: &str = r"\x00-\x1F\x7F-\x9F";
+const CONTROL: &str = r"\x00-\x1F\x7F-\x9F\u2028-\u202E\u2066-\u2069";
 const SPACE: &str = r" \xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
 
 /// The texts that are a name as they stand: no white space at their ends, which would be cut off.
@@ -76,7 +76,7 @@ schemas! {
             .max_length(Some(NAME_MAX_CHARS))
             .pattern(Some(format!("^{}$", name_pattern())))
             .description(Some(
-                "1 to 100 characters, no control characters. White space at its ends is cut off, the rest brought to Unicode normalization form C; \
+                "1 to 100 characters, none that control a device or the direction of writing. White space at its ends is cut off, the rest brought to Unicode normalization form C; \
                  names differ by case.",
             ))
             .examples([json!("orders")])

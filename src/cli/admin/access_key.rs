@@ -115,10 +115,6 @@ pub(super) fn add(commands: Commands) -> Commands {
         .with::<SetMayApprove>()
 }
 
-fn token_life(seconds: i64) -> Result<TokenLife, Failure> {
-    Ok(TokenLife::from_seconds(seconds).map_err(Refusal::from)?)
-}
-
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateAccessKey {
@@ -134,7 +130,7 @@ struct MadeAccessKey {
     access_key_id: String,
     #[serde(serialize_with = "exposed")]
     secret_access_key: SecretText,
-    token_life_seconds: u32,
+    token_life_seconds: i64,
 }
 
 impl Command for CreateAccessKey {
@@ -142,10 +138,10 @@ impl Command for CreateAccessKey {
     type Answer = MadeAccessKey;
 
     async fn run(self, admin: Admin, operator: Operator) -> Result<MadeAccessKey, Failure> {
-        let life = token_life(self.token_life_seconds)?;
+        let life = TokenLife::from_seconds(self.token_life_seconds);
         let made = admin.service.create_access_key(operator, &self.login, life).await?;
         let access_key_id = made.id.to_string();
-        Ok(MadeAccessKey { login: self.login, access_key_id, secret_access_key: made.secret, token_life_seconds: life.seconds() })
+        Ok(MadeAccessKey { login: self.login, access_key_id, secret_access_key: made.secret, token_life_seconds: self.token_life_seconds })
     }
 }
 
@@ -250,7 +246,7 @@ impl Command for SetAccessKey {
     type Answer = ();
 
     async fn run(self, admin: Admin, operator: Operator) -> Result<(), Failure> {
-        let life = token_life(self.token_life_seconds)?;
+        let life = TokenLife::from_seconds(self.token_life_seconds);
         Ok(admin.service.set_token_life(operator, &self.id, life).await?)
     }
 }

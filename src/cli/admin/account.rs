@@ -37,6 +37,16 @@ pub(super) enum Arguments {
         /// Its login name
         login: String,
     },
+    /// Have an account administer the installation at the console: projects, accounts, access keys
+    MakeAdministrator {
+        /// Its login name
+        login: String,
+    },
+    /// Have an account administer the installation no more. The last one who is enabled stays
+    UnmakeAdministrator {
+        /// Its login name
+        login: String,
+    },
     /// Give an account another password
     Password {
         /// Its login name
@@ -90,7 +100,7 @@ pub(super) fn run(named: Option<&Path>, show: Show, arguments: Arguments) -> Res
     // Asked for before anything is locked.
     let password = match &arguments {
         Arguments::Create { login, password } | Arguments::Password { login, password } => password.read(login)?,
-        Arguments::List | Arguments::Enable { .. } | Arguments::Disable { .. } => SecretText::default(),
+        _ => SecretText::default(),
     };
     reach::with(named, |reach| match arguments {
         Arguments::Create { login, password: NewPassword { keep_password, .. } } => {
@@ -109,6 +119,16 @@ pub(super) fn run(named: Option<&Path>, show: Show, arguments: Arguments) -> Res
             reach.ask(EnableAccount { login, enabled: false })?;
             show.done(&done)
         }
+        Arguments::MakeAdministrator { login } => {
+            let done = format!("account {login} administers the installation");
+            reach.ask(SetAdministrator { login, administrator: true })?;
+            show.done(&done)
+        }
+        Arguments::UnmakeAdministrator { login } => {
+            let done = format!("account {login} administers the installation no more");
+            reach.ask(SetAdministrator { login, administrator: false })?;
+            show.done(&done)
+        }
         Arguments::Password { login, password: NewPassword { keep_password, .. } } => {
             let done = format!("changed the password of account {login}");
             reach.ask(SetPassword { login, password, must_change_password: !keep_password })?;
@@ -118,7 +138,7 @@ pub(super) fn run(named: Option<&Path>, show: Show, arguments: Arguments) -> Res
 }
 
 pub(super) fn add(commands: Commands) -> Commands {
-    commands.with::<CreateAccount>().with::<ListAccounts>().with::<EnableAccount>().with::<SetPassword>()
+    commands.with::<CreateAccount>().with::<ListAccounts>().with::<EnableAccount>().with::<SetAdministrator>().with::<SetPassword>()
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -151,17 +171,25 @@ struct AccountRow {
     id: i64,
     login: String,
     enabled: bool,
+    administrator: bool,
     must_change_password: bool,
     access_keys: i64,
     created_at: String,
 }
 
 impl Row for AccountRow {
-    const HEADINGS: &'static [&'static str] = &["LOGIN", "ENABLED", "MUST CHANGE PASSWORD", "ACCESS KEYS", "CREATED"];
+    const HEADINGS: &'static [&'static str] = &["LOGIN", "ENABLED", "ADMINISTRATOR", "MUST CHANGE PASSWORD", "ACCESS KEYS", "CREATED"];
 
     fn cells(&self) -> Vec<String> {
         let access_keys = self.access_keys.to_string();
-        vec![self.login.clone(), yes_or_no(self.enabled), yes_or_no(self.must_change_password), access_keys, self.created_at.clone()]
+        vec![
+            self.login.clone(),
+            yes_or_no(self.enabled),
+            yes_or_no(self.administrator),
+            yes_or_no(self.must_change_password),
+            access_keys,
+            self.created_at.clone(),
+        ]
     }
 }
 
@@ -175,6 +203,7 @@ impl Command for ListAccounts {
             id: found.id.0,
             login: found.login,
             enabled: found.enabled,
+            administrator: found.administrator,
             must_change_password: found.must_change_password,
             access_keys: found.access_keys,
             created_at: time(found.created.micros()),
@@ -195,6 +224,22 @@ impl Command for EnableAccount {
 
     async fn run(self, admin: Admin, operator: Operator) -> Result<(), Failure> {
         Ok(admin.service.set_account_enabled(operator, &self.login, self.enabled).await?)
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SetAdministrator {
+    login: String,
+    administrator: bool,
+}
+
+impl Command for SetAdministrator {
+    const PATH: &'static str = "/account/administrator";
+    type Answer = ();
+
+    async fn run(self, admin: Admin, operator: Operator) -> Result<(), Failure> {
+        Ok(admin.service.set_administrator(operator, &self.login, self.administrator).await?)
     }
 }
 

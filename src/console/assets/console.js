@@ -6,7 +6,7 @@ let opener = null;
 
 // A dialog is a fragment that htmx puts into #dialog.
 document.addEventListener('click', (event) => {
-  const asks = event.target.closest('[hx-target="#dialog"]');
+  const asks = event.target.closest('[data-hx-target="#dialog"]');
   if (asks && !dialog().contains(asks)) opener = asks.closest('details.menu')?.querySelector('summary') ?? asks;
   const copies = event.target.closest('[data-copy]');
   if (copies) copy(copies);
@@ -41,6 +41,8 @@ document.addEventListener('htmx:afterSwap', (event) => {
     if (input) input.value = value;
   }
   kept.clear();
+  // Named by what is in it, as long as there is something.
+  dialog().setAttribute('aria-labelledby', 'dialog-title');
   if (!dialog().open) dialog().showModal();
   const first = dialog().querySelector('[aria-invalid="true"], [autofocus], input:not([type="hidden"]), textarea, select, button');
   first?.focus();
@@ -62,6 +64,7 @@ function say(what, element) {
 document.addEventListener('DOMContentLoaded', () => {
   dialog()?.addEventListener('close', () => {
     dialog().replaceChildren();
+    dialog().removeAttribute('aria-labelledby');
     opener?.focus();
     opener = null;
   });

@@ -1,12 +1,13 @@
 //! **Add Key**, by what it is made from.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::super::Console;
+use super::super::address::Path;
 use super::super::form::{Form, Posted};
 use super::super::key_stores::present;
 use super::super::page;
@@ -94,6 +95,9 @@ pub(super) struct KeyForm<'a> {
 }
 
 async fn present_form(console: &Console, visitor: &Visitor, at: &At, content: Content, form: &Form, in_dialog: bool) -> Response {
+    if let Err(refusal) = visitor.require_change(ProjectId(at.project)) {
+        return page::refused(&refusal, visitor.request);
+    }
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let t = &ENGLISH.keys;
     let fragment = KeyForm {
@@ -123,9 +127,6 @@ fn typed(form: &Form, content: Content, key_store: &str) -> Result<NewKeyRequest
 
 pub(super) async fn show(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, Path(at): Path<At>) -> Response {
     let Some(content) = Content::parse(&at.content) else { return page::refused(&ResultCode::UrlNotFound.into(), visitor.request) };
-    if !visitor.may_change(ProjectId(at.project)) {
-        return page::refused(&ResultCode::Forbidden.into(), visitor.request);
-    }
     let form = Form::showing([("autoRotationPeriod", "0")]);
     present_form(&console, &visitor, &at, content, &form, wants_fragment(&headers)).await
 }

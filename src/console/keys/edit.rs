@@ -1,10 +1,11 @@
 //! **Edit**: name, description, rotation cycle; the value of confidential data.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::super::Console;
+use super::super::address::Path;
 use super::super::form::{Form, Posted};
 use super::super::key_stores::present;
 use super::super::page;
@@ -12,9 +13,7 @@ use super::super::text::ENGLISH;
 use super::super::visitor::{Visitor, wants_fragment};
 use super::At;
 use super::add::KeyForm;
-use super::steps::gone_or_refused;
 use crate::domain::key::{KeyKind, RotationPeriod};
-use crate::domain::result_code::ResultCode;
 use crate::service::{KeyChange, KeyDetails, Refusal};
 
 fn filled(details: &KeyDetails) -> Form {
@@ -46,13 +45,13 @@ async fn present_form(console: &Console, visitor: &Visitor, at: &At, details: &K
 }
 
 pub(super) async fn show(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, Path(at): Path<At>) -> Response {
-    if !visitor.may_change(at.project()) {
-        return page::refused(&ResultCode::Forbidden.into(), visitor.request);
+    if let Err(refusal) = visitor.require_change(at.project()) {
+        return page::refused(&refusal, visitor.request);
     }
     let in_dialog = wants_fragment(&headers);
     match at.details(&console, &visitor).await {
         Ok(details) => present_form(&console, &visitor, &at, &details, &filled(&details), in_dialog).await,
-        Err(refusal) => gone_or_refused(&visitor, &refusal, in_dialog),
+        Err(refusal) => page::gone_or_refused(&refusal, visitor.request, in_dialog),
     }
 }
 
@@ -76,8 +75,11 @@ pub(super) async fn change(State(console): State<Console>, Path(at): Path<At>, p
         },
         None => form,
     };
+    if let Err(refusal) = visitor.require_change(at.project()) {
+        return page::refused(&refusal, visitor.request);
+    }
     match at.details(&console, &visitor).await {
         Ok(details) => present_form(&console, &visitor, &at, &details, &form, in_dialog).await,
-        Err(refusal) => gone_or_refused(&visitor, &refusal, in_dialog),
+        Err(refusal) => page::gone_or_refused(&refusal, visitor.request, in_dialog),
     }
 }

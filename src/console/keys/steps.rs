@@ -1,12 +1,13 @@
 //! Rotation, and the way to the end of a key or a version: each step asks first, and names what it is about.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::super::Console;
+use super::super::address::Path;
 use super::super::form::{Form, Posted};
 use super::super::key_stores::present;
 use super::super::page;
@@ -136,22 +137,13 @@ struct Confirm<'a> {
     in_dialog: bool,
 }
 
-#[derive(Template)]
-#[template(path = "key_gone.html")]
-struct Gone {
-    t: &'static Texts,
-}
-
-/// What a dialog says where the key is no longer there.
-pub(super) fn gone_or_refused(visitor: &Visitor, refusal: &Refusal, in_dialog: bool) -> Response {
-    let gone = matches!(refusal.code(), ResultCode::InvalidKeyId | ResultCode::InvalidKeyStore);
-    if gone && in_dialog { page::show(StatusCode::UNPROCESSABLE_ENTITY, &Gone { t: &ENGLISH }) } else { page::refused(refusal, visitor.request) }
-}
-
 async fn present_step(console: &Console, visitor: &Visitor, at: &StepAt, step: Step, form: &Form, in_dialog: bool) -> Response {
+    if let Err(refusal) = visitor.require_change(at.key().project()) {
+        return page::refused(&refusal, visitor.request);
+    }
     let details = match at.key().details(console, visitor).await {
         Ok(details) => details,
-        Err(refusal) => return gone_or_refused(visitor, &refusal, in_dialog),
+        Err(refusal) => return page::gone_or_refused(&refusal, visitor.request, in_dialog),
     };
     let key = &details.listed.key;
     let seen = if form.is_sent("seen") { form.value("seen").to_owned() } else { key.changed.at.micros().to_string() };
@@ -174,9 +166,6 @@ async fn present_step(console: &Console, visitor: &Visitor, at: &StepAt, step: S
 
 pub(super) async fn ask(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, Path(at): Path<StepAt>) -> Response {
     let Some(step) = Step::parse(&at.step) else { return page::refused(&ResultCode::UrlNotFound.into(), visitor.request) };
-    if !visitor.may_change(at.key().project()) {
-        return page::refused(&ResultCode::Forbidden.into(), visitor.request);
-    }
     present_step(&console, &visitor, &at, step, &Form::default(), wants_fragment(&headers)).await
 }
 

@@ -17,6 +17,8 @@ texts! {
         delete = "Delete key store",
         authentication = "Authentication methods",
         authentication_hint = "One or more. A method without entries admits nobody.",
+        authentication_needed = "must be one or more",
+        combine_needed = "must be chosen",
         ipv4 = "IPv4 Address",
         mac = "MAC Address",
         mac_hint = "a claim that any client can make: use it beside another method",

@@ -51,8 +51,6 @@ texts! {
         delete_told = "This destroys the key in the token, with all of its versions. What it encrypted can never be decrypted again. It can't be undone.",
         delete_data_told = "This erases the confidential data for good. It can't be undone.",
         delete_version_told = "This destroys the version in the token. What it encrypted can never be decrypted again. It can't be undone.",
-        gone = "This key is gone",
-        gone_told = "Somebody else deleted it meanwhile. Nothing was changed.",
         added = "The key was added.",
         changed = "The key was changed.",
         rotated = "The key was rotated: it has a new current version.",

@@ -18,10 +18,14 @@ macro_rules! texts {
 mod access_keys;
 mod account;
 mod clients;
+mod endpoint;
 mod frame;
+mod history;
 mod key_stores;
 mod keys;
+mod organization;
 mod sign_in;
+mod statistics;
 
 /// The catalogue.
 #[derive(Debug)]
@@ -35,6 +39,10 @@ pub(super) struct Texts {
     pub(super) key_stores: key_stores::Texts,
     pub(super) keys: keys::Texts,
     pub(super) clients: clients::Texts,
+    pub(super) history: history::Texts,
+    pub(super) endpoint: endpoint::Texts,
+    pub(super) organization: organization::Texts,
+    pub(super) statistics: statistics::Texts,
 }
 
 /// The texts of the console.
@@ -45,6 +53,10 @@ pub(super) static ENGLISH: Texts = Texts {
     key_stores: key_stores::Texts::ENGLISH,
     keys: keys::Texts::ENGLISH,
     clients: clients::Texts::ENGLISH,
+    history: history::Texts::ENGLISH,
+    endpoint: endpoint::Texts::ENGLISH,
+    organization: organization::Texts::ENGLISH,
     access_keys: access_keys::Texts::ENGLISH,
     account: account::Texts::ENGLISH,
+    statistics: statistics::Texts::ENGLISH,
 };

@@ -1,6 +1,6 @@
 //! Access keys of accounts.
 
-use super::{LIST_PAGE, Operator, account, parse_login, random_name, require_no_accomplice};
+use super::{AccountRef, Administrator, LIST_PAGE, parse_login, random_name, require_no_accomplice};
 use crate::domain::account::{ACCESS_KEYS_MAX, AccessKeyId, AccessKeySummary, SecretHash, TokenLife};
 use crate::domain::audit::Operation;
 use crate::domain::secret::SecretText;
@@ -46,12 +46,13 @@ fn known(outcome: Result<(), StoreError>) -> Result<(), Refusal> {
 impl Service {
     /// Makes an access key for an account, unless that asks or approves in a project with approval on: its owner makes them himself. The
     /// secret is kept as a hash only.
-    pub async fn create_access_key(&self, operator: Operator, login: &str, life: TokenLife) -> Result<NewAccessKey, Refusal> {
+    pub async fn create_access_key(&self, by: impl Into<Administrator>, login: &str, life: Result<TokenLife, Invalid>) -> Result<NewAccessKey, Refusal> {
         let NewAccessKey { id, secret } = fresh_access_key()?;
         let (row, hash) = (id.clone(), SecretHash::of(secret.expose()));
-        let prepared = parse_login(login).map(|login| (format!("{id} for {login}"), login)).map_err(Refusal::from);
-        self.administer(operator, Operation::CreateAccessKey, prepared, move |tx, login, act| {
-            let account = account(tx, &login)?;
+        let parsed = parse_login(login).and_then(|login| Ok((login, life?)));
+        let prepared = parsed.map(|(login, life)| (format!("{id} for {login}"), (login, life))).map_err(Refusal::from);
+        self.administer(by.into(), Operation::CreateAccessKey, prepared, move |tx, (login, life), act| {
+            let (account, _) = AccountRef::from(login.as_str()).find(tx)?;
             require_no_accomplice(tx, account)?;
             tx.insert_access_key(&row, account, hash, life, &act.stamp).map_err(|error| match error {
                 StoreError::Stale { what: TOO_MANY_ACCESS_KEYS } => {
@@ -67,10 +68,10 @@ impl Service {
     }
 
     /// Enables or disables an access key. Disabled, it may do nothing, and its tokens have ended for good.
-    pub async fn set_access_key_enabled(&self, operator: Operator, id: &str, enabled: bool) -> Result<(), Refusal> {
+    pub async fn set_access_key_enabled(&self, by: impl Into<Administrator>, id: &str, enabled: bool) -> Result<(), Refusal> {
         let told = if enabled { "enabled" } else { "disabled" };
         let prepared = parse_id(id).map(|id| (format!("{id} {told}"), id)).map_err(Refusal::from);
-        self.administer(operator, Operation::ChangeAccessKey, prepared, move |tx, id, act| {
+        self.administer(by.into(), Operation::ChangeAccessKey, prepared, move |tx, id, act| {
             known(tx.set_access_key_enabled(&id, enabled, &act.stamp))?;
             // More than the access key: tokens that have ended must not be remembered when it is enabled again.
             act.changes.push(Change::Identity);
@@ -80,9 +81,10 @@ impl Service {
     }
 
     /// Sets how long tokens that an access key gets from now on live.
-    pub async fn set_token_life(&self, operator: Operator, id: &str, life: TokenLife) -> Result<(), Refusal> {
-        let prepared = parse_id(id).map(|id| (format!("{id} token life {} s", life.seconds()), id)).map_err(Refusal::from);
-        self.administer(operator, Operation::ChangeAccessKey, prepared, move |tx, id, act| {
+    pub async fn set_token_life(&self, by: impl Into<Administrator>, id: &str, life: Result<TokenLife, Invalid>) -> Result<(), Refusal> {
+        let parsed = parse_id(id).and_then(|id| Ok((id, life?)));
+        let prepared = parsed.map(|(id, life)| (format!("{id} token life {} s", life.seconds()), (id, life))).map_err(Refusal::from);
+        self.administer(by.into(), Operation::ChangeAccessKey, prepared, move |tx, (id, life), act| {
             known(tx.set_token_life(&id, life, &act.stamp))?;
             act.changes.push(Change::AccessKey(id));
             Ok(())
@@ -91,10 +93,10 @@ impl Service {
     }
 
     /// Sets whether an access key approves in its account's name.
-    pub async fn set_may_approve(&self, operator: Operator, id: &str, allowed: bool) -> Result<(), Refusal> {
+    pub async fn set_may_approve(&self, by: impl Into<Administrator>, id: &str, allowed: bool) -> Result<(), Refusal> {
         let told = if allowed { "may approve" } else { "may not approve" };
         let prepared = parse_id(id).map(|id| (format!("{id} {told}"), id)).map_err(Refusal::from);
-        self.administer(operator, Operation::SetMayApprove, prepared, move |tx, id, act| {
+        self.administer(by.into(), Operation::SetMayApprove, prepared, move |tx, id, act| {
             let account = tx.access_key(&id)?.ok_or_else(unknown)?.account;
             // Taken away it can be at any time.
             if allowed {
@@ -107,14 +109,14 @@ impl Service {
         .await
     }
 
-    /// Takes an access key away for good, and with it its tokens.
-    pub async fn delete_access_key(&self, operator: Operator, id: &str) -> Result<(), Refusal> {
-        let parsed = parse_id(id);
-        if let Ok(id) = &parsed {
+    /// Takes an access key away for good, and with it its tokens. Who may is asked before any work is made, and once more with the change.
+    pub async fn delete_access_key(&self, by: impl Into<Administrator>, id: &str) -> Result<(), Refusal> {
+        let (by, parsed) = (by.into(), parse_id(id));
+        if let (Ok(id), true) = (&parsed, by.seems_administrator()) {
             self.forget_expired_tokens_of(id).await?;
         }
         let prepared = parsed.map(|id| (id.to_string(), id)).map_err(Refusal::from);
-        self.administer(operator, Operation::DeleteAccessKey, prepared, move |tx, id, act| {
+        self.administer(by, Operation::DeleteAccessKey, prepared, move |tx, id, act| {
             known(tx.delete_access_key(&id))?;
             act.changes.push(Change::AccessKey(id));
             Ok(())
@@ -123,14 +125,19 @@ impl Service {
     }
 
     /// A page of access keys, at most [`LIST_PAGE`], of one account or of all.
-    pub async fn list_access_keys(&self, operator: Operator, login: Option<&str>, after: Option<AccessKeyId>) -> Result<Vec<AccessKeySummary>, Refusal> {
+    pub async fn list_access_keys(
+        &self,
+        by: impl Into<Administrator>,
+        login: Option<&str>,
+        after: Option<AccessKeyId>,
+    ) -> Result<Vec<AccessKeySummary>, Refusal> {
         let prepared = match login.map(parse_login).transpose() {
             Ok(Some(login)) => Ok((format!("access keys of {login}"), Some(login))),
             Ok(None) => Ok(("access keys".to_owned(), None)),
             Err(invalid) => Err(invalid.into()),
         };
-        self.look(operator, prepared, after.is_none(), move |reader, login| {
-            let of = login.map(|login| account(reader, &login)).transpose()?;
+        self.look(by.into(), prepared, after.is_none(), move |reader, login| {
+            let of = login.map(|login| AccountRef::from(login.as_str()).find(reader)).transpose()?.map(|(account, _)| account);
             Ok(reader.access_keys(of, after.as_ref(), LIST_PAGE)?)
         })
         .await

@@ -1,6 +1,6 @@
 //! Appkeys of projects.
 
-use super::{Act, LIST_PAGE, Operator, project, random_name};
+use super::{Act, Administrator, LIST_PAGE, ProjectRef, random_name};
 use crate::domain::appkey::Appkey;
 use crate::domain::audit::Operation;
 use crate::domain::ids::ProjectId;
@@ -50,29 +50,30 @@ fn parse_given(text: &str) -> Result<Appkey, Invalid> {
 
 impl Service {
     /// Gives a project one more appkey: a random one, or the one that clients have already.
-    pub async fn create_appkey(&self, operator: Operator, project_name: &str, given: Option<&str>) -> Result<NewAppkey, Refusal> {
-        let fresh = fresh_appkey()?;
-        let read = || -> Result<_, Invalid> { Ok((Name::parse("project", project_name)?, given.map_or(Ok(fresh), parse_given)?)) };
-        let prepared = read().map(|(name, appkey)| (format!("{} of {name}", told(&appkey)), (name, appkey))).map_err(Refusal::from);
-        self.administer(operator, Operation::CreateAppkey, prepared, |tx, (name, appkey), act| {
-            let id = project(tx, &name)?.id;
-            insert_appkey(tx, act, id, &appkey)?;
-            Ok(NewAppkey { project: id, project_name: name, appkey })
+    pub async fn create_appkey(&self, by: impl Into<Administrator>, project: impl Into<ProjectRef>, given: Option<&str>) -> Result<NewAppkey, Refusal> {
+        let (fresh, named) = (fresh_appkey()?, project.into());
+        let read = || -> Result<_, Invalid> { Ok((named.parsed()?, given.map_or(Ok(fresh), parse_given)?)) };
+        let prepared = read().map(|(named, appkey)| (format!("{} of {named}", told(&appkey)), (named, appkey))).map_err(Refusal::from);
+        self.administer(by.into(), Operation::CreateAppkey, prepared, |tx, (named, appkey), act| {
+            let project = named.find(tx)?;
+            act.event.detail = Some(format!("{} of {}", told(&appkey), project.name));
+            insert_appkey(tx, act, project.id, &appkey)?;
+            Ok(NewAppkey { project: project.id, project_name: project.name, appkey })
         })
         .await
     }
 
     /// Takes an appkey away, unless it is the only one of its project.
-    pub async fn delete_appkey(&self, operator: Operator, appkey: &str) -> Result<(), Refusal> {
+    pub async fn delete_appkey(&self, by: impl Into<Administrator>, appkey: &str) -> Result<(), Refusal> {
         let unknown = || Invalid::new("appkey", "names no project");
         let prepared = Appkey::parse(appkey).ok_or_else(unknown).map(|appkey| (told(&appkey), appkey)).map_err(Refusal::from);
-        self.administer(operator, Operation::DeleteAppkey, prepared, move |tx, appkey, act| {
+        self.administer(by.into(), Operation::DeleteAppkey, prepared, move |tx, appkey, act| {
             let project = tx.project_by_appkey(&appkey)?.ok_or_else(unknown)?;
+            act.event.project = Some(project.id);
             tx.delete_appkey(&appkey, project.id, &act.stamp).map_err(|error| match error {
                 StoreError::Stale { what: LAST_APPKEY } => Invalid::new("appkey", "is the only one of its project: make another first").into(),
                 other => Refusal::from(other),
             })?;
-            act.event.project = Some(project.id);
             act.changes.push(Change::Project(project.id));
             Ok(())
         })
@@ -80,14 +81,14 @@ impl Service {
     }
 
     /// A page of appkeys, at most [`LIST_PAGE`], of one project or of all.
-    pub async fn list_appkeys(&self, operator: Operator, project_name: Option<&str>, after: Option<Appkey>) -> Result<Vec<AppkeySummary>, Refusal> {
+    pub async fn list_appkeys(&self, by: impl Into<Administrator>, project_name: Option<&str>, after: Option<Appkey>) -> Result<Vec<AppkeySummary>, Refusal> {
         let prepared = match project_name.map(|name| Name::parse("project", name)).transpose() {
             Ok(Some(name)) => Ok((format!("appkeys of {name}"), Some(name))),
             Ok(None) => Ok(("appkeys".to_owned(), None)),
             Err(invalid) => Err(invalid.into()),
         };
-        self.look(operator, prepared, after.is_none(), move |reader, name| {
-            let of = name.map(|name| project(reader, &name)).transpose()?.map(|project| project.id);
+        self.look(by.into(), prepared, after.is_none(), move |reader, name| {
+            let of = name.map(|name| ProjectRef::from(name.as_str()).parsed()?.find(reader)).transpose()?.map(|project| project.id);
             Ok(reader.appkeys(of, after.as_ref(), LIST_PAGE)?)
         })
         .await

@@ -60,6 +60,8 @@ pub(super) struct Application {
     pub(super) items: Vec<ChangeItem>,
     /// Who asked, and the time of all of it.
     pub(super) stamp: Stamp,
+    /// When what is scheduled to be deleted now is due.
+    pub(super) due: Timestamp,
     /// Until when this node is trusted to be at it.
     pub(super) lease_until: Timestamp,
     /// What changes have in the token, by their place, with a pair's public key.
@@ -214,7 +216,7 @@ impl Application {
                 put_rule(tx, id, &value, description, Some(&Certified { issuer: *issuer, sealed_p12 }), stamp)?;
             }
             ProposedChange::RequestClientDeletion { method, value } => {
-                self.on_rule(tx, (*method, value), Event::DeletionRequested, client_rule_life::request_deletion)?;
+                self.on_rule(tx, (*method, value), Event::DeletionRequested, |tx, rule, stamp| client_rule_life::request_deletion(tx, rule, self.due, stamp))?;
             }
             ProposedChange::RestoreClient { method, value } => {
                 self.on_rule(tx, (*method, value), Event::Restored, client_rule_life::restore)?;
@@ -232,16 +234,13 @@ impl Application {
         tx: &mut Tx<'_>,
         (method, value): (Method, &str),
         event: Event,
-        act: fn(&mut Tx<'_>, &crate::domain::client_checks::ClientRule, &Stamp) -> Result<T, Refusal>,
+        act: impl FnOnce(&mut Tx<'_>, &crate::domain::client_checks::ClientRule, &Stamp) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         client_rule_life::on_held_rule(tx, self.key_store()?, (method, value, None), event, &self.stamp, act)
     }
 
     fn finish_of_key(&self, tx: &mut Tx<'_>, item: &ChangeItem, key: KeyId) -> Result<Vec<ObjectId>, Refusal> {
         let (stamp, lease_until) = (&self.stamp, self.lease_until);
-        let on_key = |tx: &mut Tx<'_>, command, act: fn(&mut Tx<'_>, &crate::store::KeyRow, &Stamp) -> Result<(), Refusal>| {
-            on_held_key(tx, (key, None), command, stamp, act)
-        };
         match &item.change {
             ProposedChange::CreateKey { .. } => self.finish_new_key(tx, item, key)?,
             ProposedChange::ChangeKey { name, description, rotation, .. } => {
@@ -255,15 +254,15 @@ impl Application {
                 put_secret_version(tx, key, (*current, next), &sealed, change.check().is_ok().then_some((change, None)), stamp)?;
             }
             ProposedChange::RequestKeyDeletion { .. } => {
-                on_key(tx, Command::RequestDeletion, |tx, row, stamp| deletion::request_deletion(tx, row, stamp).map(drop))?;
+                on_held_key(tx, (key, None), Command::RequestDeletion, stamp, |tx, row, stamp| deletion::request_deletion(tx, row, self.due, stamp))?;
             }
-            ProposedChange::RestoreKey { .. } => on_key(tx, Command::Restore, deletion::restore)?,
+            ProposedChange::RestoreKey { .. } => on_held_key(tx, (key, None), Command::Restore, stamp, deletion::restore)?,
             ProposedChange::DeleteKey { .. } => {
                 return on_held_key(tx, (key, None), Command::Destroy, stamp, |tx, _, stamp| Ok(tx.begin_destroying_key(key, lease_until, stamp)?));
             }
             ProposedChange::RequestVersionDeletion { version, .. } => {
                 let command = Command::RequestVersionDeletion(*version);
-                on_held_key(tx, (key, None), command, stamp, |tx, row, stamp| versions::request_deletion(tx, row, *version, stamp))?;
+                on_held_key(tx, (key, None), command, stamp, |tx, row, stamp| versions::request_deletion(tx, row, (*version, self.due), stamp))?;
             }
             ProposedChange::RestoreVersion { version, .. } => {
                 let command = Command::RestoreVersion(*version);

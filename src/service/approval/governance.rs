@@ -3,9 +3,8 @@
 use crate::domain::approval::{Governance, Note, Standing, is_workable};
 use crate::domain::audit::Operation;
 use crate::domain::ids::ProjectId;
-use crate::domain::result_code::ResultCode;
 use crate::domain::text::{Invalid, Name};
-use crate::service::administration::{Operator, project};
+use crate::service::administration::{Administrator, Operator, ProjectRef};
 use crate::service::request::{Request, Right};
 use crate::service::{Refusal, Service};
 use crate::store::{Change, Reader, StoreError, Tx};
@@ -97,14 +96,12 @@ impl Service {
         .await
     }
 
-    /// The same, by an operator.
-    pub async fn enable_approval(&self, operator: Operator, name: &str) -> Result<(), Refusal> {
-        let prepared = Name::parse("project", name).map(|name| (name.to_string(), name)).map_err(Refusal::from);
-        self.administer(operator, Operation::TurnApprovalOn, prepared, |tx, name, act| {
-            let id = project(tx, &name)?.id;
-            turn_on(tx, id, &act.stamp)?;
-            act.event.project = Some(id);
-            act.changes.push(Change::Project(id));
+    /// The same, by an administrator of the installation, or by an operator.
+    pub async fn enable_approval(&self, by: impl Into<Administrator>, project: impl Into<ProjectRef>) -> Result<(), Refusal> {
+        self.administer_in(by.into(), Operation::TurnApprovalOn, named(project.into()), |tx, (project, ()), act| {
+            act.event.detail = Some(project.name.to_string());
+            turn_on(tx, project.id, &act.stamp)?;
+            act.changes.push(Change::Project(project.id));
             Ok(())
         })
         .await
@@ -113,14 +110,15 @@ impl Service {
     /// Turns approval off without anybody's approval: the way out for whoever has the machine in hand. It is told wherever something can be
     /// told: audit log, log, metrics.
     pub async fn disable_approval(&self, operator: Operator, name: &str, reason: &str) -> Result<(), Refusal> {
-        let read = || -> Result<_, Invalid> { Ok((Name::parse("project", name)?, Note::parse("reason", reason)?)) };
-        let told = |name: &Name, reason: &Note| format!("EMERGENCY: approval of {name} turned off alone: {}", reason.as_str());
-        let prepared = read().map(|(name, reason)| (told(&name, &reason).chars().take(crate::domain::audit::DETAIL_MAX_CHARS).collect(), name));
-        self.administer(operator, Operation::DisableApproval, prepared.map_err(Refusal::from), |tx, name, act| {
-            let id = project(tx, &name)?.id;
-            tx.turn_approval(id, false, &act.stamp).map_err(|error| already(error, "is off already"))?;
-            act.event.project = Some(id);
-            act.changes.push(Change::Project(id));
+        let told = |project: &dyn std::fmt::Display, reason: &Note| -> String {
+            let told = format!("EMERGENCY: approval of {project} turned off alone: {}", reason.as_str());
+            told.chars().take(crate::domain::audit::DETAIL_MAX_CHARS).collect()
+        };
+        let read = || -> Result<_, Invalid> { Ok((ProjectRef::from(name).parsed()?, Note::parse("reason", reason)?)) };
+        let prepared = read().map(|(project, reason)| (told(&project, &reason), (project, ()))).map_err(Refusal::from);
+        self.administer_in(operator.into(), Operation::DisableApproval, prepared, |tx, (project, ()), act| {
+            tx.turn_approval(project.id, false, &act.stamp).map_err(|error| already(error, "is off already"))?;
+            act.changes.push(Change::Project(project.id));
             Ok(())
         })
         .await?;
@@ -130,15 +128,20 @@ impl Service {
     }
 
     /// How approval stands in a project, and who could ask and approve.
-    pub async fn approval_status(&self, operator: Operator, name: &str) -> Result<ApprovalStatus, Refusal> {
-        let prepared = Name::parse("project", name).map(|name| (format!("approval of {name}"), name)).map_err(Refusal::from);
-        let found = self.look(operator, prepared, true, |reader, name| {
-            let id = project(reader, &name)?.id;
-            let (governance, standings) = governance_of(reader, id)?;
+    pub async fn approval_status(&self, by: impl Into<Administrator>, project: impl Into<ProjectRef>) -> Result<ApprovalStatus, Refusal> {
+        let prepared = named(project.into()).map(|(told, (project, ()))| (format!("approval of {told}"), project));
+        self.look(by.into(), prepared, true, |reader, project| {
+            let project = project.find(reader)?;
+            let (governance, standings) = governance_of(reader, project.id)?;
             let state = GovernanceState { governance, workable: is_workable(&standings) };
             let named = |wanted: fn(&Standing) -> bool| standings.iter().filter(|found| wanted(found)).map(|found| found.login.clone()).collect();
-            Ok(vec![ApprovalStatus { project: name, state, approvers: named(Standing::may_approve), askers: named(Standing::may_ask) }])
-        });
-        Ok(found.await?.into_iter().next().ok_or(ResultCode::Conflict)?)
+            Ok(ApprovalStatus { project: project.name, state, approvers: named(Standing::may_approve), askers: named(Standing::may_ask) })
+        })
+        .await
     }
+}
+
+fn named(project: ProjectRef) -> Result<(String, (ProjectRef, ())), Refusal> {
+    let project = project.parsed()?;
+    Ok((project.to_string(), (project, ())))
 }

@@ -11,6 +11,7 @@ use crate::domain::audit::{AuditEvent, Operation};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChangeRequestId, ObjectId, RequestId};
 use crate::domain::key::{KeyKind, Stamp};
+use crate::domain::lifecycle::deletion_due;
 use crate::domain::result_code::ResultCode;
 use crate::hsm::ObjectKind;
 use crate::service::due::Swept;
@@ -81,7 +82,7 @@ impl From<StoreError> for Halt {
 impl Service {
     /// Takes over requests that somebody began to apply and didn't come back to.
     pub async fn resume_requests(&self) -> Result<Swept, Refusal> {
-        let now = self.now();
+        let now = self.agreed_time();
         let abandoned = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.abandoned_requests(now, SWEEP_MAX)?)).await?;
         let mut swept = Swept::default();
         for id in abandoned {
@@ -148,14 +149,14 @@ impl Service {
 
     async fn plan_request(&self, id: ChangeRequestId, lease: Timestamp) -> Result<Application, Halt> {
         let event = self.own_event(Operation::ApplyRequest)?;
-        let now = self.now();
+        let (now, due) = (self.now(), deletion_due(self.latest_time()));
         let planned = self.store().change::<_, Halt, _>(move |tx| {
             let request = tx.hold_applying(id, lease)?;
             let items = tx.change_items(id)?;
             require_standing(tx, &request)?;
             let in_token = lease_material(tx, &request, &items, lease)?;
             let stamp = Stamp { user: request.requester_login.clone(), at: now };
-            let mut application = Application { request, items, stamp, lease_until: lease, in_token, sealed: BTreeMap::new(), event };
+            let mut application = Application { request, items, stamp, due, lease_until: lease, in_token, sealed: BTreeMap::new(), event };
             application.check_bases(tx)?;
             application.plan(tx)?;
             for (position, (in_token, _)) in &application.in_token {
@@ -172,7 +173,7 @@ impl Service {
         let positions: Vec<u32> =
             application.in_token.keys().copied().filter(|position| material_of(&application.items).iter().all(|made| made != position)).collect();
         for position in positions {
-            if lease.since(self.now()) < self.0.settings.lease / 2 {
+            if lease.since(self.agreed_time()) < self.0.settings.lease / 2 {
                 self.take_more_time(application, lease).await?;
             }
             let Some((in_token, public_key)) = application.in_token.get_mut(&position) else { continue };

@@ -21,6 +21,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AccountId, ChangeRequestId, KeyId, KeyStoreId, KeyStoreNumber, KeyVersion, ProjectId};
 use crate::domain::key::{Stamp, State};
 use crate::domain::key_store::KeyStore;
+use crate::domain::lifecycle::deletion_due;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::domain::text::{Invalid, Name};
@@ -48,6 +49,8 @@ pub(super) struct Asked {
     /// The note of a request; none of a draft.
     pub(super) note: Option<Note>,
     pub(super) now: Timestamp,
+    /// When what is scheduled to be deleted now is due.
+    due: Timestamp,
     /// Until when this node is trusted to be at work.
     pub(super) lease_until: Timestamp,
     /// The name of a new draft or request.
@@ -158,6 +161,7 @@ impl Service {
             project: scope.project.id,
             note,
             now: self.now(),
+            due: deletion_due(self.latest_time()),
             lease_until: self.lease(),
             fresh: ChangeRequestId::from_bytes(random_id()?),
             event: self.own_event(Operation::RequestApproval)?,
@@ -365,7 +369,8 @@ pub(super) fn try_all(
 ) -> Result<(), Refusal> {
     let mut in_token = lease_material(tx, &request, &items, asked.lease_until)?;
     in_token.extend(own);
-    let mut application = Application { request, items, stamp: asked.stamp(), lease_until: asked.lease_until, in_token, sealed, event: asked.event.clone() };
+    let mut application =
+        Application { request, items, stamp: asked.stamp(), due: asked.due, lease_until: asked.lease_until, in_token, sealed, event: asked.event.clone() };
     application.check_bases(tx).map_err(|obstacle| obstacle.refusal)?;
     application.plan(tx).map_err(|obstacle| obstacle.refusal)?;
     application.finish(tx).map_err(|obstacle| obstacle.refusal)?;

@@ -45,7 +45,9 @@ impl Service {
                 let access = service.find_key(scope, &id).await?;
                 let key = access.id();
                 service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::RequestKeyDeletion { key }).seen(seen)).await?;
-                let ask = service.change_held_key(scope, (key, seen), Command::RequestDeletion, request_deletion);
+                let due = deletion_due(service.latest_time());
+                let act = move |tx: &mut Tx<'_>, row: &KeyRow, stamp: &Stamp| request_deletion(tx, row, due, stamp);
+                let ask = service.change_held_key(scope, (key, seen), Command::RequestDeletion, act);
                 Ok(KeyDeletion { key, at: ask.await? })
             })
         })
@@ -89,8 +91,7 @@ impl Service {
 }
 
 /// Schedules a held key to be deleted; answers when.
-pub(in crate::service) fn request_deletion(tx: &mut Tx<'_>, row: &KeyRow, stamp: &Stamp) -> Result<Timestamp, Refusal> {
-    let due = deletion_due(stamp.at);
+pub(in crate::service) fn request_deletion(tx: &mut Tx<'_>, row: &KeyRow, due: Timestamp, stamp: &Stamp) -> Result<Timestamp, Refusal> {
     tx.set_key_state(row.key.id, State::Active, State::PendingDeletion, Some(due), stamp)?;
     Ok(due)
 }

@@ -91,7 +91,8 @@ impl Service {
                 let key = access.id();
                 service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::RequestVersionDeletion { key, version }).seen(seen)).await?;
                 let command = Command::RequestVersionDeletion(version);
-                let ask = service.change_held_key(scope, (key, seen), command, move |tx, row, stamp| request_deletion(tx, row, version, stamp));
+                let due = deletion_due(service.latest_time());
+                let ask = service.change_held_key(scope, (key, seen), command, move |tx, row, stamp| request_deletion(tx, row, (version, due), stamp));
                 Ok(VersionDeletion { key, version, at: ask.await? })
             })
         })
@@ -144,8 +145,12 @@ impl Service {
 }
 
 /// Schedules an old version of a held key to be deleted; answers when.
-pub(in crate::service) fn request_deletion(tx: &mut Tx<'_>, row: &KeyRow, version: KeyVersion, stamp: &Stamp) -> Result<Timestamp, Refusal> {
-    let due = deletion_due(stamp.at);
+pub(in crate::service) fn request_deletion(
+    tx: &mut Tx<'_>,
+    row: &KeyRow,
+    (version, due): (KeyVersion, Timestamp),
+    stamp: &Stamp,
+) -> Result<Timestamp, Refusal> {
     tx.set_version_state(row.key.id, version, (State::Active, State::PendingDeletion), Some(due), stamp)?;
     Ok(due)
 }

@@ -10,6 +10,7 @@ use super::Limit;
 use crate::domain::audit::AuditEvent;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProjectId;
+use crate::domain::statistics::REQUESTS_OVER_LIMIT;
 
 /// The most projects that are told from each other between two records; those of any more share the record without a project.
 const PROJECTS_MAX: usize = 1_024;
@@ -97,7 +98,7 @@ impl Refused {
         let more = if addresses.len() > NAMED_MAX { ", …" } else { "" };
         let many = if addresses.len() >= ADDRESSES_MAX { " or more" } else { "" };
         format!(
-            "requests over a limit: {} ({}); addresses: {}{many} ({}{more}); first {}; last {}",
+            "{REQUESTS_OVER_LIMIT}{} ({}); addresses: {}{many} ({}{more}); first {}; last {}",
             self.total(),
             counts.join(", "),
             addresses.len(),
@@ -118,6 +119,7 @@ mod tests {
 
     use super::*;
     use crate::domain::audit::DETAIL_MAX_CHARS;
+    use crate::domain::statistics::requests_over_limit;
 
     fn address(number: u32) -> IpAddr {
         Ipv4Addr::from(0x0a00_0000 + number).into()
@@ -145,6 +147,8 @@ mod tests {
             "requests over a limit: 4 (address 2, project 1, failures 1); addresses: 3 (10.0.0.1, 10.0.0.2, 10.0.0.3); \
              first 1970-01-01T00:00:02.000Z; last 1970-01-01T00:00:09.000Z"
         );
+        // The statistics count them.
+        assert_eq!(requests_over_limit(Some(&refused.detail(&addresses))), 4);
     }
 
     #[test]

@@ -86,6 +86,9 @@ fn what_is_missing_is_listed_with_its_key_and_what_is_late_is_destroyed() {
     assert_eq!(compared(&installation), (0, clean(&[])));
     let recorded = installation.database().texts("detail", "audit_records WHERE operation = 'RECONCILE' AND actor_kind = 'service'");
     assert_eq!(recorded, [format!("late object {late} destroyed")]);
+    let of_project =
+        format!("audit_records WHERE key_id = '{}' AND version = 0 AND project_id IS NOT NULL AND key_store IS NOT NULL", installation.demo("SYMMETRIC_ID"));
+    assert_eq!(installation.database().count(&format!("{of_project} AND operation = 'RECONCILE'")), 1);
     let running = installation.start();
     let missing = object(&installation, "MTLS_SYMMETRIC_ID");
     tool(&installation, &["--delete-object", "--type", "secrkey", "--id", &missing]);

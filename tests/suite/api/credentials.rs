@@ -1,6 +1,7 @@
 //! Who may ask: access keys, bearer tokens, roles.
 
 use serde_json::{Value, json};
+use skm::store::TOKENS_MAX;
 
 use super::http::{FORBIDDEN, INVALID_APPKEY, Reply, UNAUTHORIZED};
 use super::stage::{Ask, FOREIGN_APPKEY, Stage, access_key, token_request};
@@ -149,6 +150,28 @@ fn wrong_tokens_are_unauthorized(stage: &Stage) {
     assert_eq!(revoke(id, secret, "unknown").status, 200);
 }
 
+/// A client that asks for a token per request goes on: its oldest token ends, at once.
+fn one_token_too_many_ends_the_oldest(stage: &Stage) {
+    let (id, secret) = (stage.id("ACCESS_KEY_ID"), stage.id("SECRET_ACCESS_KEY"));
+    let tokens = [stage.token(id, secret), stage.token(id, secret)];
+    let use_of = |token: &str| both(stage, "v1.3", &[("X-NHN-Authorization", &format!("Bearer {token}"))]);
+    tokens.iter().for_each(|token| may(&use_of(token), true, true, "before"));
+    // These two are the oldest of as many as there may be.
+    stage.database.change(&format!(
+        "DELETE FROM bearer_tokens WHERE access_key_id = '{id}' AND token_hash NOT IN
+             (SELECT token_hash FROM bearer_tokens WHERE access_key_id = '{id}' ORDER BY issued_at DESC LIMIT 2);
+         INSERT INTO bearer_tokens (token_hash, access_key_id, issued_at, expires_at)
+             WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {TOKENS_MAX} - 2)
+             SELECT CAST(n AS BLOB), '{id}', newest.issued_at + 1, newest.expires_at FROM numbers,
+                 (SELECT MAX(issued_at) AS issued_at, MAX(expires_at) AS expires_at FROM bearer_tokens) AS newest"
+    ));
+    let newest = stage.token(id, secret);
+    unauthorized(&use_of(&tokens[0]), "the oldest");
+    may(&use_of(&tokens[1]), true, true, "the second oldest");
+    may(&use_of(&newest), true, true, "the newest");
+    stage.database.change(&format!("DELETE FROM bearer_tokens WHERE access_key_id = '{id}'"));
+}
+
 fn token_endpoints_speak_oauth(stage: &Stage) {
     const GRANT: &str = "grant_type=client_credentials";
     let (id, secret) = (stage.id("ACCESS_KEY_ID"), stage.id("SECRET_ACCESS_KEY"));
@@ -217,6 +240,7 @@ fn credentials_decide_who_may() {
     roles_decide_in_v1_2_and_v1_3(&stage);
     wrong_access_keys_are_unauthorized(&stage);
     wrong_tokens_are_unauthorized(&stage);
+    one_token_too_many_ends_the_oldest(&stage);
     token_endpoints_speak_oauth(&stage);
     stage.finish();
 }

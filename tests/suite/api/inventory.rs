@@ -207,7 +207,30 @@ fn entries_are_kept_in_one_notation(stage: &Stage) {
             make(kind, same).refused(TAKEN, same);
         }
     }
-    for wrong in ["", "10.0.0", "10.0.0.256", "010.0.0.1", "10.0.0.1 ", "::1", "localhost", "10.0.0.1:80", "0x0a000001"] {
+    for wrong in [
+        "",
+        "10.0.0",
+        "10.0.0.256",
+        "010.0.0.1",
+        "10.0.0.1 ",
+        "::1",
+        "::/0",
+        "fe80::/10",
+        "::ffff:10.0.0.1",
+        "localhost",
+        "10.0.0.1:80",
+        "0x0a000001",
+        "10.0.0.0/",
+        "10.0.0.0/-8",
+        "10.0.0.0/+8",
+        "10.0.0.0/ 8",
+        "10.00.0.0/8",
+        "010.0.0.0/8",
+        "10.0.0.0/33",
+        "10.0.0.0/8/8",
+        "10.0.0.0/255.0.0.0",
+        "１0.0.0.1",
+    ] {
         make("ipv4s", wrong).refused(field("value must be an IPv4 address or CIDR block"), wrong);
     }
     for wrong in ["", "aabbccddee00", "aa:bb:cc:dd:ee", "aa:bb:cc:dd:ee:ff:00", "aa:bb-cc:dd:ee:ff", "gg:bb:cc:dd:ee:ff", " aa:bb:cc:dd:ee:ff"] {
@@ -216,11 +239,58 @@ fn entries_are_kept_in_one_notation(stage: &Stage) {
     for wrong in ["00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01"] {
         make("macs", wrong).refused(field("value must be the address of one network card: not zero, not a group address"), wrong);
     }
-    for (wrong, refused) in [("10.0.0.1/8", true), ("0.0.0.0/0", true), ("10.0.0.0/33", true), ("10.0.0.0/08", true), ("10.0.0.0/8", false)] {
-        let reply = make("ipv4s", wrong);
-        assert_eq!((reply.status, reply.json()["header"]["resultCode"].as_i64()), if refused { (400, Some(4003)) } else { (200, Some(0)) }, "{wrong}: {reply}");
+    const HOST_BITS: &str = "value must have no bits set after the prefix";
+    const EVERYBODY: &str = "value must not be /0, which admits everybody";
+    const ZEROES: &str = "value must have a prefix length without leading zeroes";
+    for (wrong, message) in [
+        ("10.0.0.1/8", HOST_BITS),
+        ("10.0.0.1/31", HOST_BITS),
+        ("0.0.0.0/0", EVERYBODY),
+        ("10.0.0.0/0", EVERYBODY),
+        ("10.0.0.0/08", ZEROES),
+        ("0.0.0.0/00", ZEROES),
+    ] {
+        make("ipv4s", wrong).refused(field(message), wrong);
     }
+    for right in ["10.0.0.0/8", "128.0.0.0/1", "255.255.255.255", "0.0.0.0"] {
+        assert_eq!(make("ipv4s", right).body()["value"], right);
+    }
+    entries_have_limits(stage);
     certificates(stage);
+}
+
+/// What every entry has beside its value.
+fn entries_have_limits(stage: &Stage) {
+    for (kind, entry) in [
+        ("ipv4s", json!({"value": "10.7.7.7"})),
+        ("macs", json!({"value": "02:00:00:00:07:07"})),
+        ("certificates", json!({"name": "limits", "password": "p", "lifeTime": 1})),
+    ] {
+        let make = |change: Value| {
+            let mut body = json!({"keyStoreName": "demo-by-certificate"});
+            let fields = body.as_object_mut().expect("an object");
+            fields.extend(entry.as_object().expect("an object").clone());
+            fields.extend(change.as_object().expect("an object").clone());
+            stage.make(&format!("/auths/{kind}"), &body)
+        };
+        for (wrong, message) in [
+            (json!({"description": "x".repeat(1_001)}), "description must have at most 1000 characters"),
+            (json!({"description": "a\0b"}), "description must not contain control characters"),
+            (json!({"description": 7}), "description must be a text"),
+            (json!({"keyStoreName": null}), "keyStoreName is required"),
+            (json!({"keyStoreName": 7}), "keyStoreName must be a text"),
+            (json!({"keyStoreName": ""}), "keyStoreName must have 1 to 100 characters"),
+            (json!({"keyStoreName": "x".repeat(101)}), "keyStoreName must have at most 100 characters"),
+        ] {
+            make(wrong.clone()).refused(field(message), &format!("{kind} {wrong}"));
+        }
+        make(json!({"keyStoreName": "Demo-by-certificate"})).refused(INVALID_KEY_STORE, kind);
+        let longest = "🔑".repeat(1_000);
+        assert_eq!(make(json!({"description": longest})).body()["description"], longest, "{kind}");
+    }
+    // Nulls are as good as nothing.
+    let made = stage.make("/auths/macs", &json!({"keyStoreName": "demo-by-certificate", "value": "02:00:00:00:07:08", "description": null}));
+    assert_eq!(made.body()["description"], "");
 }
 
 fn certificates(stage: &Stage) {
@@ -231,6 +301,8 @@ fn certificates(stage: &Stage) {
     };
     assert_eq!(make(json!({"name": " cafe\u{301}"})).body(), json!({"name": "caf\u{e9}", "description": "d"}));
     make(json!({})).refused(exists("name is taken: that entry exists"), "the same name");
+    make(json!({"name": "Caf\u{e9}"})).body();
+    make(json!({"name": "caf\u{e9}", "keyStoreName": "demo-by-address"})).body();
     const PASSWORD: &str = "password must have 1 to 128 printable ASCII characters";
     const LIFE: &str = "lifeTime must be 1 to 3650 days";
     for (wrong, message) in [

@@ -59,6 +59,12 @@ pub(super) fn changes(keeper: &Keeper<'_>) {
     ] {
         keeper.change(&key, wrong.clone()).refused(field(message), &wrong.to_string());
     }
+    let longest = json!({"name": "é".repeat(100), "description": "🔑".repeat(1_000), "autoRotationPeriod": 36_500});
+    let changed = keeper.change(&key, longest.clone()).body();
+    for name in ["name", "description", "autoRotationPeriod"] {
+        assert_eq!(changed[name], longest[name]);
+    }
+    keeper.change(&key, json!({"autoRotationPeriod": 0})).body();
     imported_keys_do_not_rotate(keeper, &key);
 }
 

@@ -5,7 +5,15 @@
 
 mod account;
 mod driver;
+mod files;
+mod history;
 mod key_stores;
+mod keyboard;
+mod meanwhile;
+mod organization;
+mod scripts;
+mod statistics;
+mod tour;
 
 use std::future::Future;
 use std::path::Path;
@@ -15,6 +23,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
+use fantoccini::key::Key;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
 
@@ -22,13 +31,17 @@ use crate::support::installation::{Installation, Running};
 use driver::Driver;
 
 /// The longest that anything on a page may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked again.
 const PAUSE: Duration = Duration::from_millis(25);
 /// The widths at which everything must be at home: a desk's and a telephone's.
 const WIDTHS: [u32; 2] = [1_280, 390];
 const HEIGHT: u32 = 900;
 const AXE: &str = include_str!("axe/axe.min.js");
+/// The most times that Tab is pressed to come to something.
+const TABS_MAX: usize = 80;
+/// The most bytes of a picture in the README.
+const PICTURE_MAX_BYTES: usize = 150 * 1024;
 /// What a person can press.
 const PRESSABLE: &str = "self::a or self::button or self::summary or self::label";
 
@@ -65,6 +78,8 @@ impl Browser {
         let base = format!("https://{}", running.console_address());
         let browser = Self { runtime, client: Some(client), session, driver, base, _profile: profile };
         browser.devtools("Browser.grantPermissions", &json!({"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}));
+        // They take no room on a telephone, and pictures would be cut off where they stand.
+        browser.devtools("Emulation.setScrollbarsHidden", &json!({"hidden": true}));
         browser.resize(WIDTHS[0]);
         browser
     }
@@ -120,6 +135,11 @@ impl Browser {
         self.press_at(&format!("*[self::tr or self::li or self::article or self::section][contains(., {part})]//{pressable}"));
     }
 
+    /// Whether a dialog is open and filled: what is pressed next is pressed in it.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.run("return document.querySelector('dialog[open] #dialog-title') !== null", &[]).as_bool().unwrap_or_default()
+    }
+
     /// Presses what an XPath step below the page or the open dialog finds.
     pub(crate) fn press_at(&self, step: &str) {
         self.tries(&format!("press {step}"), async |client| self.displayed(client, step).await?.click().await);
@@ -161,7 +181,8 @@ impl Browser {
     /// What the focus is on: its words, or its name.
     pub(crate) fn focused(&self) -> String {
         let script = "const e = document.activeElement; return e.getAttribute('aria-label') || e.innerText.trim() || e.labels?.[0]?.innerText || e.id";
-        self.run(script, &[]).as_str().unwrap_or_default().to_owned()
+        let words = self.run(script, &[]).as_str().unwrap_or_default().replace('▾', "");
+        words.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// Whether a person sees that, now.
@@ -204,6 +225,61 @@ impl Browser {
         self.block(self.client().delete_all_cookies()).expect("no cookies");
     }
 
+    /// Signs in in another tab, and comes back to the page as it was.
+    pub(crate) fn signs_in_elsewhere(&self, login: &str, password: &str) {
+        let here = self.block(self.client().window()).expect("a tab");
+        let there = self.block(self.client().new_window(true)).expect("another tab").handle;
+        self.block(self.client().switch_to_window(there)).expect("the other tab");
+        self.sign_in(login, password);
+        self.block(self.client().close_window()).expect("the other tab closes");
+        self.block(self.client().switch_to_window(here)).expect("the tab");
+    }
+
+    /// Presses Tab until the focus is on what says that.
+    pub(crate) fn tabs_to(&self, words: &str) {
+        for _ in 0..TABS_MAX {
+            if self.focused() == words {
+                return;
+            }
+            self.types(&char::from(Key::Tab).to_string());
+        }
+        panic!("{words:?} is not reached by Tab; {} shows:\n{}", self.path(), self.text());
+    }
+
+    /// From now on every page notes what its Content-Security-Policy kept from running, before anything of it runs.
+    pub(crate) fn notes_violations(&self) {
+        let source =
+            "window.__violations = []; addEventListener('securitypolicyviolation', (e) => window.__violations.push(`${e.violatedDirective} ${e.blockedURI}`))";
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({"source": source}));
+    }
+
+    /// Sends at most so many bytes a second.
+    pub(crate) fn sends_slowly(&self, bytes_per_second: u32) {
+        let conditions = json!({"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second});
+        self.devtools("Network.enable", &json!({}));
+        self.devtools("Network.emulateNetworkConditions", &conditions);
+    }
+
+    /// Shows itself with that User-Agent.
+    pub(crate) fn calls_itself(&self, user_agent: &str) {
+        self.devtools("Network.setUserAgentOverride", &json!({"userAgent": user_agent}));
+    }
+
+    /// Keeps a picture of what the window shows in `docs/`, for the README, if it is to be renewed.
+    pub(crate) fn picture_for_readme(&self, name: &str) {
+        if std::env::var_os("SKM_TEST_UPDATE").is_none() {
+            return;
+        }
+        self.devtools("Emulation.setEmulatedMedia", &scheme_of("light"));
+        let picture = self.devtools("Page.captureScreenshot", &json!({"format": "png", "captureBeyondViewport": false}));
+        self.devtools("Emulation.setEmulatedMedia", &json!({"features": []}));
+        let png = STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("base64");
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        std::fs::create_dir_all(&directory).expect("docs/");
+        assert!(png.len() < PICTURE_MAX_BYTES, "{name}: {} bytes", png.len());
+        std::fs::write(directory.join(format!("console-{name}.png")), png).expect("a picture");
+    }
+
     /// Runs a function's body in the page.
     pub(crate) fn run(&self, script: &str, arguments: &[Value]) -> Value {
         self.tries("a script", async |client| client.execute(script, arguments.to_vec()).await)
@@ -211,13 +287,15 @@ impl Browser {
 
     /// Looks at the page at both widths, light and dark: nothing serious for axe, no horizontal scrolling. Keeps pictures of that name if asked to.
     pub(crate) fn looks_right(&self, name: &str) {
-        for width in WIDTHS {
+        // axe takes a second each time: a desk's page in the light and a telephone's in the dark have every width and every colour.
+        for (width, scheme) in WIDTHS.into_iter().zip(["light", "dark"]) {
             self.resize(width);
-            for scheme in ["light", "dark"] {
-                self.devtools("Emulation.setEmulatedMedia", &scheme_of(scheme));
-                self.picture(&format!("{name}-{width}-{scheme}"));
-                self.is_accessible(&format!("{name} at {width} px, {scheme}"));
+            for pictured in ["light", "dark"].into_iter().filter(|_| std::env::var_os("SKM_SCREENSHOTS").is_some()) {
+                self.devtools("Emulation.setEmulatedMedia", &scheme_of(pictured));
+                self.picture(&format!("{name}-{width}-{pictured}"));
             }
+            self.devtools("Emulation.setEmulatedMedia", &scheme_of(scheme));
+            self.is_accessible(&format!("{name} at {width} px, {scheme}"));
             self.fits(&format!("{name} at {width} px"));
         }
         self.resize(WIDTHS[0]);
@@ -257,6 +335,8 @@ impl Browser {
     fn resize(&self, width: u32) {
         let metrics = json!({"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
+        // They would take their width from the page, which a telephone's don't.
+        self.devtools("Emulation.setScrollbarsHidden", &json!({"hidden": true}));
     }
 
     /// A command of the DevTools protocol.

@@ -13,23 +13,23 @@ use crate::support::postgres::Cluster;
 /// What is promised between nodes.
 const ELSEWHERE: Duration = Duration::from_secs(1);
 /// The scheduler looks each ten seconds.
-const BY_SCHEDULE: Duration = Duration::from_secs(30);
-const FIRST: &str = "issuer=CN = Secure Key Manager CA";
-const SECOND: &str = "issuer=CN = Secure Key Manager CA 2";
+pub(super) const BY_SCHEDULE: Duration = Duration::from_secs(30);
+pub(super) const FIRST: &str = "issuer=CN = Secure Key Manager CA";
+pub(super) const SECOND: &str = "issuer=CN = Secure Key Manager CA 2";
 
-fn command(installation: &Installation, what: &str) -> Value {
+pub(super) fn command(installation: &Installation, what: &str) -> Value {
     let (code, told, problems) = installation.run(&["certificate", what, "--json"]);
     assert_eq!(code, 0, "{what}: {told}{problems}");
     serde_json::from_str(&told).expect("JSON")
 }
 
-fn published(installation: &Installation, running: &Running) -> usize {
+pub(super) fn published(installation: &Installation, running: &Running) -> usize {
     let (status, kind, pem) = public(installation, running, "/pki/ca.pem");
     assert_eq!((status, kind.as_str()), (200, "application/pem-certificate-chain"));
     String::from_utf8(pem).expect("PEM").matches("BEGIN CERTIFICATE").count()
 }
 
-fn recorded(installation: &Installation, operation: &str) -> i64 {
+pub(super) fn recorded(installation: &Installation, operation: &str) -> i64 {
     installation.database().count(&format!("audit_records WHERE operation = '{operation}' AND result_code = 0"))
 }
 

@@ -1,6 +1,7 @@
 //! The internal certificate authorities: revocation lists, renewal with overlap, and the server's own certificate.
 
 mod authorities;
+mod ends;
 mod lists;
 mod node;
 

@@ -67,7 +67,9 @@ fn keys_renew(installation: &Installation) {
     let readiness: Value = serde_json::from_str(&running.operations("/readyz").1).expect("JSON");
     assert_eq!((&readiness["ready"], &readiness["keysNearUseLimit"]), (&json!(true), &json!(2)), "{readiness}");
     for key in [&imported, &pending] {
-        assert_eq!(running.log().lines().filter(|line| line.contains("nears the limit") && line.contains(key.as_str())).count(), 1, "{}", running.log());
+        let warnings = || running.log().lines().filter(|line| line.contains("nears the limit") && line.contains(key.as_str())).count();
+        wait_until("the warning in the log", PATIENCE, || warnings() > 0);
+        assert_eq!(warnings(), 1, "{}", running.log());
     }
     decrypts(&client, &used, &ciphertext, "before");
     assert_eq!([&used, &nearly, &imported].map(|key| current_version(&client, key)), [json!(1), json!(0), json!(0)]);

@@ -40,5 +40,5 @@ fn an_old_versions_object_that_is_gone_is_an_alarm() {
     let client = Client::new(&installation, &running);
     decrypts(&client, &key, &new, "new");
     assert_eq!(client.decrypt(&key, &old).expect("an answer").status, 503);
-    assert!(running.log().contains("an object that a key in service needs is not in the token"), "{}", running.log());
+    running.logs("an object that a key in service needs is not in the token");
 }

@@ -1,5 +1,6 @@
 //! What happens by the clock, and several processes at once: due rotations and deletions, limits of use, two nodes on one database and token.
 
+mod clock;
 mod due;
 mod limits;
 mod missing;

@@ -8,8 +8,9 @@ use super::missing::object_files;
 use super::{PATIENCE, current_version, decrypts, done, encrypt, installation, make_key};
 use crate::faults::load::{Client, Kind, STORE, Thing, wait_until};
 use crate::faults::settled::{audit_is_intact, token_and_database_agree, wait_until_settled};
-use crate::support::installation::Running;
+use crate::support::installation::{Answer, Running};
 use crate::support::postgres::Cluster;
+use crate::support::random::{Random, is_full};
 use crate::support::raw_database::RawDatabase;
 
 fn stop_in_order(node: Running) {
@@ -139,12 +140,12 @@ fn stopped_between_token_and_database(signal: &str) {
     let [here, there] = [&one, &two].map(|node| Client::new(&installation, node));
     let key = make_key(&here, "asymmetric-keys", "pair", 0);
     let files = object_files(&installation).len();
-    let mut holder = installation.database();
+    let (mut database, mut holder) = (installation.database(), installation.database());
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| here.own("POST", &format!("/keys/{key}/rotate"), None));
-        assert_eq!(hold_new_object(&mut installation.database(), &mut holder), key);
+        assert_eq!(hold_new_object(&mut database, &mut holder), key);
         wait_until("the pair in the token", PATIENCE, || object_files(&installation).len() == files + 2);
-        std::thread::sleep(Duration::from_millis(300));
+        wait_until("its maker waits for the row", PATIENCE, || database.count("pg_locks WHERE NOT granted") > 0);
         one.signal(signal);
         holder.run("ROLLBACK");
         wait_until_settled(&installation);
@@ -213,4 +214,53 @@ fn rotations_on_both_nodes_at_once_come_one_after_the_other() {
     }
     nodes.into_iter().for_each(stop_in_order);
     token_and_database_agree(&installation);
+}
+
+/// One of what people ask of a key and its versions, whether or not it can be done now.
+fn anything(client: &Client, key: &str, random: &mut Random) -> Answer {
+    let version = random.below(3);
+    let (method, rest) = match random.below(7) {
+        0 | 1 => ("POST", "/rotate".to_owned()),
+        2 => ("PUT", "/delete".to_owned()),
+        3 => ("PUT", "/restore".to_owned()),
+        4 => ("PUT", format!("/versions/{version}/delete")),
+        5 => ("PUT", format!("/versions/{version}/restore")),
+        _ => ("DELETE", format!("/versions/{version}")),
+    };
+    client.own(method, &format!("/keys/{key}{rest}"), None).expect("an answer")
+}
+
+/// Many on both nodes change the same few keys at once: whoever waits for a row waits for somebody who goes on.
+#[test]
+fn many_who_change_the_same_keys_on_both_nodes_never_deadlock() {
+    const EACH: usize = 4;
+    let cluster = Cluster::start();
+    let installation = installation(Some(&cluster));
+    let nodes = ["one", "two"].map(|node| installation.start_node(node));
+    let client = Client::new(&installation, &nodes[0]);
+    let keys: Vec<String> = (0..3).map(|number| make_key(&client, "symmetric-keys", &format!("key {number}"), 0)).collect();
+    let mut random = Random::of_test("clockwork::nodes::many_who_change_the_same_keys_on_both_nodes_never_deadlock");
+    let rounds = if is_full() { 300 } else { 40 };
+    let done: usize = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..2 * EACH)
+            .map(|number| {
+                let (client, keys, mut random) = (Client::new(&installation, &nodes[number % 2]), &keys, random.fork());
+                scope.spawn(move || {
+                    let answers = (0..rounds).map(|_| anything(&client, &keys[random.below(keys.len())], &mut random));
+                    answers.inspect(|answer| assert!([200, 404, 409].contains(&answer.status), "{answer:?}")).filter(|answer| answer.status == 200).count()
+                })
+            })
+            .collect();
+        asking.into_iter().map(|thread| thread.join().expect("a thread")).sum()
+    });
+    println!("{done} of {} done", 2 * EACH * rounds);
+    assert!(done > rounds, "hardly anything was done");
+    wait_until_settled(&installation);
+    nodes.into_iter().for_each(stop_in_order);
+    // The server counts when a connection has ended.
+    let ours = "pg_stat_activity WHERE application_name = 'skm'";
+    wait_until("no connection", PATIENCE, || installation.database().count(ours) == 0);
+    assert_eq!(installation.database().number("deadlocks", "pg_stat_database WHERE datname = 'skm'"), 0);
+    token_and_database_agree(&installation);
+    audit_is_intact(&installation);
 }

@@ -1,12 +1,10 @@
 //! Keys at the console; what the API answers is the check.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-
 use serde_json::{Value, json};
 
-use super::person::{Page, Person};
+use super::person::{PASSWORD, Page, Person, make_account};
 use crate::support::installation::{Installation, Running};
+use crate::support::postgres::Cluster;
 
 /// What is added, what is typed, and which field has which problem.
 type Wrong<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
@@ -21,7 +19,6 @@ struct Scene<'a> {
     number: String,
 }
 
-const PASSWORD: &str = "a password of some length";
 const HEX_KEY: &str = "0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07 0x08 0x09 0x0a 0x0b 0x0c 0x0d 0x0e 0x0f,0x10,0x11,0x12,0x13,0x14,0x15,0x16,0x17, \
                        0x18, 0x19, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E, 0x1F";
 
@@ -80,11 +77,9 @@ impl<'a> Scene<'a> {
     }
 }
 
-#[test]
-fn keys_of_every_type_are_added_and_work() {
-    let installation = Installation::new();
+fn keys_of_every_type_are_added_and_work(installation: &Installation) {
     let service = installation.start();
-    let scene = Scene::new(&installation, &service);
+    let scene = Scene::new(installation, &service);
     assert!(scene.admin.get(&scene.store).has("No keys yet"));
 
     let value = "\nline 1\r\nline <2> & \"3\"";
@@ -181,11 +176,9 @@ fn confidential_data_is_shown_on_request_and_edited_as_one() {
     assert_eq!(scene.body(&format!("secrets/{key}"))["secret"], "correct");
 }
 
-#[test]
-fn what_somebody_else_changed_meanwhile_is_not_overwritten() {
-    let installation = Installation::new();
+fn what_somebody_else_changed_meanwhile_is_not_overwritten(installation: &Installation) {
     let service = installation.start();
-    let scene = Scene::new(&installation, &service);
+    let scene = Scene::new(installation, &service);
     let secret = scene.add("confidential-data", &[("name", "password"), ("description", ""), ("secretValue", "one")]);
     let key = scene.add("symmetric-key", &[("name", "aes"), ("description", "")]);
     for (key, fields) in [(&secret, vec![("secretValue", "mine")]), (&secret, vec![]), (&key, vec![("autoRotationPeriod", "90")])] {
@@ -214,11 +207,9 @@ fn what_somebody_else_changed_meanwhile_is_not_overwritten() {
     assert_eq!(scene.inventory(&key)["currentKeyValueVersion"], 0);
 }
 
-#[test]
-fn keys_and_versions_rotate_and_end_step_by_step() {
-    let installation = Installation::new();
+fn keys_and_versions_rotate_and_end_step_by_step(installation: &Installation) {
     let service = installation.start();
-    let scene = Scene::new(&installation, &service);
+    let scene = Scene::new(installation, &service);
     let key = scene.add("symmetric-key", &[("name", "aes"), ("description", ""), ("autoRotationPeriod", "30")]);
     let encrypted = scene.api("POST", &format!("symmetric-keys/{key}/encrypt"), Some(&json!({"plaintext": "x"})))["body"]["ciphertext"].clone();
     let decrypt = || scene.api("POST", &format!("symmetric-keys/{key}/decrypt"), Some(&json!({"ciphertext": encrypted})))["header"]["resultMessage"].clone();
@@ -258,7 +249,7 @@ fn keys_and_versions_rotate_and_end_step_by_step() {
     assert_eq!(scene.api("GET", &format!("keystores/{}/keys/{key}", scene.number), None)["header"]["resultMessage"], "Invalid Key ID");
     // Another dialog about it, still open somewhere, says that it is gone.
     let gone = scene.admin.send_form(&format!("{}/steps/delete", scene.page(&key)), &[("csrf", &asked.hidden("csrf")), ("seen", &asked.hidden("seen"))]);
-    assert!(gone.status == 422 && gone.has("This key is gone"), "{}", gone.text);
+    assert!(gone.status == 422 && gone.has("This is gone"), "{}", gone.text);
 }
 
 #[test]
@@ -267,17 +258,7 @@ fn a_viewer_sees_no_data_and_no_buttons_that_would_fail() {
     let service = installation.start();
     let scene = Scene::new(&installation, &service);
     let key = scene.add("confidential-data", &[("name", "password<script>"), ("description", "<img src=x>"), ("secretValue", "hunter2")]);
-    let file = installation.path().join("password");
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600).open(&file).expect("a file").write_all(PASSWORD.as_bytes()).expect("written");
-    let file = file.display().to_string();
-    for arguments in [
-        &["admin", "account", "create", "vera", "--keep-password", "--password-file", &file][..],
-        &["admin", "role", "grant", "vera", "VIEWER", "--project", "demo"],
-    ] {
-        let (status, _, log) = installation.run(arguments);
-        assert_eq!(status, 0, "{log}");
-    }
+    make_account(&installation, "vera", &[("VIEWER", "demo")]);
     let vera = Person::sign_in(&installation, &service, "vera", PASSWORD);
     let page = vera.get(&scene.page(&key));
     assert!(page.status == 200 && page.has("password&#60;script&#62;") && page.has("Only an ADMIN"), "{}", page.text);
@@ -311,4 +292,48 @@ fn key_stores_are_searched_and_tell_their_details() {
     let details = scene.admin.ask(&format!("{}/details", scene.store));
     assert!(details.has(&format!("<code class=\"id\">{}</code>", scene.number)) && details.has("IPv4 Address") && details.has("ad***"), "{}", details.text);
     assert!(!details.has("<html"), "{}", details.text);
+}
+
+fn key_stores_are_changed_and_deleted_as_they_were_seen(installation: &Installation) {
+    let service = installation.start();
+    let scene = Scene::new(installation, &service);
+    let fields = |name: &'static str| [("name", name), ("description", ""), ("ip4AuthUse", "Y"), ("authMode", "AND")];
+    for path in ["edit", "delete"].map(|act| format!("{}/{act}", scene.store)) {
+        let form = scene.admin.ask(&path);
+        assert_eq!(scene.admin.fill_in(&format!("{}/edit", scene.store), &fields("theirs")).status, 200);
+        let (csrf, seen) = (form.hidden("csrf"), form.hidden("seen"));
+        for seen in [&seen, "", "0", "x"] {
+            let refused = scene.admin.send_form(&path, &[&[("csrf", csrf.as_str()), ("seen", seen)], fields("mine").as_slice()].concat());
+            assert!(refused.status == 422 && refused.has("Somebody else changed this meanwhile"), "{path} {seen:?}: {}", refused.text);
+        }
+        assert_eq!(scene.body(&format!("keystores/{}", scene.number))["name"], "theirs");
+    }
+    assert_eq!(scene.admin.fill_in(&format!("{}/edit", scene.store), &fields("mine")).status, 200);
+    let deleted = scene.admin.fill_in(&format!("{}/delete", scene.store), &[]);
+    assert!(deleted.to.is_some_and(|to| to.ends_with("?done=deleted")), "{}", deleted.text);
+    let gone = scene.admin.ask(&format!("{}/edit", scene.store));
+    assert!(gone.status == 422 && gone.has("This is gone"), "{}", gone.text);
+}
+
+/// What holds on every database, each in an installation of its own.
+const LIVES: [fn(&Installation); 4] = [
+    keys_of_every_type_are_added_and_work,
+    keys_and_versions_rotate_and_end_step_by_step,
+    what_somebody_else_changed_meanwhile_is_not_overwritten,
+    key_stores_are_changed_and_deleted_as_they_were_seen,
+];
+
+#[test]
+fn keys_live_on_sqlite() {
+    for lives in LIVES {
+        lives(&Installation::new());
+    }
+}
+
+#[test]
+fn keys_live_on_postgresql() {
+    for lives in LIVES {
+        let cluster = Cluster::start();
+        lives(&Installation::with(&[("SKM_DATABASE__URL", &cluster.uri())]));
+    }
 }

@@ -1,5 +1,11 @@
 //! The console's pages, asked for as a browser does it, with and without the script.
 
+mod authorization;
 mod clients;
+mod forms;
+mod history;
+mod html;
 mod keys;
-mod person;
+mod organization;
+pub(crate) mod person;
+mod statistics;

@@ -11,4 +11,5 @@ mod lives;
 pub(crate) mod load;
 pub(crate) mod settled;
 mod signals;
+pub(crate) mod statistics;
 pub(crate) mod token_away;

@@ -112,7 +112,7 @@ fn sighup_reloads_the_certificate_and_drops_nobody() {
     write(new);
     running.signal("HUP");
     wait_until("the new certificate", Duration::from_secs(8), || Wire::connect(running.api_address(), &trusted).server_certificate() != before);
-    assert!(running.log().contains("the server certificate was reloaded"), "{}", running.log());
+    running.logs("the server certificate was reloaded");
     assert!(open.send(confirm.as_bytes()) && open.answer().starts_with("HTTP/1.1 200 "));
     let (status, log) = running.stop();
     assert_eq!(status.code(), Some(0), "{log}");

@@ -143,7 +143,7 @@ fn one_of(values: &[Value]) -> Value {
 
 /// The texts that are taken as a name, exactly: the document says nothing of white space that is cut off their ends.
 fn taken_as_name() -> String {
-    const CONTROL: &str = r"\x00-\x1F\x7F-\x9F";
+    const CONTROL: &str = r"\x00-\x1F\x7F-\x9F\u2028-\u202E\u2066-\u2069";
     const INNER_SPACE: &str = r" \xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
     const SPACE: &str = r"\t\n\x0B\f\r \x85\xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
     let end = format!("[^{CONTROL}{INNER_SPACE}]");

@@ -1,4 +1,4 @@
-//! How many audit records a second become durable. Not a test: run it by
+//! How many audit records a second become durable, and how long statistics take. Not tests: run them by
 //! `cargo test --release --test integration store::rate -- --ignored --nocapture --test-threads 1`.
 
 use std::net::IpAddr;
@@ -6,7 +6,10 @@ use std::time::Instant;
 
 use skm::domain::account::AccessKeyId;
 use skm::domain::audit::{AuditEvent, KeyUse, Uses};
+use skm::domain::clock::Timestamp;
 use skm::domain::ids::{ClientRuleId, KeyId, KeyStoreNumber, KeyVersion, ProjectId};
+use skm::domain::statistics::Slot;
+use skm::store::CallRange;
 
 use super::{Place, event, on, verified_details};
 
@@ -89,4 +92,59 @@ fn on_sqlite() {
 #[ignore = "measures, for a release build"]
 fn on_postgresql() {
     on(&mut Place::postgresql(), rates);
+}
+
+/// Some ten million calls of 90 days, of a thousand keys: by day each key with each of four operations, by hour each eighth hour.
+const TEN_MILLION_CALLS: &str = "
+    WITH RECURSIVE days (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM days WHERE n < 89), keys (k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM keys WHERE k < 999),
+        operations (o) AS (VALUES ('ENCRYPT'), ('DECRYPT'), ('SIGN'), ('VERIFY')), hours (h) AS (SELECT 0 UNION ALL SELECT h + 1 FROM hours WHERE h < 23)
+    INSERT INTO call_counts (project_id, span, slot, operation, result, key_id, node, calls)
+        SELECT 1, 'DAY', 20000 + n, o, 'SUCCESS', 'd0000000000000000000000000000' || (1000 + k), 'node-1', 27 + k % 3 FROM days, keys, operations
+        UNION ALL
+        SELECT 1, 'HOUR', ((20000 + n) * 24 + h) * 3600000000, o, 'SUCCESS', 'd0000000000000000000000000000' || (1000 + k), 'node-1', 9 + k % 3
+        FROM days, keys, operations, hours WHERE (n * 24 + h + k) % 8 = 0";
+
+async fn statistics(place: &mut Place) {
+    let store = place.open("node-1");
+    place.execute(TEN_MILLION_CALLS);
+    println!(
+        "{} calls in {} rows",
+        place.number("SELECT CAST(SUM(calls) AS BIGINT) AS n FROM call_counts WHERE span = 'DAY'"),
+        place.number("SELECT COUNT(*) AS n FROM call_counts")
+    );
+    let hour = |day: i64| day * 86_400_000_000;
+    for (what, from, before) in
+        [("month", Slot::Day(20_030), 20_061), ("week", Slot::Day(20_030), 20_037), ("day", Slot::Hour(Timestamp::from_micros(hour(20_030))), hour(20_031))]
+    {
+        let range = CallRange { project: ProjectId(1), from, before, key: None };
+        println!("{what}: {} ms, then {} ms", timed(&store, range).await, timed(&store, range).await);
+    }
+}
+
+/// How long what a page reads takes, in milliseconds.
+async fn timed(store: &skm::store::Store, range: CallRange) -> u128 {
+    let began = Instant::now();
+    let read = store.read::<_, skm::store::StoreError, _>(move |reader| {
+        Ok((
+            reader.calls_by_operation(&range)?,
+            reader.calls_by_key(&range, 10)?,
+            reader.calls_without_key(&range)?,
+            reader.is_counting_behind(Timestamp::from_micros(0))?,
+        ))
+    });
+    let (by_operation, by_key, ..) = read.await.expect("sums");
+    assert!(by_operation.len() >= 28 && by_key.len() == 10);
+    began.elapsed().as_millis()
+}
+
+#[test]
+#[ignore = "measures"]
+fn statistics_on_sqlite() {
+    on(&mut Place::sqlite(), statistics);
+}
+
+#[test]
+#[ignore = "measures"]
+fn statistics_on_postgresql() {
+    on(&mut Place::postgresql(), statistics);
 }

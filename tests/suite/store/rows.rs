@@ -11,7 +11,9 @@ use skm::domain::ids::{ChainId, KeyId, KeyStoreNumber, KeyVersion, ProjectId};
 use skm::domain::key::{KeyKind, Material, Origin, RotationPeriod, Stamp, State};
 use skm::domain::key_store::KeyStore;
 use skm::domain::text::{Description, Name};
-use skm::store::{Checkpoint, ExpiredObject, NewKey, PlannedObject, Purpose, Store, StoreError, TOKENS_MAX, TOO_MANY_ACCESS_KEYS, TOO_MANY_TOKENS, Tx, Unique};
+use skm::store::{
+    Checkpoint, ExpiredObject, NewKey, PlannedObject, Purpose, Store, StoreError, TOKENS_MAX, TOO_MANY_ACCESS_KEYS, Tx, UNUSABLE_ACCESS_KEY, Unique,
+};
 
 use super::{Place, at, audit, change, event, key_id, object_id, on_both, random, stamp, verified_details};
 
@@ -188,11 +190,23 @@ async fn bearer_tokens(place: &mut Place) {
     assert!(store.read(move |reader| reader.bearer_token(token(5))).await.expect("a read").is_some());
 }
 
-pub(super) fn insert_tokens(tx: &mut Tx<'_>, count: i64, of: &AccessKeyId, issued: i64, expires: i64) -> Result<(), StoreError> {
-    (0..count).try_for_each(|_| tx.insert_bearer_token(SecretHash(random()), of, at(issued), at(expires)))
+fn insert_tokens(tx: &mut Tx<'_>, count: i64, of: &AccessKeyId, issued: i64, expires: i64) -> Result<(), StoreError> {
+    (0..count).try_for_each(|_| tx.insert_bearer_token(SecretHash(random()), of, at(issued), at(expires)).map(drop))
+}
+
+/// Many tokens, in changes that a busy machine does in time.
+pub(super) async fn issue_tokens(store: &Store, count: i64, of: &AccessKeyId, issued: i64, expires: i64) {
+    const AT_ONCE: i64 = 50;
+    let mut left = count;
+    while left > 0 {
+        let (now, of) = (left.min(AT_ONCE), of.clone());
+        change(store, move |tx| insert_tokens(tx, now, &of, issued, expires)).await;
+        left -= now;
+    }
 }
 
 async fn bearer_tokens_are_bounded(place: &mut Place) {
+    const OLDEST: SecretHash = SecretHash([1; 32]);
     let store = place.open("node-1");
     let [id, other] = ["AKID", "OTHER"].map(|text| AccessKeyId::parse(text).expect("an ID"));
     let (full, empty) = (id.clone(), other.clone());
@@ -201,18 +215,23 @@ async fn bearer_tokens_are_bounded(place: &mut Place) {
         for id in [&full, &empty] {
             tx.insert_access_key(id, account, SecretHash([0; 32]), TokenLife::MAX, &stamp())?;
         }
-        insert_tokens(tx, TOKENS_MAX, &full, 1, 100)
+        tx.insert_bearer_token(OLDEST, &full, at(1), at(100)).map(drop)
     })
     .await;
-    let one_more = id.clone();
-    let refused = store.change(move |tx| insert_tokens(tx, 1, &one_more, 99, 200)).await;
-    assert!(matches!(refused, Err(StoreError::Stale { what: TOO_MANY_TOKENS })), "{refused:?}");
+    issue_tokens(&store, TOKENS_MAX - 1, &id, 2, 100).await;
     change(&store, move |tx| insert_tokens(tx, 1, &other, 99, 200)).await;
+    // One more: the oldest ends, and no other.
+    let one_more = id.clone();
+    let ended = change(&store, move |tx| tx.insert_bearer_token(SecretHash(random()), &one_more, at(99), at(100))).await;
+    assert_eq!(ended, [OLDEST]);
+    assert!(store.read::<_, StoreError, _>(|reader| reader.bearer_token(OLDEST)).await.expect("a read").is_none());
+    assert_eq!(place.number("SELECT COUNT(*) AS n FROM bearer_tokens WHERE access_key_id = 'AKID'"), TOKENS_MAX);
     // Those that expired by then don't count, though they are still there.
-    change(&store, move |tx| insert_tokens(tx, 1, &id, 100, 200)).await;
+    let ended = change(&store, move |tx| tx.insert_bearer_token(SecretHash(random()), &id, at(100), at(200))).await;
+    assert_eq!(ended, []);
     let nobody = AccessKeyId::parse("NOBODY").expect("an ID");
     let orphan = store.change(move |tx| insert_tokens(tx, 1, &nobody, 1, 2)).await;
-    assert!(matches!(orphan, Err(StoreError::Stale { what }) if what != TOO_MANY_TOKENS), "{orphan:?}");
+    assert!(matches!(orphan, Err(StoreError::Stale { what: UNUSABLE_ACCESS_KEY })), "{orphan:?}");
     // No change forgets more than it should keep the others waiting for.
     let mut forgotten = Vec::new();
     while forgotten.last() != Some(&0) {

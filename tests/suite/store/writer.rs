@@ -1,6 +1,6 @@
 //! The writer: batches, savepoints, and what happens when the database fails.
 
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
@@ -24,18 +24,27 @@ on_both!(
     what_is_written_last_failing_undoes_everything,
 );
 
-/// Keeps the writer busy until the sender is dropped: what is queued meanwhile becomes one batch.
-async fn hold(store: &Store) -> (mpsc::Sender<()>, JoinHandle<()>) {
+/// Keeps the writer busy until the sender is dropped: what is queued meanwhile becomes one batch. One that pauses, after failures in a row, is
+/// asked again.
+pub(super) async fn hold(store: &Store) -> (mpsc::Sender<()>, JoinHandle<()>) {
     let (release, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
     let (begun, begins) = mpsc::channel();
     let held = store.clone();
     let task = tokio::spawn(async move {
-        change(&held, move |_| {
-            begun.send(()).ok();
-            gate.recv().ok();
-            Ok(())
-        })
-        .await;
+        loop {
+            let (begun, gate) = (begun.clone(), Arc::clone(&gate));
+            let done = held.change::<_, StoreError, _>(move |_| {
+                begun.send(()).ok();
+                gate.lock().expect("a lock").recv().ok();
+                Ok(())
+            });
+            match done.await {
+                Ok(()) => break,
+                Err(StoreError::Unavailable { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(other) => panic!("{other}"),
+            }
+        }
     });
     tokio::task::spawn_blocking(move || begins.recv().expect("the writer")).await.expect("a thread");
     (release, task)

@@ -298,6 +298,15 @@ impl Running {
         self.log.lock().expect("the log").clone()
     }
 
+    /// Waits until it has logged that: its log comes through a pipe, and may tell of a thing after its effect is seen.
+    pub(crate) fn logs(&self, words: &str) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while !self.log().contains(words) {
+            assert!(Instant::now() < until, "no {words:?} in the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// One call of the API: method, path from `/`, headers, body.
     pub(crate) fn call(&self, certified: bool, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Result<Answer, ureq::Error> {
         let agent = if certified { &self.agents.certified } else { &self.agents.plain };

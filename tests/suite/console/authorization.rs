@@ -1,0 +1,497 @@
+//! Every route of the console, asked by everybody there is: the table says who may, and a route that it doesn't know fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::person::{PASSWORD, Page, Person, make_account};
+use crate::support::installation::{Installation, Running};
+
+/// Who passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// Whoever comes by.
+    Everybody,
+    /// Whoever is signed in, about himself.
+    SignedIn,
+    /// Who sees the project's inventory.
+    Readers,
+    /// Who changes things in the project.
+    Admins,
+    /// Who administers the installation.
+    Administrators,
+}
+
+use Who::{Administrators, Admins, Everybody, Readers, SignedIn};
+
+const STORE: &str = "/projects/{project}/key-stores/{store}";
+
+/// Each route: its path, who may `GET` it, who may `POST` to it.
+fn table() -> BTreeMap<String, (Option<Who>, Option<Who>)> {
+    let mut table: BTreeMap<String, (Option<Who>, Option<Who>)> = [
+        ("/", Some(SignedIn), None),
+        ("/sign-in", Some(Everybody), Some(Everybody)),
+        ("/sign-in/code", Some(Everybody), Some(Everybody)),
+        ("/sign-out", None, Some(SignedIn)),
+        ("/assets/{name}", Some(Everybody), None),
+        ("/account", Some(SignedIn), None),
+        ("/account/password", Some(SignedIn), Some(SignedIn)),
+        ("/account/second-factor/begin", None, Some(SignedIn)),
+        ("/account/second-factor", Some(SignedIn), Some(SignedIn)),
+        ("/account/second-factor/off", Some(SignedIn), Some(SignedIn)),
+        ("/account/sessions/others/end", Some(SignedIn), Some(SignedIn)),
+        ("/account/sessions/{session}/end", Some(SignedIn), Some(SignedIn)),
+        ("/account/access-keys", Some(SignedIn), None),
+        ("/account/access-keys/new", Some(SignedIn), Some(SignedIn)),
+        ("/account/access-keys/{id}/edit", Some(SignedIn), Some(SignedIn)),
+        ("/account/access-keys/{id}/enable", None, Some(SignedIn)),
+        ("/account/access-keys/{id}/disable", Some(SignedIn), Some(SignedIn)),
+        ("/account/access-keys/{id}/delete", Some(SignedIn), Some(SignedIn)),
+        ("/projects/{project}/key-stores", Some(Readers), None),
+        ("/projects/{project}/key-stores/new", Some(Admins), Some(Admins)),
+        ("/projects/{project}/usage", Some(Readers), None),
+        ("/projects/{project}/usage/download", Some(Readers), None),
+        ("/projects/{project}/usage/records/{place}", Some(Readers), None),
+        ("/projects/{project}/statistics", Some(Readers), None),
+        ("/projects/{project}/statistics/csv/{of}", Some(Readers), None),
+        ("/projects/{project}/endpoint", Some(Readers), None),
+        ("/projects/{project}/members", Some(Admins), None),
+        ("/projects/{project}/members/new", Some(Admins), Some(Admins)),
+        ("/projects/{project}/members/revoke", Some(Admins), Some(Admins)),
+        ("/manual", Some(SignedIn), None),
+    ]
+    .into_iter()
+    .map(|(path, get, post)| (path.to_owned(), (get, post)))
+    .collect();
+    for (rest, get, post) in [
+        ("", Some(Readers), None),
+        ("/details", Some(Readers), None),
+        ("/edit", Some(Admins), Some(Admins)),
+        ("/delete", Some(Admins), Some(Admins)),
+        ("/keys/new/{content}", Some(Admins), Some(Admins)),
+        ("/keys/{key}", Some(Readers), None),
+        ("/keys/{key}/data", None, Some(Admins)),
+        ("/keys/{key}/edit", Some(Admins), Some(Admins)),
+        ("/keys/{key}/steps/{step}", Some(Admins), Some(Admins)),
+        ("/keys/{key}/versions/{version}/steps/{step}", Some(Admins), Some(Admins)),
+        ("/certificates/sign", Some(Admins), Some(Admins)),
+        ("/certificates/download", None, Some(Admins)),
+    ] {
+        table.insert(format!("{STORE}{rest}"), (get, post));
+    }
+    for (rest, is_form) in [
+        ("", false),
+        ("/audit", false),
+        ("/audit/download", false),
+        ("/audit/records/{place}", false),
+        ("/health", false),
+        ("/projects", false),
+        ("/projects/new", true),
+        ("/projects/{project}", false),
+        ("/projects/{project}/rename", true),
+        ("/projects/{project}/reads/{to}", true),
+        ("/projects/{project}/appkeys/new", true),
+        ("/projects/{project}/appkeys/{appkey}/delete", true),
+        ("/projects/{project}/members/new", true),
+        ("/projects/{project}/members/revoke", true),
+        ("/accounts", false),
+        ("/accounts/new", true),
+        ("/accounts/{account}", false),
+        ("/accounts/{account}/password", true),
+        ("/accounts/{account}/steps/{step}", true),
+        ("/accounts/{account}/sessions/{session}/end", true),
+        ("/access-keys", false),
+        ("/access-keys/{id}/{step}", true),
+    ] {
+        table.insert(format!("/organization{rest}"), (Some(Administrators), is_form.then_some(Administrators)));
+    }
+    for method in ["ipv4", "macs", "certificates"] {
+        let routes = [("", Readers, None), ("/details", Readers, None), ("/new", Admins, Some(Admins))];
+        let ends = ["/request-deletion", "/restore", "/delete"].map(|rest| (rest, Admins, Some(Admins)));
+        for (rest, get, post) in routes.into_iter().chain(ends) {
+            table.insert(format!("{STORE}/{method}{rest}"), (Some(get), post));
+        }
+    }
+    for method in ["ipv4", "macs"] {
+        table.insert(format!("{STORE}/{method}/csv"), (Some(Admins), Some(Admins)));
+        table.insert(format!("{STORE}/{method}/csv/register"), (None, Some(Admins)));
+        table.insert(format!("{STORE}/{method}/csv/template"), (Some(Readers), None));
+        table.insert(format!("{STORE}/{method}/csv/download"), (Some(Readers), None));
+    }
+    table
+}
+
+/// What fills the placeholders.
+#[derive(Debug, Clone)]
+struct Things {
+    project: String,
+    store: String,
+    key: String,
+    access_key: String,
+    appkey: String,
+    /// Nobody who signs in here.
+    account: String,
+    value: &'static str,
+}
+
+impl Things {
+    fn fill(&self, path: &str) -> String {
+        let mut filled = path.to_owned();
+        for (placeholder, with) in [
+            ("{project}", self.project.as_str()),
+            ("{store}", &self.store),
+            ("{key}", &self.key),
+            ("{id}", &self.access_key),
+            ("{appkey}", &self.appkey),
+            ("{account}", &self.account),
+            ("{place}", "0.0"),
+            ("{of}", "operations"),
+            ("{to}", "off"),
+            ("{content}", "symmetric-key"),
+            ("{step}", if path.starts_with("/organization") { "disable" } else { "request-deletion" }),
+            ("{version}", "0"),
+            ("{session}", &"0".repeat(64)),
+            ("{name}", "nothing"),
+            ("{of}", "keys"),
+        ] {
+            filled = filled.replace(placeholder, with);
+        }
+        assert!(!filled.contains('{'), "{path} has a placeholder that this test can't fill");
+        let names_entry = ["/details", "/request-deletion", "/restore"].iter().any(|end| filled.ends_with(end)) && !filled.contains("/keys/");
+        let is_client = filled.contains("/ipv4/") || filled.contains("/macs/") || filled.contains("/certificates/");
+        if filled.ends_with("/members/revoke") {
+            return format!("{filled}?login=vera&role=VIEWER");
+        }
+        if is_client && (names_entry || filled.ends_with("/delete")) { format!("{filled}?value={}", self.value) } else { filled }
+    }
+
+    /// The entry that the demo has, of the path's method; of others there are none.
+    fn is_there(path: &str) -> bool {
+        let names_entry = ["/details", "/request-deletion", "/restore", "/delete"].iter().any(|end| path.ends_with(end));
+        !(names_entry && (path.contains("/macs/") || path.contains("/certificates/"))
+            || ["{session}", "{name}", "{place}"].iter().any(|nowhere| path.contains(nowhere)))
+    }
+}
+
+/// Everybody there is, with what he is in the demo's project.
+const PEOPLE: [(&str, &str); 8] = [
+    ("anna", "ADMIN"),
+    ("vera", "VIEWER"),
+    ("axel", "APPROVAL ADMIN"),
+    ("mona", "APPROVAL MEMBER"),
+    ("adam", "API.ADMIN"),
+    ("viktor", "API.VIEWER"),
+    ("olga", "administrator of the installation"),
+    ("fred", "ADMIN of another project"),
+];
+const SEES: [&str; 4] = ["ADMIN", "VIEWER", "APPROVAL ADMIN", "APPROVAL MEMBER"];
+const OTHER_PROJECT: &str = "elsewhere";
+
+struct World<'a> {
+    installation: &'a Installation,
+    service: &'a Running,
+    things: Things,
+}
+
+impl World<'_> {
+    fn new<'a>(installation: &'a Installation, service: &'a Running) -> World<'a> {
+        let (status, _, log) = installation.run(&["admin", "project", "create", OTHER_PROJECT]);
+        assert_eq!(status, 0, "{log}");
+        for (login, role) in PEOPLE {
+            let roles = match role {
+                "administrator of the installation" => vec![],
+                "ADMIN of another project" => vec![("ADMIN", OTHER_PROJECT)],
+                role => vec![(role, "demo")],
+            };
+            make_account(installation, login, &roles);
+        }
+        installation.database().run("UPDATE accounts SET administrator = TRUE WHERE login = 'olga'");
+        let project = installation.database().number("id", "projects WHERE name = 'demo'").to_string();
+        make_account(installation, "nora", &[]);
+        let account = installation.database().number("id", "accounts WHERE login = 'nora'").to_string();
+        let [access_key, appkey, key] = ["ACCESS_KEY_ID", "APPKEY", "SYMMETRIC_ID"].map(|name| installation.demo(name).to_owned());
+        let things = Things { project, store: "1".to_owned(), key, access_key, appkey, account, value: "127.0.0.1" };
+        World { installation, service, things }
+    }
+
+    fn person(&self, login: &str) -> Person<'_> {
+        Person::sign_in(self.installation, self.service, login, PASSWORD)
+    }
+
+    /// All that a change would show in.
+    fn state(&self) -> Value {
+        let mut database = self.installation.database();
+        let mut rows = |what: &str, from: &str| json!(database.texts(what, &format!("{from} ORDER BY 1")));
+        json!([
+            rows("name || description || state || changed_at", "key_stores"),
+            rows("name || description || state || changed_at", "keys"),
+            rows("state || changed_at", "client_rules"),
+            rows("enabled || token_life_seconds", "access_keys"),
+            rows("name || appkey_reads", "projects"),
+            rows("appkey || project_id", "appkeys"),
+            rows("login || enabled || administrator || must_change_password", "accounts"),
+            rows("account_id || role || project_id", "account_roles"),
+        ])
+    }
+}
+
+/// How a form is sent that is not to be taken.
+const FORGED: [(&str, Option<&str>, &str); 4] = [
+    ("from another site", Some("cross-site"), "right"),
+    ("from nobody knows where", None, "right"),
+    ("without a token", Some("same-origin"), "none"),
+    ("with a token of another session", Some("same-origin"), "other"),
+];
+
+fn send(person: &Person<'_>, path: &str, site: Option<&str>, csrf: Option<&str>) -> Page {
+    let headers: Vec<(&str, &str)> = site.map(|site| ("sec-fetch-site", site)).into_iter().collect();
+    if path.contains("/csv") {
+        return person.upload_with(path, &headers, csrf.unwrap_or_default(), b"10.9.9.9,never\n");
+    }
+    let mut fields = vec![("name", "never"), ("value", "127.0.0.1")];
+    fields.extend(csrf.map(|csrf| ("csrf", csrf)));
+    person.send("POST", path, &headers, Some(&fields)).0
+}
+
+/// What somebody with that role is answered who may not.
+fn refusal(path: &str, role: &str) -> u16 {
+    if role == "ADMIN of another project" && path.starts_with("/projects") { 404 } else { 403 }
+}
+
+fn may(who: Who, role: &str) -> bool {
+    match who {
+        Everybody | SignedIn => true,
+        Readers => SEES.contains(&role),
+        Admins => role == "ADMIN",
+        Administrators => role == "administrator of the installation",
+    }
+}
+
+#[test]
+fn the_table_is_the_router() {
+    let installation = Installation::new();
+    let service = installation.start();
+    let (stranger, table) = (Person::stranger(&installation, &service), table());
+    let mut routes = skm::console::paths();
+    routes.sort();
+    let known: Vec<String> = table.keys().cloned().collect();
+    assert_eq!(routes, known, "a route without a line in the table, or a line without a route");
+    let one = || "1".to_owned();
+    let (key, access_key, appkey) = ("0".repeat(32), "x".to_owned(), "x".to_owned());
+    let things = Things { project: one(), store: one(), key, access_key, appkey, account: one(), value: "127.0.0.1" };
+    for (path, (get, post)) in &table {
+        let allow = stranger.send("PATCH", &things.fill(path), &[], None).0.allow.unwrap_or_else(|| panic!("{path}: no Allow"));
+        let allowed: Vec<&str> = allow.split(',').filter(|method| *method != "HEAD").collect();
+        let expected: Vec<&str> = get.map(|_| "GET").into_iter().chain(post.map(|_| "POST")).collect();
+        assert_eq!(allowed, expected, "{path}");
+    }
+}
+
+#[test]
+fn everybody_is_answered_as_the_table_says() {
+    let installation = Installation::new();
+    let service = installation.start();
+    let world = World::new(&installation, &service);
+    let before = world.state();
+    let stranger = Person::stranger(&installation, &service);
+    for (path, (get, post)) in table() {
+        let filled = world.things.fill(&path);
+        if let Some(who) = get {
+            let page = stranger.get(&filled);
+            let expected = if who == Everybody { [200, 303, 404].as_slice() } else { &[303] };
+            assert!(expected.contains(&page.status), "nobody: GET {path}: {page:?}");
+            assert!(who == Everybody || page.to.as_deref().is_some_and(|to| to.starts_with("/sign-in")), "nobody: GET {path}: {page:?}");
+        }
+        if let Some(who) = post {
+            let page = send(&stranger, &filled, Some("same-origin"), None);
+            assert!(who == Everybody || (page.status == 303 && page.to.as_deref() == Some("/sign-in?ended")), "nobody: POST {path}: {page:?}");
+            assert_eq!(send(&stranger, &filled, Some("cross-site"), None).status, 403, "nobody, from another site: POST {path}");
+        }
+    }
+    let mut wrong = Vec::new();
+    let mut note = |is_right: bool, what: String| {
+        if !is_right {
+            wrong.push(what)
+        }
+    };
+    let other_token = world.person("vera").get("/account").hidden("csrf");
+    for (login, role) in PEOPLE {
+        let person = world.person(login);
+        let token = person.get("/account").hidden("csrf");
+        for (path, (get, post)) in table() {
+            let filled = world.things.fill(&path);
+            let (may_get, may_post) = (get.is_some_and(|who| may(who, role)), post.is_some_and(|who| may(who, role)));
+            if get.is_some() {
+                let page = person.get(&filled);
+                let ok = if !may_get {
+                    page.status == refusal(&path, role)
+                } else if Things::is_there(&path) && !path.starts_with("/account/access-keys/{id}") {
+                    matches!(page.status, 200 | 303)
+                } else {
+                    // One's own that isn't, or an entry that isn't: never somebody else's.
+                    matches!(page.status, 404 | 303)
+                };
+                note(ok, format!("{role}: GET {path}: {}", page.status));
+            }
+            if post.is_none() {
+                continue;
+            }
+            for (how, site, csrf) in FORGED {
+                let csrf = match csrf {
+                    "right" => Some(token.as_str()),
+                    "other" => Some(other_token.as_str()),
+                    _ => None,
+                };
+                let page = send(&person, &filled, site, csrf);
+                // What can be shown again is shown again; what can't leads back.
+                let ok = match (site, may_post) {
+                    (Some("same-origin"), true) => matches!(page.status, 422 | 303 | 403 | 404 | 401 | 429),
+                    (Some("same-origin"), false) => matches!(page.status, 422 | 303) || page.status == refusal(&path, role),
+                    _ => page.status == 403,
+                };
+                note(ok && !page.to.as_deref().unwrap_or_default().contains("done="), format!("{role}, {how}: POST {path}: {} {:?}", page.status, page.to));
+            }
+            // With the token: whoever may not is refused, and told nothing.
+            if !may_post {
+                let page = send(&person, &filled, Some("same-origin"), Some(&token));
+                note(page.status == refusal(&path, role), format!("{role}: POST {path}: {}", page.status));
+            }
+        }
+        note(world.state() == before, format!("{role} has changed something"));
+    }
+    let anna = world.person("anna");
+    let token = anna.get("/account").hidden("csrf");
+    for (path, (_, post)) in table() {
+        let is_of_project = path.starts_with("/projects") && post.is_some();
+        if is_of_project {
+            let page = send(&anna, &world.things.fill(&path), Some("same-origin"), Some(&token));
+            let is_taken = matches!(page.status, 200 | 303 | 422) || !Things::is_there(&path) || path.ends_with("/download") || path.ends_with("/data");
+            note(is_taken, format!("ADMIN: POST {path}: {}", page.status));
+        }
+    }
+    let after = world.state();
+    note(after != before, "an ADMIN's own form is taken".to_owned());
+    let olga = world.person("olga");
+    let token = olga.get("/account").hidden("csrf");
+    for (path, _) in table().into_iter().filter(|(path, (_, post))| path.starts_with("/organization") && post.is_some()) {
+        let page = send(&olga, &world.things.fill(&path), Some("same-origin"), Some(&token));
+        note(matches!(page.status, 200 | 303 | 422) || !Things::is_there(&path), format!("an administrator: POST {path}: {}", page.status));
+    }
+    note(world.state() != after, "an administrator's own form is taken".to_owned());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The most pages that a walk along the links looks at.
+const WALK_MAX: usize = 400;
+/// How many pages of statistics, of history and of the audit log it looks at: they lead back for years.
+const BACKWARDS_MAX: usize = 12;
+
+/// What the values of an attribute are, in a page.
+fn attributes<'a>(page: &'a str, name: &str) -> impl Iterator<Item = String> + 'a {
+    page.split(&format!(" {name}=\""))
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .map(|value| value.replace("&#38;", "&"))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+#[test]
+fn nobody_is_shown_a_link_or_a_button_that_would_fail() {
+    let installation = Installation::new();
+    let service = installation.start();
+    let world = World::new(&installation, &service);
+    let table = table();
+    for (login, role) in PEOPLE {
+        let person = world.person(login);
+        let (mut known, mut next) = (BTreeSet::from(["/".to_owned()]), vec!["/".to_owned()]);
+        while let Some(path) = next.pop() {
+            let page = person.get(&path);
+            let is_of_others = role != "ADMIN" && path.starts_with("/projects/") && !SEES.contains(&role) && role != "ADMIN of another project";
+            // Who may see that there is a project, and nothing of it, is told so at its door.
+            assert!(matches!(page.status, 200 | 303) || (is_of_others && page.status == 403), "{role}: {path}: {} {}", page.status, page.text);
+            assert!(role == "ADMIN" || !page.has("not-a-real-password"), "{role}: {path} shows data");
+            for action in attributes(&page.text, "action").chain(attributes(&page.text, "data-hx-post")) {
+                let route = table.iter().find(|(route, _)| leads_to(route, &action)).unwrap_or_else(|| panic!("{path}: no route of {action}"));
+                let is_search = route.1.1.is_none();
+                let may = if is_search { route.1.0 } else { route.1.1 };
+                assert!(may.is_some_and(|who| role == "ADMIN of another project" || self::may(who, role)), "{role}: {path} has a form for {action}");
+            }
+            let links = attributes(&page.text, "href").chain(attributes(&page.text, "data-hx-get")).chain(page.to);
+            for link in links.filter(|link| link.starts_with('/') && !link.starts_with("/assets/")) {
+                let leads_back = ["/statistics", "/usage", "/organization/audit"].into_iter().find(|part| link.contains(part));
+                let is_long_ago = leads_back.is_some_and(|part| known.iter().filter(|known| known.contains(part)).count() >= BACKWARDS_MAX);
+                if !is_long_ago && known.insert(link.clone()) {
+                    next.push(link);
+                }
+            }
+            assert!(known.len() < WALK_MAX, "{role}: {known:?}");
+        }
+        assert!(known.len() > 4, "{role}: {known:?}");
+    }
+}
+
+fn leads_to(route: &str, address: &str) -> bool {
+    let path = address.split('?').next().unwrap_or_default();
+    let (route, path): (Vec<&str>, Vec<&str>) = (route.split('/').collect(), path.split('/').collect());
+    route.len() == path.len() && route.iter().zip(path).all(|(wanted, found)| wanted.starts_with('{') || *wanted == found)
+}
+
+/// A page without what differs each time: the request's name, and the token.
+fn told(page: &Page) -> (u16, String) {
+    let hides = |text: &str, from: &str, to: char| match text.split_once(from) {
+        Some((before, rest)) => format!("{before}{}", rest.split_once(to).map_or("", |(_, after)| after)),
+        None => text.to_owned(),
+    };
+    (page.status, hides(&page.text, "<span class=\"id\">", '<'))
+}
+
+#[test]
+fn what_is_others_is_answered_as_what_is_not() {
+    let installation = Installation::new();
+    let service = installation.start();
+    let world = World::new(&installation, &service);
+    let fred = world.person("fred");
+    let token = fred.get("/account").hidden("csrf");
+    let nowhere = Things { project: "987654".to_owned(), ..world.things.clone() };
+    for (path, (get, post)) in table() {
+        if !path.starts_with("/projects") {
+            continue;
+        }
+        let (there, nowhere) = (world.things.fill(&path), nowhere.fill(&path));
+        if get.is_some() {
+            assert_eq!(told(&fred.get(&there)), told(&fred.get(&nowhere)), "GET {path}");
+            assert_eq!(told(&fred.ask(&there)), told(&fred.ask(&nowhere)), "GET {path}, for a dialog");
+        }
+        if post.is_some() {
+            let same_origin = Some("same-origin");
+            assert_eq!(told(&send(&fred, &there, same_origin, Some(&token))), told(&send(&fred, &nowhere, same_origin, Some(&token))), "POST {path}");
+        }
+    }
+    // A key of another project, under a key store of one's own, is no key.
+    let own = fred.get("/").to.expect("his project");
+    let made = fred.fill_in(&format!("{own}/new"), &[("name", "his"), ("description", ""), ("ip4AuthUse", "Y"), ("authMode", "AND")]);
+    let store = made.to.expect("his key store").trim_end_matches("?done=added").to_owned();
+    let (foreign, unknown) = (installation.demo("SYMMETRIC_ID"), "0".repeat(32));
+    for rest in ["", "/edit", "/steps/rotate", "/versions/0/steps/delete"] {
+        let page = |key: &str| told(&fred.get(&format!("{store}/keys/{key}{rest}")));
+        assert_eq!(page(foreign), page(&unknown), "{rest}");
+        assert_eq!(page(foreign).0, 404, "{rest}");
+    }
+    // So is another's access key, and another's session.
+    for rest in ["edit", "disable", "delete"] {
+        let page = |id: &str| told(&fred.get(&format!("/account/access-keys/{id}/{rest}")));
+        assert_eq!(page(installation.demo("ACCESS_KEY_ID")), page("nobodysaccesskey"), "{rest}");
+    }
+    let vera = world.person("vera");
+    let of_vera = "console_sessions WHERE account_id = (SELECT id FROM accounts WHERE login = 'vera')";
+    let hash = installation.database().texts("hex(token_hash)", of_vera)[0].to_lowercase();
+    assert_eq!(vera.get(&format!("/account/sessions/{hash}/end")).status, 200);
+    assert_eq!(told(&fred.get(&format!("/account/sessions/{hash}/end"))), told(&fred.get(&format!("/account/sessions/{}/end", "0".repeat(64)))));
+    // An address that can't be read is no page.
+    for path in ["/projects/x/key-stores", "/projects/99999999999999999999/key-stores/1", "/projects/1/key-stores/1?q=a&q=b", "/projects/1/key-stores/-1/ipv4"]
+    {
+        let page = fred.get(path);
+        assert!(page.status == 404 && page.has("There is no such page"), "{path}: {page:?}");
+    }
+}
