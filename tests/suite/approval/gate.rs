@@ -147,7 +147,7 @@ fn no_command_changes_anything_alone(scene: &Scene) {
         ("access-key create", vec!["bob"]),
         ("access-key set", vec!["amy1", "--may-approve", "on"]),
     ];
-    let allowed: [&str; 19] = [
+    let allowed: [&str; 21] = [
         "project create",
         "project list",
         "project rename",
@@ -157,6 +157,8 @@ fn no_command_changes_anything_alone(scene: &Scene) {
         "appkey delete",
         "account create",
         "account list",
+        "account make-administrator",
+        "account unmake-administrator",
         "account enable",
         "account disable",
         "role list",
