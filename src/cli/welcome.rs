@@ -34,7 +34,7 @@ pub(super) fn say(file: &Path, api: SocketAddr, console: SocketAddr, operations:
     let lines = [
         String::new(),
         format!("  API      https://{api}"),
-        format!("  Console  https://{console}"),
+        format!("  Console  https://{console}  (account {}, password {})", value("SKM_ADMIN_USER"), value("SKM_ADMIN_PASSWORD")),
         format!("  Health   http://{operations}/readyz, /healthz, /metrics"),
         String::new(),
         "Who the service thinks you are; a secret; encrypting; signing; encrypting over mutual TLS:".to_owned(),

@@ -88,25 +88,49 @@ fn line(record: &csv::StringRecord, columns: Columns) -> Line {
     let field = |column: Option<usize>| column.and_then(|column| record.get(column)).unwrap_or_default();
     // Browsers and spreadsheets have each their own ends of lines within a field.
     let description = unguarded(field(columns.description)).replace("\r\n", "\n");
-    let entry = ClientEntry { value: unguarded(field(Some(columns.value)).trim()).to_owned(), description };
+    let entry = ClientEntry { value: unguarded(field(Some(columns.value)).trim()), description };
     let has_more = !columns.has_others && record.iter().skip(2).any(|field| !field.trim().is_empty());
     let number = record.position().map_or(0, csv::Position::line);
     Line { number, entry, problem: has_more.then_some(ENGLISH.clients.csv_columns) }
 }
 
+/// Where some spreadsheets begin another cell, whatever stands between the quotes: those whose lists are separated by semicolons.
+const SEPARATORS: [char; 2] = [';', '\t'];
+
 /// Whether a spreadsheet would take a cell for a formula (OWASP, CSV injection), or for one that was guarded.
 fn is_formula(text: &str) -> bool {
-    text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
+    text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'])
 }
 
-/// A cell that no spreadsheet takes for a formula.
+/// A cell of which no spreadsheet takes anything for a formula: with `'` before each beginning that it could take for one.
 fn guarded(text: String) -> String {
-    if is_formula(&text) { format!("'{text}") } else { text }
+    let mut guarded = String::with_capacity(text.len());
+    if is_formula(&text) {
+        guarded.push('\'');
+    }
+    for (place, character) in text.char_indices() {
+        guarded.push(character);
+        let rest = text.get(place + character.len_utf8()..).unwrap_or_default();
+        if SEPARATORS.contains(&character) && is_formula(rest) {
+            guarded.push('\'');
+        }
+    }
+    guarded
 }
 
 /// What was guarded.
-fn unguarded(text: &str) -> &str {
-    text.strip_prefix('\'').filter(|text| is_formula(text)).unwrap_or(text)
+fn unguarded(text: &str) -> String {
+    let guards = |rest: &str| rest.strip_prefix('\'').is_some_and(is_formula);
+    let mut rest = if guards(text) { text.get(1..).unwrap_or_default() } else { text };
+    let mut plain = String::with_capacity(rest.len());
+    while let Some(character) = rest.chars().next() {
+        plain.push(character);
+        rest = rest.get(character.len_utf8()..).unwrap_or_default();
+        if SEPARATORS.contains(&character) && guards(rest) {
+            rest = rest.get(1..).unwrap_or_default();
+        }
+    }
+    plain
 }
 
 /// A file of a table, its names and its rows, for spreadsheets.
@@ -185,9 +209,14 @@ mod tests {
 
     #[test]
     fn no_cell_is_a_formula_and_what_is_read_again_is_what_was_written() {
-        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "'=1", "''=1", "'quoted'", "plain", "", "a\nb"] {
+        for text in [
+            "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "'=1", "''=1", "'quoted'", "plain", "", "a\nb", "\n=1", "＝1", "x;=1", "x;'=1", "x;;=1", ";", "x\t@y",
+            "a;b", "é;+é", "';'-",
+        ] {
             let cell = guarded(text.to_owned());
-            assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r']), "{cell}");
+            for piece in cell.split([';', '\t']) {
+                assert!(!piece.starts_with(['=', '+', '-', '@', '\t', '\r', '＝']), "{cell}");
+            }
             assert_eq!(unguarded(&cell), text);
         }
     }

@@ -1,13 +1,14 @@
 //! **URL & Appkey** of a project: what a program needs to know, with lines that work when pasted; and the manual.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use sha2::{Digest as _, Sha256};
 
 use super::Console;
+use super::address::Path;
 use super::assets::Assets;
 use super::members;
 use super::page::{self, Frame, Tab};

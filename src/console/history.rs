@@ -5,12 +5,13 @@ mod entry;
 mod file;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 
 use super::Console;
+use super::address::{Path, Query};
 use super::form::Form;
 use super::page::{self, Frame, Tab};
 use super::routes::Routes;

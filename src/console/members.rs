@@ -2,7 +2,7 @@
 //! somebody types his login name exactly: an `ADMIN` of one project isn't shown who else there is.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::get;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::Console;
 use super::account::present;
+use super::address::{Path, Query};
 use super::assets::Assets;
 use super::form::{Form, Posted};
 use super::list::{Around, Asked};

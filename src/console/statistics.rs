@@ -4,13 +4,14 @@ mod view;
 
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
 
 use super::Console;
+use super::address::Path;
 use super::attachment::attachment;
 use super::csv::{self, MEDIA_TYPE};
 use super::page::{self, Frame, Tab};

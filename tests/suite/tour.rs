@@ -1,5 +1,8 @@
 //! The newcomer's tour: every demo key used once, on SQLite and on PostgreSQL.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use serde_json::json;
 
 use crate::support::installation::Installation;
@@ -42,6 +45,18 @@ fn tour(installation: &Installation) {
     assert!(String::from_utf8_lossy(&tail.stdout).contains(&admitted.request_id), "the request has its record");
     let verified = installation.command(&["audit", "verify"]).output().expect("skm audit verify");
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+}
+
+#[test]
+fn the_demo_says_where_and_as_whom_one_signs_in() {
+    let installation = Installation::new();
+    let mut child = installation.command(&["serve", "--dev"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("skm serve");
+    let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let said = lines.map_while(Result::ok).find(|line| line.contains("Console"));
+    child.kill().and_then(|()| child.wait()).expect("its end");
+    let said = said.expect("a line about the console");
+    let account = format!("(account {}, password {})", installation.demo("ADMIN_USER"), installation.demo("ADMIN_PASSWORD"));
+    assert!(said.contains("https://127.0.0.1:") && said.contains(&account), "{said}");
 }
 
 #[test]

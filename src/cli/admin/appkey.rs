@@ -138,6 +138,6 @@ impl Command for DeleteAppkey {
     type Answer = ();
 
     async fn run(self, admin: Admin, operator: Operator) -> Result<(), Failure> {
-        Ok(admin.service.delete_appkey(operator, &self.appkey).await?)
+        Ok(admin.service.delete_appkey(operator, &self.appkey, None).await?)
     }
 }

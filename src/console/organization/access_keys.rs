@@ -1,7 +1,7 @@
 //! Access keys of all accounts. Their owners make them; administrators see to it that none lives longer than it should.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
@@ -11,13 +11,14 @@ use super::super::routes::Routes;
 use super::{Question, Tried, attempt};
 use crate::console::Console;
 use crate::console::account::shown_time;
+use crate::console::address::{Path, Query};
 use crate::console::assets::Assets;
 use crate::console::form::{Form, Posted};
 use crate::console::list::{Around, Asked};
 use crate::console::page::{self, Frame, Tab};
 use crate::console::text::{ENGLISH, Texts};
 use crate::console::visitor::{Visitor, wants_fragment};
-use crate::domain::account::AccessKeySummary;
+use crate::domain::account::{AccessKeyId, AccessKeySummary};
 use crate::domain::clock::Timestamp;
 use crate::domain::listing::Listed;
 use crate::domain::result_code::ResultCode;
@@ -126,6 +127,11 @@ async fn present_step(console: &Console, visitor: &Visitor, (id, step): (&str, S
     question.show(console, visitor).await
 }
 
+/// What an address names. Read before any of it comes into a form: what isn't an ID may lead anywhere.
+fn named(id: &str, step: &str) -> Option<(AccessKeyId, Step)> {
+    Some((AccessKeyId::parse(id)?, Step::parse(step)?))
+}
+
 async fn ask(
     State(console): State<Console>,
     visitor: Visitor,
@@ -133,8 +139,8 @@ async fn ask(
     Path((id, step)): Path<(String, String)>,
     Query(from): Query<From>,
 ) -> Response {
-    match Step::parse(&step) {
-        Some(step) => present_step(&console, &visitor, (&id, step), from, &Form::default(), wants_fragment(&headers)).await,
+    match named(&id, &step) {
+        Some((id, step)) => present_step(&console, &visitor, (id.as_str(), step), from, &Form::default(), wants_fragment(&headers)).await,
         None => page::refused(&ResultCode::UrlNotFound.into(), visitor.request),
     }
 }
@@ -150,11 +156,11 @@ async fn carry_out(console: &Console, visitor: &Visitor, id: &str, step: Step) -
 
 async fn take(State(console): State<Console>, Path((id, step)): Path<(String, String)>, Query(from): Query<From>, posted: Posted) -> Response {
     let Posted { visitor, form, in_dialog, is_ours } = posted;
-    let Some(step) = Step::parse(&step) else { return page::refused(&ResultCode::UrlNotFound.into(), visitor.request) };
-    let form = match attempt(&visitor, form, is_ours, carry_out(&console, &visitor, &id, step)).await {
+    let Some((id, step)) = named(&id, &step) else { return page::refused(&ResultCode::UrlNotFound.into(), visitor.request) };
+    let form = match attempt(&visitor, form, is_ours, carry_out(&console, &visitor, id.as_str(), step)).await {
         Ok(()) => return page::go(in_dialog, &format!("{}?done=key-{}", from.page(), step.as_str())),
         Err(Tried::Again(form)) => form,
         Err(Tried::Refused(response)) => return response,
     };
-    present_step(&console, &visitor, (&id, step), from, &form, in_dialog).await
+    present_step(&console, &visitor, (id.as_str(), step), from, &form, in_dialog).await
 }

@@ -1,7 +1,7 @@
 //! Accounts: of people who sign in, and of owners of access keys.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
@@ -10,6 +10,7 @@ use super::super::routes::Routes;
 use super::{Question, Tried, attempt, seen};
 use crate::console::Console;
 use crate::console::account::{present, shown_time};
+use crate::console::address::{Path, Query};
 use crate::console::assets::Assets;
 use crate::console::form::{Form, Posted};
 use crate::console::list::{Around, Asked};
@@ -284,14 +285,17 @@ fn parse_session(name: &str) -> Result<SecretHash, Refusal> {
     Ok(SecretHash(bytes))
 }
 
-async fn present_end(console: &Console, visitor: &Visitor, (account, name): (i64, &str), form: &Form, in_dialog: bool) -> Response {
+/// `is_wanted`: somebody has sent the form, so a session that isn't there has ended as he wants it.
+async fn present_end(console: &Console, visitor: &Visitor, (account, name): (i64, &str), form: &Form, in_dialog: bool, is_wanted: bool) -> Response {
     let details = match details(console, visitor, account).await {
         Ok(details) => details,
         Err(response) => return response,
     };
     let Some(session) = details.sessions.iter().find(|session| hex::encode(session.token.0) == name) else {
-        // Ended meanwhile is as good.
-        return page::go(in_dialog, &format!("{}?done=ended", path_of(account)));
+        if is_wanted {
+            return page::go(in_dialog, &format!("{}?done=ended", path_of(account)));
+        }
+        return page::refused(&ResultCode::UrlNotFound.into(), visitor.request);
     };
     let (t, action) = (&ENGLISH.organization, format!("{}/sessions/{name}/end", path_of(account)));
     let name = format!("{}: {}, {}", details.listed.login, session.address, session.user_agent);
@@ -301,7 +305,7 @@ async fn present_end(console: &Console, visitor: &Visitor, (account, name): (i64
 }
 
 async fn ask_to_end(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, Path((account, name)): Path<(i64, String)>) -> Response {
-    present_end(&console, &visitor, (account, &name), &Form::default(), wants_fragment(&headers)).await
+    present_end(&console, &visitor, (account, &name), &Form::default(), wants_fragment(&headers), false).await
 }
 
 async fn end(State(console): State<Console>, Path((account, name)): Path<(i64, String)>, posted: Posted) -> Response {
@@ -312,5 +316,5 @@ async fn end(State(console): State<Console>, Path((account, name)): Path<(i64, S
         Err(Tried::Again(form)) => form,
         Err(Tried::Refused(response)) => return response,
     };
-    present_end(&console, &visitor, (account, &name), &form, in_dialog).await
+    present_end(&console, &visitor, (account, &name), &form, in_dialog, is_ours).await
 }

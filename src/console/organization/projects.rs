@@ -1,7 +1,7 @@
 //! Projects: their names, their one setting, their appkeys.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
@@ -10,6 +10,7 @@ use super::super::routes::Routes;
 use super::{Question, Tried, attempt, seen};
 use crate::console::Console;
 use crate::console::account::{present, shown_time};
+use crate::console::address::{Path, Query};
 use crate::console::assets::Assets;
 use crate::console::form::{Form, Posted};
 use crate::console::list::{Around, Asked};
@@ -21,6 +22,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProjectId;
 use crate::domain::key_store::ProjectSummary;
 use crate::domain::listing::Listed;
+use crate::domain::result_code::ResultCode;
 use crate::service::{ProjectDetails, ProjectRef, Refusal};
 
 const HERE: &str = "/organization/projects";
@@ -235,10 +237,19 @@ async fn add_appkey(State(console): State<Console>, Path(id): Path<i64>, posted:
     present_appkey(&console, &visitor, id, &form, in_dialog).await
 }
 
+/// Only of an appkey of that project, as it is now: what isn't one may lead anywhere.
 async fn present_deletion(console: &Console, visitor: &Visitor, (id, appkey): (i64, &str), form: &Form, in_dialog: bool) -> Response {
+    let details = match console.service.project_details(visitor.visit(), ProjectId(id)).await {
+        Ok(details) => details,
+        Err(refusal) => return page::refused(&refusal, visitor.request),
+    };
+    if !details.appkeys.iter().any(|known| known.appkey.as_str() == appkey) {
+        return page::refused(&ResultCode::UrlNotFound.into(), visitor.request);
+    }
+    let name = format!("{}: {appkey}", details.listed.project.name);
     let (t, action) = (&ENGLISH.organization, format!("{}/appkeys/{appkey}/delete", path_of(id)));
     let (title, told, button, csrf) = (t.delete_appkey, t.delete_appkey_told, ENGLISH.frame.delete, visitor.csrf());
-    let question = Question { t: &ENGLISH, title, name: appkey, told, action: &action, button, is_bad: true, csrf, seen: String::new(), form, in_dialog };
+    let question = Question { t: &ENGLISH, title, name: &name, told, action: &action, button, is_bad: true, csrf, seen: String::new(), form, in_dialog };
     question.show(console, visitor).await
 }
 
@@ -248,7 +259,7 @@ async fn ask_to_delete(State(console): State<Console>, visitor: Visitor, headers
 
 async fn delete_appkey(State(console): State<Console>, Path((id, appkey)): Path<(i64, String)>, posted: Posted) -> Response {
     let Posted { visitor, form, in_dialog, is_ours } = posted;
-    let form = match attempt(&visitor, form, is_ours, console.service.delete_appkey(visitor.visit(), &appkey)).await {
+    let form = match attempt(&visitor, form, is_ours, console.service.delete_appkey(visitor.visit(), &appkey, Some(ProjectId(id)))).await {
         Ok(()) => return page::go(in_dialog, &format!("{}?done=appkey-deleted", path_of(id))),
         Err(Tried::Again(form)) => form,
         Err(Tried::Refused(response)) => return response,

@@ -64,11 +64,11 @@ impl Service {
     }
 
     /// Takes an appkey away, unless it is the only one of its project.
-    pub async fn delete_appkey(&self, by: impl Into<Administrator>, appkey: &str) -> Result<(), Refusal> {
+    pub async fn delete_appkey(&self, by: impl Into<Administrator>, appkey: &str, of: Option<ProjectId>) -> Result<(), Refusal> {
         let unknown = || Invalid::new("appkey", "names no project");
         let prepared = Appkey::parse(appkey).ok_or_else(unknown).map(|appkey| (told(&appkey), appkey)).map_err(Refusal::from);
         self.administer(by.into(), Operation::DeleteAppkey, prepared, move |tx, appkey, act| {
-            let project = tx.project_by_appkey(&appkey)?.ok_or_else(unknown)?;
+            let project = tx.project_by_appkey(&appkey)?.filter(|project| of.is_none_or(|of| of == project.id)).ok_or_else(unknown)?;
             act.event.project = Some(project.id);
             tx.delete_appkey(&appkey, project.id, &act.stamp).map_err(|error| match error {
                 StoreError::Stale { what: LAST_APPKEY } => Invalid::new("appkey", "is the only one of its project: make another first").into(),

@@ -18,11 +18,15 @@ enum Who {
     Readers,
     /// Who changes things in the project.
     Admins,
+    /// Who has any role in the project, or administers the installation.
+    Members,
+    /// Who says who is a member: `ADMIN`s of the project, and who administers the installation.
+    Keepers,
     /// Who administers the installation.
     Administrators,
 }
 
-use Who::{Administrators, Admins, Everybody, Readers, SignedIn};
+use Who::{Administrators, Admins, Everybody, Keepers, Members, Readers, SignedIn};
 
 const STORE: &str = "/projects/{project}/key-stores/{store}";
 
@@ -54,10 +58,10 @@ fn table() -> BTreeMap<String, (Option<Who>, Option<Who>)> {
         ("/projects/{project}/usage/records/{place}", Some(Readers), None),
         ("/projects/{project}/statistics", Some(Readers), None),
         ("/projects/{project}/statistics/csv/{of}", Some(Readers), None),
-        ("/projects/{project}/endpoint", Some(Readers), None),
-        ("/projects/{project}/members", Some(Admins), None),
-        ("/projects/{project}/members/new", Some(Admins), Some(Admins)),
-        ("/projects/{project}/members/revoke", Some(Admins), Some(Admins)),
+        ("/projects/{project}/endpoint", Some(Members), None),
+        ("/projects/{project}/members", Some(Keepers), None),
+        ("/projects/{project}/members/new", Some(Keepers), Some(Keepers)),
+        ("/projects/{project}/members/revoke", Some(Keepers), Some(Keepers)),
         ("/manual", Some(SignedIn), None),
     ]
     .into_iter()
@@ -263,6 +267,8 @@ fn may(who: Who, role: &str) -> bool {
         Everybody | SignedIn => true,
         Readers => SEES.contains(&role),
         Admins => role == "ADMIN",
+        Members => role != "ADMIN of another project",
+        Keepers => may(Admins, role) || may(Administrators, role),
         Administrators => role == "administrator of the installation",
     }
 }
@@ -382,7 +388,7 @@ fn everybody_is_answered_as_the_table_says() {
 }
 
 /// The most pages that a walk along the links looks at.
-const WALK_MAX: usize = 400;
+const WALK_MAX: usize = 800;
 /// How many pages of statistics, of history and of the audit log it looks at: they lead back for years.
 const BACKWARDS_MAX: usize = 12;
 

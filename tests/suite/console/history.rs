@@ -332,7 +332,9 @@ fn no_cell_of_a_file_is_a_formula_and_nothing_hides_in_it() {
         &[("name", "+store, \"quoted\""), ("description", ""), ("ip4AuthUse", "Y"), ("authMode", "AND")],
     );
     let store = made.to.expect("the key store's page").trim_end_matches("?done=added").to_owned();
-    scene.admin.fill_in(&format!("{store}/keys/new/symmetric-key"), &[("name", "=sum\u{202e}(1)"), ("description", ""), ("autoRotationPeriod", "0")]);
+    scene.admin.fill_in(&format!("{store}/keys/new/symmetric-key"), &[("name", "=sum(1)"), ("description", ""), ("autoRotationPeriod", "0")]);
+    // No name is taken any more that turns the direction of writing; an older one may have been.
+    installation.database().run("UPDATE keys SET name = '=sum\u{202e}(1)' WHERE name = '=sum(1)'");
     for agent in [HOSTILE_AGENT, "@import", "-1+1", "+1"] {
         scene.encrypt(installation.demo("SYMMETRIC_ID"), agent);
     }
@@ -352,7 +354,7 @@ fn no_cell_of_a_file_is_a_formula_and_nothing_hides_in_it() {
     for cell in [&format!("'{HOSTILE_AGENT}"), "'@import", "'-1+1", "'+1", "'+store, \"quoted\"", "'=sum⟨U+202E⟩(1)", "ENCRYPT", "demo"] {
         assert!(has(cell), "{cell}: {text}");
     }
-    let page = scene.usage("key=%3Dsum%E2%80%AE%281%29");
+    let page = scene.usage("operation=CREATE_KEY");
     assert!(page.status == 200 && page.has("=sum⟨U+202E⟩(1)"), "{}", page.text);
 }
 
@@ -365,7 +367,7 @@ fn resident(service: &Running) -> u64 {
 
 #[test]
 fn a_large_file_is_streamed_and_ends_with_whoever_wanted_it() {
-    const RECORDS: usize = 40_000;
+    const RECORDS: usize = 80_000;
     let installation = Installation::new();
     let service = installation.start();
     let scene = Scene::new(&installation, &service);
@@ -394,7 +396,7 @@ fn a_large_file_is_streamed_and_ends_with_whoever_wanted_it() {
     }
     assert_eq!(lines, RECORDS + 1);
     let grown = most.saturating_sub(before);
-    assert!(bytes > 32 << 20 && grown < 16 << 20, "{bytes} bytes were sent, memory grew by {grown}");
+    assert!(bytes > 64 << 20 && grown < 32 << 20, "{bytes} bytes were sent, memory grew by {grown}");
     // As many as may be under way, unread; one more is told to wait.
     let mut under_way: Vec<_> = (0..4).map(|_| scene.admin.open(&path)).collect();
     assert!(under_way.iter().all(|answer| answer.status() == 200));

@@ -489,6 +489,42 @@ fn the_lines_of_url_and_appkey_work_when_they_are_pasted() {
     assert!(!service.console("/manual", "content-type").2.contains("Deletion in two steps"));
 }
 
+/// What an address holds comes into the forms that its page shows: read first, so that a link leads to nothing but what it says.
+#[test]
+fn a_crafted_link_asks_for_nothing_else() {
+    let installation = Installation::new();
+    let service = installation.start();
+    let admin = Person::administrator(&installation, &service);
+    let away = "..%2F..%2Fprojects%2F1%2Fmembers%2Frevoke%3Flogin=admin%26role=ADMIN%26x=";
+    for path in [
+        format!("/organization/access-keys/{away}/disable"),
+        format!("/organization/projects/1/appkeys/{away}/delete"),
+        format!("/organization/accounts/1/sessions/{away}/end"),
+        format!("/account/access-keys/{away}/disable"),
+        format!("/account/sessions/{away}/end"),
+        format!("/projects/1/key-stores/{away}/delete"),
+        format!("/projects/1/key-stores/1/keys/{away}/steps/rotate"),
+        format!("/projects/1/notifications/{away}/delete"),
+    ] {
+        let page = admin.get(&path);
+        assert!(page.status == 404 && !page.has("revoke?"), "{path}: {} {}", page.status, page.text);
+    }
+    // Nor is another project's appkey deleted by an address of this one.
+    let other = installation.run(&["admin", "project", "create", "other"]);
+    assert_eq!(other.0, 0, "{}", other.2);
+    let id = installation.database().number("id", "projects WHERE name = 'other'");
+    let path = format!("/organization/projects/{id}/appkeys/{}/delete", installation.demo("APPKEY"));
+    assert_eq!(admin.get(&path).status, 404);
+    let token = admin.get("/account").hidden("csrf");
+    assert!(!admin.post(&path, &[("csrf", &token)]).to.unwrap_or_default().contains("done="));
+    assert_eq!(installation.database().count("appkeys"), 2);
+    // An address that can't be read is no page, and nothing is told in another voice.
+    for path in ["/projects/x/usage", "/projects/1/members?q=%ff&q=x", "/organization/accounts/99999999999999999999", "/projects/x/statistics"] {
+        let page = admin.get(path);
+        assert!(page.status == 404 && page.has("There is no such page"), "{path}: {page:?}");
+    }
+}
+
 #[test]
 fn health_says_in_words_what_is_wrong() {
     let installation = Installation::new();
