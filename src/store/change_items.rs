@@ -17,6 +17,9 @@ const WHAT: &str = "change";
 
 type Row = (i64, String, String, Option<Vec<u8>>, Option<String>, i64, String, i64);
 
+/// A change's place; its object, of which key that is a version, and which.
+type PlannedRow = (i64, Option<String>, Option<String>, Option<i64>);
+
 fn item((position, change, base, sealed_hash, object, editor, editor_login, edited): Row) -> Result<ChangeItem, StoreError> {
     let change: ProposedChange = known(serde_json::from_str(&change).ok(), WHAT)?;
     let base: Base = known(serde_json::from_str(&base).ok(), WHAT)?;
@@ -65,12 +68,12 @@ impl Reader<'_> {
 
     /// The objects that were planned for the changes of a draft or request, whatever became of them.
     pub fn objects_of_request(&mut self, of: ChangeRequestId) -> Result<Vec<(u32, ExpiredObject)>, StoreError> {
-        let rows: Vec<(i64, Option<String>, Option<String>, Option<i64>)> = change_items::table
+        let rows: Vec<PlannedRow> = change_items::table
             .filter(change_items::request_id.eq(hex(of.as_bytes())).and(change_items::object_id.is_not_null()))
             .order(change_items::position)
             .select((change_items::position, change_items::object_id, change_items::object_key, change_items::object_version))
             .load(self.db)?;
-        let planned = |(position, object, key, number): (i64, Option<String>, Option<String>, Option<i64>)| {
+        let planned = |(position, object, key, number): PlannedRow| {
             let object = ExpiredObject {
                 object: id(&known(object, WHAT)?, WHAT)?,
                 key: id(&known(key, WHAT)?, WHAT)?,

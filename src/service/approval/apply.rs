@@ -53,6 +53,9 @@ impl InToken {
     }
 }
 
+/// What changes have in the token, by their place, with a pair's public key.
+pub(super) type AllInToken = BTreeMap<u32, (InToken, Option<Vec<u8>>)>;
+
 /// A request that is being applied, or tried.
 #[derive(Debug, Clone)]
 pub(super) struct Application {
@@ -65,7 +68,7 @@ pub(super) struct Application {
     /// Until when this node is trusted to be at it.
     pub(super) lease_until: Timestamp,
     /// What changes have in the token, by their place, with a pair's public key.
-    pub(super) in_token: BTreeMap<u32, (InToken, Option<Vec<u8>>)>,
+    pub(super) in_token: AllInToken,
     /// Sealed parts that aren't in the store yet.
     pub(super) sealed: BTreeMap<u32, Vec<u8>>,
     /// The draft of the records.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::apply::{Application, InToken, Obstacle};
+use super::apply::{AllInToken, Application, InToken, Obstacle};
 use super::propose::no_uses;
 use super::undo::undo_all;
 use super::with_detail;
@@ -30,17 +30,12 @@ pub(super) fn material_of(items: &[ChangeItem]) -> Vec<u32> {
 }
 
 /// Makes this node the maker of what was made with the draft, until `lease_until`; refuses where some of it is gone.
-pub(super) fn lease_material(
-    tx: &mut Tx<'_>,
-    request: &ChangeRequest,
-    items: &[ChangeItem],
-    lease_until: Timestamp,
-) -> Result<BTreeMap<u32, (InToken, Option<Vec<u8>>)>, Refusal> {
+pub(super) fn lease_material(tx: &mut Tx<'_>, request: &ChangeRequest, items: &[ChangeItem], lease_until: Timestamp) -> Result<AllInToken, Refusal> {
     let positions = material_of(items);
     if positions.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(AllInToken::new());
     }
-    let mut leased = BTreeMap::new();
+    let mut leased = AllInToken::new();
     tx.lease_objects(request.id, lease_until)?;
     for (position, object) in tx.objects_of_request(request.id)?.into_iter().filter(|(position, _)| positions.contains(position)) {
         let planned = PlannedObject { object: object.object, key: object.key, version: object.version, lease_until };

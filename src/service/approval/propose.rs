@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 
 use sha2::{Digest as _, Sha256};
 
-use super::apply::{Application, InToken, unnamed_key};
+use super::apply::{AllInToken, Application, InToken, unnamed_key};
 use super::base::look_at;
 use super::job::{lease_material, material_of};
 use super::proposal::{Material, Proposal};
@@ -364,7 +364,7 @@ pub(super) fn try_all(
     asked: &Asked,
     request: ChangeRequest,
     items: Vec<ChangeItem>,
-    own: BTreeMap<u32, (InToken, Option<Vec<u8>>)>,
+    own: AllInToken,
     sealed: BTreeMap<u32, Vec<u8>>,
 ) -> Result<(), Refusal> {
     let mut in_token = lease_material(tx, &request, &items, asked.lease_until)?;
