@@ -23,6 +23,9 @@ use crate::domain::secret::SecretText;
 use crate::domain::text::Invalid;
 use crate::service::{Enrolment, Refusal, SecondFactorState};
 
+/// So many recovery codes, or fewer, are few: their owner is told.
+const RECOVERY_CODES_FEW: i64 = 3;
+
 /// The pages of one's own account.
 pub(super) fn routes() -> Routes {
     Routes::new()
@@ -50,6 +53,10 @@ struct AccountPage {
 impl AccountPage {
     fn time(&self, at: &Timestamp) -> String {
         shown_time(self.zone, *at)
+    }
+
+    fn has_few_codes(&self) -> bool {
+        self.second_factor.recovery_codes <= RECOVERY_CODES_FEW
     }
 
     fn name(&self, session: &Session) -> String {
@@ -256,14 +263,24 @@ async fn present_end(console: &Console, visitor: &Visitor, action: &str, told: S
 
 const OTHERS: &str = "/account/sessions/others/end";
 
+async fn present_end_others(console: &Console, visitor: &Visitor, form: &Form, in_dialog: bool) -> Response {
+    match console.service.sessions_of(&visitor.session).await {
+        Ok(sessions) => {
+            let others = sessions.iter().filter(|session| session.token != visitor.session.token).count();
+            present_end(console, visitor, OTHERS, format!("{}: {others}", ENGLISH.account.end_others_told), form, in_dialog).await
+        }
+        Err(refusal) => page::refused(&refusal, visitor.request),
+    }
+}
+
 async fn ask_to_end_others(State(console): State<Console>, visitor: Visitor, headers: HeaderMap) -> Response {
-    present_end(&console, &visitor, OTHERS, ENGLISH.account.end_others_told.to_owned(), &Form::default(), wants_fragment(&headers)).await
+    present_end_others(&console, &visitor, &Form::default(), wants_fragment(&headers)).await
 }
 
 async fn end_others(State(console): State<Console>, posted: Posted) -> Response {
     let Posted { visitor, form, in_dialog, is_ours } = posted;
     if !is_ours {
-        return present_end(&console, &visitor, OTHERS, ENGLISH.account.end_others_told.to_owned(), &form, in_dialog).await;
+        return present_end_others(&console, &visitor, &form, in_dialog).await;
     }
     match console.service.end_other_sessions(&visitor.visit()).await {
         Ok(()) => page::go(in_dialog, "/account?done=ended"),

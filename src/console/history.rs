@@ -128,16 +128,16 @@ struct Right {
 }
 
 impl Right {
-    fn of(console: &Console, whose: Whose, asked: &Asked) -> Result<Self, Form> {
+    fn of(console: &Console, whose: Whose, asked: &Asked) -> Result<Self, Box<Form>> {
         let filter = asked.filter(console.settings.zone)?;
         let scope = match whose {
             Whose::Project(project) => HistoryScope::Project(project),
-            Whose::Organization => asked.scope().map_err(|invalid| wrong(asked.form(), Refusal::Field(invalid)))?,
+            Whose::Organization => asked.scope().map_err(|invalid| Box::new(wrong(asked.form(), Refusal::Field(invalid))))?,
         };
         let Some(seek) = asked.seek() else {
             let mut form = asked.form();
             form.problem = Some(ENGLISH.history.wrong_place.to_owned());
-            return Err(form);
+            return Err(Box::new(form));
         };
         Ok(Self { scope, filter, seek })
     }
@@ -258,7 +258,7 @@ async fn present(console: &Console, visitor: &Visitor, whose: Whose, asked: Aske
     let shown = async {
         let Right { scope, filter, seek } = match Right::of(console, whose, &asked) {
             Ok(right) => right,
-            Err(form) => return present_wrong(console, visitor, whose, asked, form).await,
+            Err(form) => return present_wrong(console, visitor, whose, asked, *form).await,
         };
         let size = usize::try_from(asked.size).unwrap_or(usize::MAX);
         let read = match whose {
@@ -332,7 +332,7 @@ async fn download(console: Console, visitor: &Visitor, whose: Whose, asked: Aske
         let frame = whose.frame(&console, visitor).await?;
         let Right { scope, filter, .. } = match Right::of(&console, whose, &asked) {
             Ok(right) => right,
-            Err(form) => return Ok(Err(present_wrong(&console, visitor, whose, asked, form).await?)),
+            Err(form) => return Ok(Err(present_wrong(&console, visitor, whose, asked, *form).await?)),
         };
         let begun = match whose {
             Whose::Project(project) => console.service.download_history(visitor.about(project), filter).await,

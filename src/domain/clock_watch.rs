@@ -3,9 +3,12 @@
 //! Three things are compared with it:
 //!
 //! - the database server's clock, where there is one. Further from it than [`SKEW_MAX`], in either direction, nothing at all is done by this clock;
-//! - the time that went by since it was last looked at, as a clock that nobody sets counts it. More than [`JUMP_MAX`] off, it has jumped;
+//! - the time that went by, as a clock that nobody sets counts it. More than [`JUMP_MAX`] off, it has jumped, at once or in steps: what it was off
+//!   from look to look adds up, and is forgiven no faster than clocks drift ([`DRIFT_PARTS`]);
 //! - the time at which it was last believed, by any process, before this one started. More than [`GAP_MAX`] after that, nobody can tell a service
 //!   that was down from a clock that is ahead.
+//!
+//! A process that ends while it doubts its clock begins in doubt again: neither a jump is forgotten by a restart.
 //!
 //! After a jump or a gap nothing is destroyed for [`BELIEVED_AFTER`], so that the clock can be set and what is pending can be restored. If it goes on
 //! evenly for that long it is believed.
@@ -16,8 +19,10 @@ use super::clock::Timestamp;
 
 /// How far apart this clock and the database server's may be.
 pub const SKEW_MAX: Duration = Duration::from_secs(5 * 60);
-/// How much more or less than the time that went by the clock may have gone on.
+/// How much more or less than the time that went by the clock may have gone on, all in all.
 pub const JUMP_MAX: Duration = Duration::from_secs(60 * 60);
+/// Which part of the time that went by a clock may drift: twice what the slowest correction by NTP makes up for (500 ppm).
+pub const DRIFT_PARTS: i64 = 1_000;
 /// How long nobody may have believed the clock before it is doubted at the start.
 pub const GAP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a clock that jumped must go on evenly.
@@ -59,6 +64,8 @@ pub struct Look {
     pub steady: Duration,
     /// When any process last believed its clock; what counts is the first look's.
     pub believed: Option<Timestamp>,
+    /// Whether this node doubted its clock when it was last up; what counts is the first look's.
+    pub doubted: bool,
 }
 
 impl Look {
@@ -75,6 +82,8 @@ impl Look {
 pub struct ClockWatch {
     /// The last look: the time, and the steady clock's.
     last: Option<(Timestamp, Duration)>,
+    /// How much more than the time that went by the clock went on, in microseconds, less what is forgiven for drift; negative: less.
+    off_micros: i64,
     /// When, by the steady clock, it was last found to have jumped.
     jumped: Option<Duration>,
     skew_micros: Option<i64>,
@@ -88,16 +97,18 @@ impl ClockWatch {
     pub fn look(&mut self, look: &Look) -> ClockState {
         let jumped = match self.last {
             Some((time, steady)) => {
-                let expected = time.plus(look.steady.saturating_sub(steady));
-                look.after.since(expected).max(expected.since(look.after)) > JUMP_MAX
+                self.off_micros = off(self.off_micros, look.after.micros().saturating_sub(time.micros()), look.steady.saturating_sub(steady));
+                u128::from(self.off_micros.unsigned_abs()) > JUMP_MAX.as_micros()
             }
             None => {
                 self.believed = look.believed.unwrap_or_default();
-                look.believed.is_some_and(|believed| look.after.since(believed) > GAP_MAX)
+                look.doubted || look.believed.is_some_and(|believed| look.after.since(believed) > GAP_MAX)
             }
         };
         self.last = Some((look.after, look.steady));
         if jumped {
+            // From here on it must go on evenly.
+            self.off_micros = 0;
             self.jumped = Some(look.steady);
         }
         self.jumped = self.jumped.filter(|at| look.steady.saturating_sub(*at) < BELIEVED_AFTER);
@@ -109,6 +120,11 @@ impl ClockWatch {
             (false, None) => ClockState::Right,
         };
         self.state
+    }
+
+    /// Whether it jumped lately, or nobody can tell; also while it is too far from the server's.
+    pub const fn is_doubted(&self) -> bool {
+        self.jumped.is_some()
     }
 
     /// What was thought of the clock at the last look.
@@ -135,8 +151,17 @@ impl ClockWatch {
     }
 }
 
+/// How far off a clock is that was so far off before, and went on by `by_micros` since, while `passed` went by.
+fn off(before_micros: i64, by_micros: i64, passed: Duration) -> i64 {
+    let passed_micros = i64::try_from(passed.as_micros()).unwrap_or(i64::MAX);
+    let forgiven = (passed_micros / DRIFT_PARTS).min(i64::try_from(before_micros.unsigned_abs()).unwrap_or(i64::MAX));
+    before_micros.saturating_sub(forgiven * before_micros.signum()).saturating_add(by_micros.saturating_sub(passed_micros))
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::clock::{Clock as _, ManualClock};
     use super::*;
 
@@ -165,7 +190,7 @@ mod tests {
 
         fn look(&mut self, reference: Option<Timestamp>, believed: Option<Timestamp>) -> ClockState {
             let now = self.clock.now();
-            self.watch.look(&Look { before: now, reference, after: now, steady: self.steady, believed })
+            self.watch.look(&Look { before: now, reference, after: now, steady: self.steady, believed, doubted: false })
         }
     }
 
@@ -200,6 +225,56 @@ mod tests {
             assert_eq!(scene.look(None, None), ClockState::Doubted);
             scene.time_passes(MINUTE);
             assert_eq!(scene.look(None, None), ClockState::Right);
+        }
+    }
+
+    #[test]
+    fn a_doubt_outlasts_a_restart_and_ends_like_any_other() {
+        let mut scene = Scene::at(100);
+        let now = scene.clock.now();
+        let look = Look { before: now, reference: None, after: now, steady: Duration::ZERO, believed: Some(now), doubted: true };
+        assert_eq!((scene.watch.look(&look), scene.watch.is_doubted()), (ClockState::Doubted, true));
+        scene.time_passes(BELIEVED_AFTER - MINUTE);
+        assert_eq!(scene.look(None, None), ClockState::Doubted);
+        scene.time_passes(MINUTE);
+        assert_eq!((scene.look(None, None), scene.watch.is_doubted()), (ClockState::Right, false));
+    }
+
+    #[test]
+    fn a_clock_that_drifts_is_right_for_years() {
+        for sign in [1, -1] {
+            let mut scene = Scene::at(2_000);
+            for _ in 0..1_000 {
+                scene.time_passes(DAY);
+                // A minute a day.
+                scene.clock = ManualClock::at(Timestamp::from_micros(scene.clock.now().micros() + sign * 60_000_000));
+                assert_eq!(scene.look(None, None), ClockState::Right);
+            }
+        }
+    }
+
+    proptest! {
+        /// However a clock is led astray between looks, it is doubted once that adds up to more than a jump and what clocks drift.
+        #[test]
+        fn steps_that_add_up_are_doubted(steps in proptest::collection::vec((0_u64..7_200, -3_600_i64..=3_600), 1..80), ahead in any::<bool>()) {
+            let mut scene = Scene::at(2_000);
+            scene.look(None, None);
+            let (mut off, mut drift) = (0_i64, 0_i64);
+            for (passed_s, step_s) in steps {
+                let step_s = if ahead { step_s.max(-600) } else { step_s.min(600) };
+                scene.time_passes(Duration::from_secs(passed_s));
+                scene.clock = ManualClock::at(Timestamp::from_micros(scene.clock.now().micros() + step_s * 1_000_000));
+                off += step_s * 1_000_000;
+                drift += i64::try_from(passed_s).expect("seconds") * 1_000_000 / DRIFT_PARTS;
+                let state = scene.look(None, None);
+                let jump = i64::try_from(JUMP_MAX.as_micros()).expect("an hour");
+                if off.abs() > jump + drift {
+                    prop_assert_eq!(state, ClockState::Doubted);
+                }
+                if state == ClockState::Doubted {
+                    break;
+                }
+            }
         }
     }
 
@@ -243,7 +318,7 @@ mod tests {
     fn a_server_that_answers_late_is_not_blamed() {
         let (before, after) = (Timestamp::from_micros(0), Timestamp::default().plus(DAY));
         for (reference, skew) in [(0, 0), (5, 0), (after.micros(), 0), (-7, 7), (after.micros() + 7, -7)] {
-            let look = Look { before, reference: Some(Timestamp::from_micros(reference)), after, steady: DAY, believed: None };
+            let look = Look { before, reference: Some(Timestamp::from_micros(reference)), after, steady: DAY, believed: None, doubted: false };
             assert_eq!(look.skew_micros(), Some(skew), "{reference}");
         }
     }

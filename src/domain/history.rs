@@ -175,7 +175,8 @@ impl HistoryFilter {
         }
     }
 
-    /// What is asked for, as pairs of a word and its value, for the record of somebody's looking.
+    /// What is asked for, as pairs of a word and its value, for the record of somebody's looking: what is short first, as a record takes no more
+    /// than its beginning.
     pub fn told(&self) -> Vec<(&'static str, String)> {
         let key = |key: &WantedKey| match key {
             WantedKey::Id(id) => id.to_string(),
@@ -189,11 +190,11 @@ impl HistoryFilter {
             ("from", self.from.map(|at| at.micros().to_string())),
             ("before", self.before.map(|at| at.micros().to_string())),
             ("operation", self.operation.map(|operation| operation.to_string())),
+            ("result", self.outcome.map(|outcome| outcome.to_string())),
+            ("address", self.address.map(|address| address.to_string())),
+            ("who", self.who.as_ref().map(|who| who.as_str().to_owned())),
             ("key", self.key.as_ref().map(key)),
             ("keyStore", self.key_store.as_ref().map(key_store)),
-            ("who", self.who.as_ref().map(|who| who.as_str().to_owned())),
-            ("address", self.address.map(|address| address.to_string())),
-            ("result", self.outcome.map(|outcome| outcome.to_string())),
         ];
         pairs.into_iter().filter_map(|(word, value)| Some((word, value?))).collect()
     }

@@ -34,7 +34,9 @@ impl ListQuery {
 
     /// A query of what an address says.
     pub fn new(search: &str, sort: &str, descending: bool, size: &str, page: &str) -> Self {
-        let search: String = search.trim().nfc().take(SEARCH_MAX_CHARS).collect();
+        // No name has a control character, and PostgreSQL takes no NUL.
+        let search: String = search.chars().filter(|c| !c.is_control()).nfc().take(SEARCH_MAX_CHARS).collect();
+        let search = search.trim().to_owned();
         let size = size.parse().ok().filter(|size| Self::SIZES.contains(size)).unwrap_or(Self::SIZES[0]);
         let page = page.parse().ok().filter(|page| (1..=Self::PAGE_MAX).contains(page)).unwrap_or(1);
         Self { search: Some(search).filter(|text| !text.is_empty()), sort: Some(sort.to_owned()).filter(|text| !text.is_empty()), descending, size, page }
@@ -68,6 +70,8 @@ mod tests {
     fn what_can_not_be_read_is_not_there() {
         assert_eq!(ListQuery::new("", "", false, "", ""), ListQuery::default());
         assert_eq!(ListQuery::new(" ", "", false, "11", "0"), ListQuery::default());
+        assert_eq!(ListQuery::new("\0", "", false, "", ""), ListQuery::default());
+        assert_eq!(ListQuery::new("a\0b\u{7f}\n", "", false, "", "").search.as_deref(), Some("ab"));
         let query = ListQuery::new(" key ", "name", true, "50", "3");
         assert_eq!((query.search.as_deref(), query.offset(), query.limit()), (Some("key"), 100, 50));
         assert_eq!(ListQuery::new(&"x".repeat(1_000), "", false, "", "").search.map(|text| text.len()), Some(SEARCH_MAX_CHARS));

@@ -7,7 +7,7 @@
 mod download;
 mod looks;
 
-pub(super) use download::DOWNLOADS_MAX;
+pub(super) use download::Downloads;
 pub use download::{DOWNLOAD_RECORDS_MAX, HistoryDownload};
 pub(super) use looks::Looks;
 
@@ -63,10 +63,10 @@ pub struct AuditLogPage {
     pub fingerprint: Option<String>,
 }
 
-/// What a record of looking says was looked at.
+/// What was looked at, as a record of it says; that takes no more than its beginning.
 fn told(filter: &HistoryFilter) -> String {
     let told = serde_urlencoded::to_string(filter.told()).unwrap_or_default();
-    if told.is_empty() { "all".to_owned() } else { told.chars().take(DETAIL_MAX_CHARS).collect() }
+    if told.is_empty() { "all".to_owned() } else { told }
 }
 
 /// What is to be searched for, with names looked up.
@@ -229,6 +229,12 @@ impl Service {
         .await
     }
 
+    /// Whether there is the project that is looked at: what is in the log of a project that is made later must not be older than that.
+    async fn is_there(&self, scope: HistoryScope) -> Result<bool, Refusal> {
+        let Some(project) = scope.project() else { return Ok(true) };
+        self.store().read::<_, Refusal, _>(move |reader| Ok(reader.project(project)?.is_some())).await
+    }
+
     /// Looks at the audit log in the name of somebody who administers the installation. His look is recorded in the project that he looks at.
     async fn look_as_administrator<T>(
         &self,
@@ -242,10 +248,17 @@ impl Service {
         let session = &visit.session;
         let look = Look::new(session.token, scope, &detail);
         let mut event = event_without_project(self, visit.id, &visit.caller, Actor::Account(session.login.clone()), operation);
-        event.project = scope.project();
-        event.detail = Some(if scope == HistoryScope::NoProject { format!("of no project: {detail}") } else { detail });
+        let detail = if scope == HistoryScope::NoProject { format!("of no project: {detail}") } else { detail };
+        event.detail = Some(detail.chars().take(DETAIL_MAX_CHARS).collect());
         let may = session.administrator && !session.must_change_password && !session.awaits_code;
-        let seen = if may { act.await } else { Err(ResultCode::Forbidden.into()) };
+        let seen = match self.is_there(scope).await? {
+            _ if !may => Err(ResultCode::Forbidden.into()),
+            false => Err(Invalid::new("project", "is none that there is").into()),
+            true => {
+                event.project = scope.project();
+                act.await
+            }
+        };
         if seen.is_ok() && operation == Operation::ReadHistory && self.looks().is_known(look, self.now()) {
             return seen;
         }
@@ -255,5 +268,28 @@ impl Service {
             self.looks().note(look, self.now());
         }
         seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::history::Outcome;
+
+    #[test]
+    fn looks_differ_by_what_a_record_has_no_room_for_and_records_by_all_that_is_short() {
+        let name = |first: char| Name::parse("name", &format!("{first}{}", "漢".repeat(99))).expect("a name");
+        let filter = |first, outcome| HistoryFilter {
+            key: Some(WantedKey::Name(name(first))),
+            key_store: Some(WantedKeyStore::Name(name('a'))),
+            outcome: Some(outcome),
+            ..HistoryFilter::default()
+        };
+        let [one, other] = ['a', 'b'].map(|first| told(&filter(first, Outcome::Success)));
+        assert!(one.chars().count() > DETAIL_MAX_CHARS && one != other);
+        let look = |detail: &str| Look::new(SecretHash([1; 32]), HistoryScope::Everything, detail);
+        assert_ne!(look(&one), look(&other));
+        let begin = |outcome| told(&filter('a', outcome)).chars().take(DETAIL_MAX_CHARS).collect::<String>();
+        assert_ne!(begin(Outcome::Success), begin(Outcome::Failed));
     }
 }

@@ -158,7 +158,7 @@ struct Inner {
     /// Lists are read a few at a time: they may take long, and what proves who asks is read over the same connections.
     listing: tokio::sync::Semaphore,
     /// Places for those who download the history.
-    downloads: Arc<tokio::sync::Semaphore>,
+    downloads: Arc<history::Downloads>,
     looks: history::Looks,
 }
 
@@ -184,7 +184,7 @@ impl Service {
             near_use_limit: arc_swap::ArcSwap::default(),
             metrics,
             listing: tokio::sync::Semaphore::new(LISTS_AT_ONCE),
-            downloads: Arc::new(tokio::sync::Semaphore::new(history::DOWNLOADS_MAX)),
+            downloads: Arc::default(),
             looks: history::Looks::default(),
         }));
         let follower = Arc::downgrade(&service.0);

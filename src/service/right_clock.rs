@@ -11,6 +11,8 @@ use crate::domain::clock_watch::{BELIEVED_AFTER, ClockState, ClockWatch, GAP_MAX
 
 /// Under which name it is kept when a process last believed its clock: microseconds since the Unix epoch, big-endian.
 const BELIEVED: &str = "clock believed at";
+/// Under which name, with the node's after it, it is kept whether that doubts its clock: one byte if it does.
+const DOUBTED: &str = "clock doubted by ";
 
 /// The clock as this process has seen it.
 #[derive(Debug)]
@@ -76,13 +78,17 @@ impl Service {
 
     pub(super) async fn look_at_clock(&self) -> Result<ClockState, Refusal> {
         let before = self.now();
-        let (reference, believed) = self.store().read::<_, Refusal, _>(|reader| Ok((reader.server_clock()?, reader.setting(BELIEVED)?))).await?;
+        let doubted = format!("{DOUBTED}{}", self.0.settings.node);
+        let name = doubted.clone();
+        let read = self.store().read::<_, Refusal, _>(move |reader| Ok((reader.server_clock()?, reader.setting(BELIEVED)?, reader.setting(&name)?)));
+        let (reference, believed, was_doubted) = read.await?;
+        let was_doubted = was_doubted.is_some_and(|kept| !kept.is_empty());
         let believed = believed.and_then(|bytes| bytes.try_into().ok()).map(|bytes| Timestamp::from_micros(i64::from_be_bytes(bytes)));
         let clock = &self.0.clock_watch;
-        let (was, is) = {
+        let (was, is, is_doubted) = {
             let mut watch = clock.watch.lock();
-            let look = Look { before, reference, after: self.now(), steady: clock.origin.elapsed(), believed };
-            (watch.state(), watch.look(&look))
+            let look = Look { before, reference, after: self.now(), steady: clock.origin.elapsed(), believed, doubted: was_doubted };
+            (watch.state(), watch.look(&look), watch.is_doubted())
         };
         match is {
             _ if was == is => {}
@@ -98,6 +104,11 @@ impl Service {
                 skew_us = clock.skew_micros(),
                 "this machine's clock and the database server's are too far apart: nothing is done by the clock until one of them is set right"
             ),
+        }
+        if is_doubted != was_doubted {
+            // A restart must not make an end of it.
+            let kept: &[u8] = if is_doubted { &[1] } else { &[] };
+            self.store().change::<_, Refusal, _>(move |tx| Ok(tx.put_setting(&doubted, kept)?)).await?;
         }
         Ok(is)
     }

@@ -89,7 +89,7 @@ impl Service {
         let (hash, now) = (SecretHash::of(token.expose()), self.now());
         let expires_in = access_key.token_life.seconds();
         let expires = now.plus(Duration::from_secs(u64::from(expires_in)));
-        let (event, uses) = record(self, &request, &access_key, Operation::CreateToken);
+        let (mut event, uses) = record(self, &request, &access_key, Operation::CreateToken);
         let (id, mut refused) = (access_key.id.clone(), event.clone());
         let issued = self
             .store()
@@ -97,6 +97,9 @@ impl Service {
                 let ended: Vec<_> = tx.insert_bearer_token(hash, &id, now, expires)?.into_iter().map(|ended| Change::Token(ended.0)).collect();
                 for change in &ended {
                     tx.changed(change.clone())?;
+                }
+                if !ended.is_empty() {
+                    event.detail = Some(format!("ended {} of the oldest", ended.len()));
                 }
                 tx.audit(event, uses)?;
                 Ok(ended)

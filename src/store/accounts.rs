@@ -14,7 +14,7 @@ use crate::domain::text::Name;
 
 /// What is `Stale` about the only enabled account that administers the installation.
 pub const LAST_ADMINISTRATOR: &str = "last administrator";
-/// The row of `settings` that is held by whoever takes an administrator away.
+/// The row of `settings` that is held by whoever administers.
 const ADMINISTRATORS: &str = "administrators";
 
 #[derive(Queryable)]
@@ -234,9 +234,15 @@ impl Tx<'_> {
         Ok(self.account(account)?.is_some_and(|account| account.administrator && account.enabled))
     }
 
+    /// Has whoever administers wait for each other until the commit, on all nodes: what somebody may is read after this, so that two can't each
+    /// take the other's right away. To be held before any other row.
+    pub fn hold_administration(&mut self) -> Result<(), StoreError> {
+        self.put_setting(ADMINISTRATORS, &[])
+    }
+
     fn require_administrator_left(&mut self) -> Result<(), StoreError> {
-        // Held until the commit: two nodes that take the last two away can't each take the other's for one that is left.
-        self.put_setting(ADMINISTRATORS, &[])?;
+        // Two nodes that take the last two away can't each take the other's for one that is left.
+        self.hold_administration()?;
         let left: i64 = accounts::table.filter(accounts::administrator.eq(true).and(accounts::enabled.eq(true))).count().get_result(self.db)?;
         if left == 0 { Err(StoreError::Stale { what: LAST_ADMINISTRATOR }) } else { Ok(()) }
     }

@@ -41,6 +41,8 @@ const NOTEWORTHY: &str = "(project_id IS NULL OR result_code <> 0 OR (operation 
 const TIME_OF_NOTEWORTHY: &str = "(at + 0)";
 /// The project, for a condition that no index is to be chosen for.
 const PROJECT_BESIDE: &str = "project_id + 0";
+/// The key, for the same.
+const KEY_BESIDE: &str = "key_id || ''";
 
 /// Whether successes of it are left out of the index of noteworthy records.
 const fn is_daily(operation: Operation) -> bool {
@@ -171,8 +173,11 @@ impl HistoryWanted {
         by_operation || by_outcome || self.scope == HistoryScope::NoProject
     }
 
-    fn ways(&self) -> Vec<Way> {
+    /// Along which indexes it is read. Where a key isn't of the project (`has_foreign_keys`), the project's records are: how long a read along the
+    /// key takes, and how far it gets, would tell how much that is used by others.
+    fn ways(&self, has_foreign_keys: bool) -> Vec<Way> {
         match (&self.keys, self.scope) {
+            (Some(_), HistoryScope::Project(project)) if has_foreign_keys => vec![Way::Project(project)],
             (Some(keys), _) => keys.iter().copied().map(Way::Key).collect(),
             (None, _) if self.is_noteworthy() => vec![Way::Noteworthy],
             (None, HistoryScope::Project(project)) => vec![Way::Project(project)],
@@ -184,8 +189,8 @@ impl HistoryWanted {
     fn is_told_by(&self, way: &Way) -> bool {
         let nothing_else = self.operation.is_none() && self.key_store.is_none() && self.who.is_none() && self.address.is_none() && self.outcome.is_none();
         match way {
-            Way::All | Way::Project(_) => nothing_else,
-            // Somebody who sees one project may ask for a key of another.
+            Way::All | Way::Project(_) => nothing_else && self.keys.is_none(),
+            // Others may have asked for the project's key.
             Way::Key(_) => nothing_else && self.scope == HistoryScope::Everything,
             Way::Noteworthy => false,
         }
@@ -243,6 +248,10 @@ impl HistoryWanted {
                 HistoryScope::NoProject => records.filter(audit_records::project_id.is_null()),
                 HistoryScope::Everything => records,
             };
+        }
+        if let (Some(keys), Way::Project(_)) = (&self.keys, way) {
+            let keys: Vec<String> = keys.iter().map(|key| hex(key.as_bytes())).collect();
+            records = records.filter(sql::<Nullable<Text>>(KEY_BESIDE).eq_any(keys));
         }
         if let Some(operation) = self.operation {
             records = records.filter(audit_records::operation.eq(operation.as_str()));
@@ -303,7 +312,7 @@ fn length(limit: usize) -> i64 {
 impl Reader<'_> {
     /// The wanted records from a place on, `limit` at most.
     pub fn history(&mut self, wanted: &HistoryWanted, seek: Seek, limit: usize) -> Result<Stretch, StoreError> {
-        let ways = wanted.ways();
+        let ways = self.ways(wanted)?;
         let bound = self.bound(wanted, &ways, seek)?;
         let mut rows: Vec<(i64, StoredRow)> = Vec::new();
         for way in &ways {
@@ -330,6 +339,14 @@ impl Reader<'_> {
         Ok(Stretch { entries: self.with_names(rows)?, end })
     }
 
+    fn ways(&mut self, wanted: &HistoryWanted) -> Result<Vec<Way>, StoreError> {
+        let has_foreign_keys = match (&wanted.keys, wanted.scope) {
+            (Some(keys), HistoryScope::Project(project)) => self.key_names(project, keys)?.len() < distinct(keys.iter().copied()).len(),
+            _ => false,
+        };
+        Ok(wanted.ways(has_foreign_keys))
+    }
+
     /// How far a search may look: up to that moment, which it may look at as a whole. `None` where the end is nearer.
     fn bound(&mut self, wanted: &HistoryWanted, ways: &[Way], seek: Seek) -> Result<Option<Timestamp>, StoreError> {
         let mut bound = None;
@@ -347,7 +364,7 @@ impl Reader<'_> {
 
     /// How many records are wanted, from the newest on.
     pub fn history_count(&mut self, wanted: &HistoryWanted) -> Result<Found, StoreError> {
-        let ways = wanted.ways();
+        let ways = self.ways(wanted)?;
         let bound = self.bound(wanted, &ways, Seek::Newest)?;
         let mut count = 0;
         for way in &ways {
@@ -376,11 +393,12 @@ impl Reader<'_> {
         let chains: Vec<(i64, String)> =
             audit_chains::table.filter(audit_chains::number.eq_any(distinct(numbers))).select((audit_chains::number, audit_chains::chain)).load(self.db)?;
         let chains: HashMap<i64, String> = chains.into_iter().collect();
-        let key_names: Vec<(String, String)> = keys::table
+        let key_names: Vec<(String, i64, String)> = keys::table
+            .inner_join(key_stores::table.on(key_stores::id.eq(keys::key_store_id)))
             .filter(keys::id.eq_any(distinct(rows.iter().filter_map(|(_, row)| row.key_id.clone()))))
-            .select((keys::id, keys::name))
+            .select((keys::id, key_stores::project_id, keys::name))
             .load(self.db)?;
-        let key_names: HashMap<String, String> = key_names.into_iter().collect();
+        let key_names: HashMap<String, (i64, String)> = key_names.into_iter().map(|(key, project, name)| (key, (project, name))).collect();
         let of_projects = distinct(rows.iter().filter_map(|(_, row)| row.project_id));
         let project_names: Vec<(i64, String)> =
             projects::table.filter(projects::id.eq_any(of_projects.clone())).select((projects::id, projects::name)).load(self.db)?;
@@ -393,12 +411,15 @@ impl Reader<'_> {
         let store_names: HashMap<(i64, i64), String> = store_names.into_iter().map(|(project, number, name)| ((project, number), name)).collect();
         let entry = |(position, row): (i64, StoredRow)| {
             let name = |name: Option<&String>| name.map(|name| Name::from_stored(name.clone()));
+            // A record has the key that was asked for, whoever's that is: another project's name is not told. What is of no project administrators see.
+            let is_told = |project: i64| row.project_id.is_none_or(|of| of == project);
+            let key = row.key_id.as_ref().and_then(|key| key_names.get(key)).filter(|(project, _)| is_told(*project)).map(|(_, name)| name);
             let chain = chains.get(&(position / CHAIN_ROOM)).ok_or(StoreError::Corrupt { what: "audit record's chain" })?;
             Ok(HistoryEntry {
                 place: HistoryPlace { at: Timestamp::from_micros(row.at), position },
                 project: name(row.project_id.and_then(|project| project_names.get(&project))),
                 key_store: name(row.project_id.zip(row.key_store).and_then(|place| store_names.get(&place))),
-                key: name(row.key_id.as_ref().and_then(|key| key_names.get(key))),
+                key: name(key),
                 record: row.into_record(id(chain, "audit chain")?)?,
             })
         };
@@ -514,6 +535,9 @@ mod tests {
             (Way::Noteworthy, "USING INDEX audit_records_noteworthy (<expr>>? AND <expr><?)"),
         ];
         for (way, expected) in ways {
+            // As for a key that isn't of the project.
+            let keys = matches!(way, Way::Project(_)).then(|| vec![KeyId::from_bytes([1; 16])]);
+            let wanted = HistoryWanted { keys, ..wanted.clone() };
             for seek in [Seek::Older(place), Seek::Newer(place)] {
                 let rows = wanted.wanted(&way, seek, Some(place.at)).limit(11).select(audit_records::position);
                 let bound = wanted.along(&way, seek, Some(place.at)).offset(wanted.reach(&way)).limit(1).select(audit_records::at);

@@ -63,10 +63,13 @@ function say(what, element) {
 
 document.addEventListener('DOMContentLoaded', () => {
   dialog()?.addEventListener('close', () => {
+    // What is shown once has a way on, to a list that has the new entry; closed in whichever way, it is gone.
+    const next = dialog().querySelector('[data-reload]')?.href;
     dialog().replaceChildren();
     dialog().removeAttribute('aria-labelledby');
     opener?.focus();
     opener = null;
+    if (next) location.assign(next);
   });
   count(document);
 });

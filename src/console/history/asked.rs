@@ -90,7 +90,7 @@ impl Asked {
     }
 
     /// The filter, or the form with what is wrong.
-    pub(super) fn filter(&self, zone: Tz) -> Result<HistoryFilter, Form> {
+    pub(super) fn filter(&self, zone: Tz) -> Result<HistoryFilter, Box<Form>> {
         let mut form = self.form();
         let mut right = true;
         let mut note = |invalid: Invalid| {
@@ -120,7 +120,7 @@ impl Asked {
         }
         // The log has IPv4 addresses as such.
         let address = address.map(|address| address.to_canonical());
-        if right { Ok(HistoryFilter { from, before, operation, key, key_store, who, address, outcome }) } else { Err(form) }
+        if right { Ok(HistoryFilter { from, before, operation, key, key_store, who, address, outcome }) } else { Err(Box::new(form)) }
     }
 
     /// Whose records, at the organization's page.

@@ -18,6 +18,7 @@ texts! {
         is_on = "On",
         is_off = "Off",
         recovery_left = "Recovery codes left",
+        recovery_few = "Few recovery codes are left. Turn two-step sign-in off and set it up again to get new ones.",
         set_up = "Set up",
         turn_off = "Turn off",
         second_factor_off = "Turn off two-step sign-in",
@@ -44,7 +45,7 @@ texts! {
         end_session = "End session",
         end_told = "Whoever uses this session has to sign in again",
         end_others = "End all others",
-        end_others_told = "All your sessions but this one end. Whoever uses them has to sign in again.",
+        end_others_told = "All your sessions but this one end. Whoever uses them has to sign in again. Sessions that end",
         session_ended = "Ended.",
     }
 }

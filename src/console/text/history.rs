@@ -12,7 +12,7 @@ texts! {
         older = "Older",
         download = "Download CSV",
         download_told = "The file has what the filters show, at most 1,000,000 records; its last line says so if there are more.",
-        cut = "The file ends here: it has 1,000,000 records, and there may be more. Download the rest with a filter on the time.",
+        cut = "The file ends here, and there may be more: it has 1,000,000 records, or was searched or written for too long. Download the rest with a filter on the time.",
         filters = "Filters",
         apply = "Apply",
         clear = "Clear",

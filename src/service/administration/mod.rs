@@ -183,6 +183,7 @@ impl Service {
         let outcome = self
             .store()
             .change::<_, Refused, _>(move |tx| {
+                tx.hold_administration()?;
                 let stamp = Stamp { user: by.actor().user(), at: now };
                 let mut done = Act { event, stamp, standing: Standing::of(tx, &by, now)?, changes: Vec::new() };
                 let answer = act(tx, input, &mut done).map_err(|refusal| Refused { refusal, event: Some(Box::new(done.event.clone())) })?;

@@ -63,7 +63,8 @@ pub(super) enum Standing {
 }
 
 impl Standing {
-    /// Refused where the session is not good now: it ended, the account was disabled, the code or another password is still to be given.
+    /// Whoever changes something holds the administration first ([`crate::store::Tx::hold_administration`]), or somebody could be taking away what
+    /// is read here. Refused where the session is not good now: it ended, the account was disabled, the code or another password is still to be given.
     pub(super) fn of(reader: &mut Reader<'_>, by: &Administrator, now: Timestamp) -> Result<Self, Refusal> {
         let Administrator::Account(visit) = by else { return Ok(Self::Operator) };
         let session = reader.session(visit.session.token)?.filter(|session| session.is_live(now) && !session.awaits_code);

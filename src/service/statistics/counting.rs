@@ -7,10 +7,11 @@ use chrono::Days;
 
 use super::calendar::{Calendar, number};
 use crate::domain::clock::Timestamp;
+use crate::domain::clock_watch::ClockState;
 use crate::domain::statistics::{CallGroup, CallKind, Slot};
 use crate::service::Service;
 use crate::service::refusal::Refusal;
-use crate::store::{CallCount, UncountedChain};
+use crate::store::{CallCount, StoreError, UncountedChain};
 
 /// How many days the sums by hour are kept.
 pub const HOURS_KEPT_DAYS: u64 = 92;
@@ -47,17 +48,22 @@ impl Horizon {
     }
 }
 
-/// What groups of calls add to which sums, in order.
-fn counts(calendar: Calendar, horizon: Horizon, groups: &[CallGroup]) -> Vec<CallCount> {
+/// What groups of calls add to which sums, in order; to those that are over only where nobody can tell which these are (no `horizon`).
+fn counts(calendar: Calendar, horizon: Option<Horizon>, groups: &[CallGroup]) -> Vec<CallCount> {
     let mut sums = BTreeMap::<(Slot, CallKind), i64>::new();
     for group in groups {
         let (hour, day) = (calendar.hour(group.quarter), calendar.day(group.quarter));
-        for slot in [(hour >= horizon.hour).then_some(hour), (day >= horizon.day).then_some(day)].into_iter().flatten() {
+        for slot in kept(horizon, hour, day).into_iter().flatten() {
             let sum = sums.entry((slot, group.kind)).or_default();
             *sum = sum.saturating_add(group.calls);
         }
     }
     sums.into_iter().map(|((slot, kind), calls)| CallCount { slot, kind, calls }).collect()
+}
+
+/// The slots that are kept.
+fn kept(horizon: Option<Horizon>, hour: Slot, day: Slot) -> [Option<Slot>; 2] {
+    [Some(hour).filter(|hour| horizon.is_none_or(|horizon| *hour >= horizon.hour)), Some(day).filter(|day| horizon.is_none_or(|horizon| *day >= horizon.day))]
 }
 
 impl Service {
@@ -68,7 +74,9 @@ impl Service {
     /// Adds what is new in the audit log to the sums, a bounded piece of it; answers how many records. Safe on any number of nodes at once.
     pub async fn count_calls(&self) -> Result<i64, Refusal> {
         let now = self.now();
-        let horizon = Horizon::at(self.calendar(), now);
+        // By a wrong clock what is new may seem to be over. What is added for nothing is dropped later.
+        let is_right = self.look_at_clock().await? == ClockState::Right;
+        let horizon = is_right.then(|| Horizon::at(self.calendar(), now));
         let chains = self.store().read::<_, Refusal, _>(|reader| Ok(reader.uncounted_chains()?)).await?;
         let (node, left) = (&self.0.settings.node, now.minus(LEFT_BEHIND));
         let mut run = Run { horizon, pieces: 0, records: 0, at_once: RECORDS_MAX };
@@ -85,7 +93,14 @@ impl Service {
         while counted < chain.head && run.pieces < PIECES_MAX {
             run.pieces += 1;
             let through = chain.head.min(counted.saturating_add(run.at_once));
-            let groups = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.call_groups(number, counted, through)?)).await?;
+            let groups = match self.store().read(move |reader| reader.call_groups(number, counted, through)).await {
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    // Such as what a newer version wrote. The other chains don't wait for it.
+                    tracing::error!(chain = number, from = counted + 1, through, %error, "records can't be summed up");
+                    return Ok(());
+                }
+                read => read?,
+            };
             let counts = counts(calendar, run.horizon, &groups);
             if counts.len() > ROWS_MAX && run.at_once > RECORDS_MIN {
                 run.at_once = (run.at_once / 2).max(RECORDS_MIN);
@@ -106,8 +121,9 @@ impl Service {
         Ok(())
     }
 
-    /// Drops sums that are older than is kept, a bounded number of them.
+    /// Drops sums that are older than is kept, a bounded number of them; none while the clock may be wrong.
     pub async fn forget_calls(&self) -> Result<(), Refusal> {
+        self.require_right_clock().await?;
         let Horizon { hour, day } = Horizon::at(self.calendar(), self.now());
         let mut left = FORGET_MAX;
         for of in [hour, day] {
@@ -127,7 +143,8 @@ impl Service {
 
 /// How far a run is.
 struct Run {
-    horizon: Horizon,
+    /// `None` while the clock isn't believed.
+    horizon: Option<Horizon>,
     pieces: usize,
     records: i64,
     /// How many records the next piece has.
@@ -150,12 +167,13 @@ mod tests {
         let now = Timestamp::from_micros(1_790_000_000_000_000 / quarter * quarter);
         let horizon = Horizon::at(calendar, now);
         let group = |quarters: i64, calls| CallGroup { quarter: Timestamp::from_micros(now.micros() - quarters * quarter), kind, calls };
-        let added = |groups: &[CallGroup]| counts(calendar, horizon, groups).into_iter().map(|count| (count.slot, count.calls)).collect::<Vec<_>>();
+        let added = |groups: &[CallGroup]| counts(calendar, Some(horizon), groups).into_iter().map(|count| (count.slot, count.calls)).collect::<Vec<_>>();
         // 16:00 in Berlin less a quarter: one hour, and less five: another one.
         let (last, before) = (calendar.hour(group(1, 0).quarter), calendar.hour(group(5, 0).quarter));
         assert_eq!(added(&[group(1, 3), group(2, 4), group(5, 9)]), [(calendar.day(now), 16), (before, 9), (last, 7)]);
         let days = |days: i64| days * 96;
         assert_eq!(added(&[group(days(100), 5)]), [(calendar.day(group(days(100), 0).quarter), 5)]);
         assert_eq!(added(&[group(days(1_100), 5)]), []);
+        assert_eq!(counts(calendar, None, &[group(days(1_100), 5)]).len(), 2, "who doesn't know the time leaves nothing out");
     }
 }

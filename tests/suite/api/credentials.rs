@@ -166,6 +166,8 @@ fn one_token_too_many_ends_the_oldest(stage: &Stage) {
                  (SELECT MAX(issued_at) AS issued_at, MAX(expires_at) AS expires_at FROM bearer_tokens) AS newest"
     ));
     let newest = stage.token(id, secret);
+    let told = |record: &serde_json::Value| record["operation"] == "CREATE_TOKEN" && record["detail"] == "ended 1 of the oldest";
+    assert!(stage.records().iter().any(told), "it is told that one ended");
     unauthorized(&use_of(&tokens[0]), "the oldest");
     may(&use_of(&tokens[1]), true, true, "the second oldest");
     may(&use_of(&newest), true, true, "the newest");

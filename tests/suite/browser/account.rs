@@ -1,15 +1,10 @@
 //! One's own account: passwords, codes, sessions, access keys, as a person has them.
 
-use totp_rs::{Builder, Secret};
+use fantoccini::key::Key;
 
 use super::Browser;
+use crate::console::person::code;
 use crate::support::installation::{Installation, Running};
-
-fn code(seed: &str, steps_later: u64) -> String {
-    let codes = Builder::new().with_secret(Secret::try_from_base32(seed).expect("Base32")).build().expect("a seed");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
-    codes.generate(now + 30 * steps_later).to_string()
-}
 
 fn status(running: &Running, installation: &Installation, id: &str, secret: &str) -> u16 {
     let path = format!("/keymanager/v1.2/appkey/{}/confirm", installation.demo("APPKEY"));
@@ -26,39 +21,47 @@ fn an_access_key_is_made_used_disabled_and_deleted() {
     browser.looks_right("access-keys");
     browser.press("Create User Access Key ID");
     browser.fill("Token life in seconds", "59");
-    browser.press("Create");
+    browser.press_in_dialog("Create");
     browser.sees("must be 60 to 86400 seconds");
     assert_eq!(browser.value("Token life in seconds"), "59", "what was typed is still there");
     browser.looks_right("access-key-wrong");
     browser.fill("Token life in seconds", "600");
-    browser.press("Create");
+    browser.press_in_dialog("Create");
     browser.sees("Completed to Issue Secret Key");
     browser.looks_right("access-key-issued");
     let (id, secret) = (browser.text_of("dialog dd:nth-of-type(1) code"), browser.text_of("dialog dd:nth-of-type(2) code"));
     assert_eq!(status(&running, &installation, &id, &secret), 200);
     let download = browser.run("return document.querySelector('dialog a[download]').href", &[]);
     assert!(download.as_str().is_some_and(|address| address.contains(&secret)), "{download}");
-    browser.press("Close");
+    browser.press_in_dialog("Close");
     browser.sees(&id);
     assert!(!browser.has(&secret), "the secret is shown once");
     browser.press(&format!("Disable {id}"));
     browser.sees("Programs that use it are refused at once");
     browser.looks_right("access-key-disable");
-    browser.press("Disable");
+    browser.press_in_dialog("Disable");
     browser.sees("The access key was disabled.");
     assert_eq!(status(&running, &installation, &id, &secret), 401);
     browser.press(&format!("Enable {id}"));
     browser.sees("The access key was enabled.");
     assert_eq!(status(&running, &installation, &id, &secret), 200);
-    for _ in 0..3 {
+    for leaves_by_escape in [false, true, false] {
         browser.press("Create User Access Key ID");
-        browser.press("Create");
-        browser.press("Close");
-        browser.waits("the list", || !browser.has("Completed"));
+        browser.press_in_dialog("Create");
+        browser.sees("Completed to Issue Secret Key");
+        let made = browser.text_of("dialog dd:nth-of-type(1) code");
+        if leaves_by_escape {
+            browser.types(&char::from(Key::Escape).to_string());
+        } else {
+            browser.press_in_dialog("Close");
+        }
+        // However one leaves what is shown once, the list has it.
+        browser.waits_for_no_dialog();
+        browser.sees(&made);
     }
     browser.sees("There are 5 access keys.");
     browser.press(&format!("Delete {id}"));
-    browser.press("Delete");
+    browser.press_in_dialog("Delete");
     browser.sees("The access key was deleted.");
     assert_eq!(status(&running, &installation, &id, &secret), 401);
 }
@@ -117,15 +120,16 @@ fn the_second_factor_is_set_up_asked_for_and_turned_off() {
     browser.sees("Recovery codes left: 9");
     browser.looks_right("account-second-factor");
     browser.press("Turn off");
+    browser.waits_for_dialog();
     browser.fill("Password", "not the password");
-    browser.press("Turn off");
+    browser.press_in_dialog("Turn off");
     browser.sees("is not your password");
     browser.fill("Password", password);
-    browser.press("Turn off");
+    browser.press_in_dialog("Turn off");
     browser.sees("Two-step sign-in is off.");
     // Only the sessions that came in are listed, and end at once.
     browser.press("End all others");
-    browser.press("End");
+    browser.press_in_dialog("End");
     browser.sees("Ended.");
     other.go("/account");
     other.sees("Sign in");

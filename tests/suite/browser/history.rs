@@ -48,7 +48,7 @@ fn a_refused_call_is_found_by_clicking() {
     browser.sees("Request ID");
     browser.sees("00:00:5e:00:53:01");
     browser.looks_right("usage-history-record");
-    browser.press("Close");
+    browser.press_in_dialog("Close");
     browser.sees_no("Request ID");
     browser.fill("Who", "no such <person>");
     browser.press("Apply");

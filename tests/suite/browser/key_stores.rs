@@ -17,12 +17,12 @@ fn the_main_path(installation: &Installation) {
     browser.press("Add Key Store");
     browser.sees("Authentication methods");
     browser.looks_right("add-key-store");
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     // Nothing was typed: the form is there again, the message at its field.
     browser.waits("the message", || !browser.text_of("#name-wrong").is_empty());
     browser.fill("Name", "payments");
     browser.fill("Description", "cards & \"accounts\"");
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees("The key store was added.");
     browser.sees("No keys yet");
     browser.looks_right("key-store-added");
@@ -34,13 +34,13 @@ fn the_main_path(installation: &Installation) {
     browser.press("IPv4 Address Management");
     browser.press("Add IPv4 Address");
     browser.fill("IPv4 address or block", "127.0.0.1");
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees("The entry was registered.");
     browser.press("Key Management");
     browser.press_at("summary[contains(., 'Add Key')]");
     browser.press("Symmetric Key");
     browser.fill("Name", "orders");
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees("The key was added.");
     let key = browser.path().split(['/', '?']).nth(6).expect("a key's ID").to_owned();
     let encrypt = |key: &str| {
@@ -49,19 +49,15 @@ fn the_main_path(installation: &Installation) {
     };
     assert!(!encrypt(&key).text("ciphertext").is_empty());
     browser.press("Immediately Rotate");
-    // The dialog comes when it has come: until then the page has a button of that name too.
-    browser.waits("the question", || browser.is_asked());
-    browser.press("Immediately Rotate");
+    browser.press_in_dialog("Immediately Rotate");
     browser.sees("The key was rotated");
     assert_eq!(encrypt(&key).body()["keyVersion"], 1);
     browser.press("Request for Deletion");
-    browser.waits("the question", || browser.is_asked());
-    browser.press("Request for Deletion");
+    browser.press_in_dialog("Request for Deletion");
     browser.sees("The deletion is scheduled.");
     assert_eq!(encrypt(&key).refusal(), "Invalid Key Status");
     browser.press("Cancel Deletion");
-    browser.waits("the question", || browser.is_asked());
-    browser.press("Cancel Deletion");
+    browser.press_in_dialog("Cancel Deletion");
     browser.sees("The deletion was cancelled.");
     assert_eq!(encrypt(&key).body()["keyVersion"], 1);
 }

@@ -15,14 +15,6 @@ fn enters(browser: &Browser, words: &str) {
     presses(browser, Key::Enter);
 }
 
-fn is_open(browser: &Browser) -> bool {
-    browser.run("return document.querySelector('dialog[open]') !== null", &[]).as_bool() == Some(true)
-}
-
-fn closes(browser: &Browser) {
-    browser.waits("the dialog closes", || !is_open(browser));
-}
-
 #[test]
 fn everything_is_done_with_the_keyboard_alone() {
     let installation = Installation::new();
@@ -45,7 +37,7 @@ fn everything_is_done_with_the_keyboard_alone() {
     browser.waits("the focus", || browser.focused() == "Name");
     // Escape closes, and the focus is where it was.
     presses(&browser, Key::Escape);
-    closes(&browser);
+    browser.waits_for_no_dialog();
     assert_eq!(browser.focused(), "Add Key Store");
     presses(&browser, Key::Enter);
     browser.waits("the focus", || browser.focused() == "Name");
@@ -74,7 +66,7 @@ fn everything_is_done_with_the_keyboard_alone() {
     enters(&browser, "Confidential Data");
     browser.waits("the focus", || browser.focused() == "Name");
     presses(&browser, Key::Escape);
-    closes(&browser);
+    browser.waits_for_no_dialog();
     assert_eq!(browser.focused(), "Add Key");
     presses(&browser, Key::Enter);
     enters(&browser, "Confidential Data");

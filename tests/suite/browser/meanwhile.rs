@@ -17,16 +17,16 @@ fn a_session_that_ends_in_the_middle_of_a_form_loses_nothing() {
     browser.fill("Name", "payments");
     browser.fill("Description", "typed with care");
     browser.loses_its_cookies();
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees("Your session has ended.");
     browser.looks_right("session-ended");
     assert_eq!((browser.value("Name"), browser.value("Description")), ("payments".to_owned(), "typed with care".to_owned()));
     browser.signs_in_elsewhere(login, password);
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     // The form was of the session before: a person looks it over and sends it again.
     browser.sees("This form was opened in an earlier session.");
     assert_eq!((browser.value("Name"), browser.value("Description")), ("payments".to_owned(), "typed with care".to_owned()));
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees("The key store was added.");
     browser.sees("payments");
     // Whoever only reads signs in and comes back to where he was.
@@ -59,34 +59,37 @@ fn what_another_administrator_changed_meanwhile_is_not_overwritten() {
     browser.press("Edit");
     browser.fill("Name", "mine");
     rename("theirs");
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees(OVERTAKEN);
     assert_eq!(browser.value("Name"), "mine", "what was typed is still there");
     browser.looks_right("changed-meanwhile");
-    // Sent once more it is refused again; looked at anew it isn't.
-    browser.press("Save");
+    // Sent once more it is refused again, by another form than the one that is there; looked at anew it isn't.
+    browser.run("document.querySelector('dialog[open] form').dataset.old = 1", &[]);
+    browser.press_in_dialog("Save");
+    let is_another = "return document.querySelector('dialog[open] form:not([data-old])') !== null";
+    browser.waits("another answer", || browser.run(is_another, &[]).as_bool() == Some(true));
     browser.sees(OVERTAKEN);
-    browser.press("Cancel");
+    browser.press_in_dialog("Cancel");
     browser.go(&store);
     browser.sees("theirs");
     browser.press_at("summary[contains(., 'More actions')]");
     browser.press("Edit");
     browser.fill("Name", "mine");
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees("The key store was changed.");
 
     browser.press_at("summary[contains(., 'More actions')]");
     browser.press("Delete");
     browser.sees("for good");
     rename("theirs again");
-    browser.press("Delete");
+    browser.press_in_dialog("Delete");
     browser.sees(OVERTAKEN);
     browser.go(&key);
     browser.press("Edit");
     browser.fill("Name", "mine");
     let done = other.fill_in(&format!("{key}/edit"), &[("name", "their key"), ("description", "")]);
     assert_eq!(done.status, 200, "{}", done.text);
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees(OVERTAKEN);
     browser.go(&key);
     browser.sees("their key");
@@ -96,7 +99,7 @@ fn what_another_administrator_changed_meanwhile_is_not_overwritten() {
     for step in ["request-deletion", "delete"] {
         assert_eq!(other.fill_in(&format!("{key}/steps/{step}"), &[]).status, 200);
     }
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees("This is gone");
     browser.looks_right("gone");
 }
@@ -127,7 +130,7 @@ fn a_viewer_sees_no_data_and_nothing_that_would_fail() {
     absent(&["Edit", "Delete"]);
     browser.press("Details");
     browser.sees("Key store details");
-    browser.press("Close");
+    browser.press_in_dialog("Close");
     let store = browser.path();
     for (tab, sees) in
         [("IPv4 Address Management", "127.0.0.1"), ("MAC Address Management", "No MAC addresses yet"), ("Certificate Management", "No certificates yet")]
@@ -140,7 +143,7 @@ fn a_viewer_sees_no_data_and_nothing_that_would_fail() {
     browser.press("Details 127.0.0.1");
     browser.sees("Entry details");
     browser.sees_no("Request for Deletion");
-    browser.press("Close");
+    browser.press_in_dialog("Close");
     browser.go(&format!("{store}/keys/{}", installation.demo("SECRET_ID")));
     browser.sees("Only an ADMIN of the project may see it.");
     absent(&["Show", "Edit", "Rotate", "Deletion"]);

@@ -135,9 +135,27 @@ impl Browser {
         self.press_at(&format!("*[self::tr or self::li or self::article or self::section][contains(., {part})]//{pressable}"));
     }
 
+    /// Presses what says that in the dialog, once that is there: until then the page may have a control of that name too.
+    pub(crate) fn press_in_dialog(&self, words: &str) {
+        self.waits_for_dialog();
+        let words = quoted(words);
+        let xpath = format!("//dialog[@open]//*[{PRESSABLE}][normalize-space(.)={words} or @aria-label={words}]");
+        self.tries(&format!("press {words} in the dialog"), async |client| first_displayed(client, &xpath).await?.click().await);
+    }
+
     /// Whether a dialog is open and filled: what is pressed next is pressed in it.
     pub(crate) fn is_asked(&self) -> bool {
         self.run("return document.querySelector('dialog[open] #dialog-title') !== null", &[]).as_bool().unwrap_or_default()
+    }
+
+    /// Waits until a dialog is open and filled.
+    pub(crate) fn waits_for_dialog(&self) {
+        self.waits("a dialog", || self.is_asked());
+    }
+
+    /// Waits until no dialog is open.
+    pub(crate) fn waits_for_no_dialog(&self) {
+        self.waits("the dialog closes", || self.run("return document.querySelector('dialog[open]') === null", &[]).as_bool() == Some(true));
     }
 
     /// Presses what an XPath step below the page or the open dialog finds.
@@ -253,9 +271,10 @@ impl Browser {
         self.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({"source": source}));
     }
 
-    /// Sends at most so many bytes a second.
-    pub(crate) fn sends_slowly(&self, bytes_per_second: u32) {
-        let conditions = json!({"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second});
+    /// Sends at most so many bytes a second, or as many as it can; what is under way as well.
+    pub(crate) fn sends_at(&self, bytes_per_second: Option<u32>) {
+        let upload = bytes_per_second.map_or(-1, i64::from);
+        let conditions = json!({"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": upload});
         self.devtools("Network.enable", &json!({}));
         self.devtools("Network.emulateNetworkConditions", &conditions);
     }
@@ -352,12 +371,7 @@ impl Browser {
     async fn displayed(&self, client: &Client, step: &str) -> Result<Element, CmdError> {
         let is_open = !client.find_all(Locator::XPath("//dialog[@open]")).await?.is_empty();
         let xpath = if is_open { format!("//dialog[@open]//{step}") } else { format!("//{step}") };
-        for element in client.find_all(Locator::XPath(&xpath)).await? {
-            if element.is_displayed().await? {
-                return Ok(element);
-            }
-        }
-        client.find(Locator::XPath(&format!("{xpath}[false()]"))).await
+        first_displayed(client, &xpath).await
     }
 
     /// Does something as soon as the page lets it.
@@ -388,6 +402,16 @@ impl Drop for Browser {
             let _ = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, client.close()).await });
         }
     }
+}
+
+/// The first that is displayed of what an XPath finds.
+async fn first_displayed(client: &Client, xpath: &str) -> Result<Element, CmdError> {
+    for element in client.find_all(Locator::XPath(xpath)).await? {
+        if element.is_displayed().await? {
+            return Ok(element);
+        }
+    }
+    client.find(Locator::XPath(&format!("{xpath}[false()]"))).await
 }
 
 /// What the page is told about the person's wishes. Nothing moves, so that nothing is looked at half-way.

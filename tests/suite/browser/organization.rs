@@ -14,7 +14,7 @@ fn add_account(browser: &Browser, login: &str) {
     browser.press("Add Account");
     browser.fill("Login name", login);
     browser.fill("First password", FIRST);
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees("The account was added.");
 }
 
@@ -43,7 +43,7 @@ fn an_administrator_gives_somebody_a_project_and_the_lines_shown_there_work() {
     browser.press("Projects");
     browser.press("Add Project");
     browser.fill("Project name", "payments");
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees("The project was added, with an appkey.");
     add_account(&browser, "alice");
     browser.press("Projects");
@@ -52,25 +52,25 @@ fn an_administrator_gives_somebody_a_project_and_the_lines_shown_there_work() {
     browser.press("Add Member");
     browser.fill("Account", "alice");
     browser.press_at("label[contains(., 'Everything in the project')]");
-    browser.press("Grant");
+    browser.press_in_dialog("Grant");
     browser.sees("The role was granted.");
 
     let alice = first_sign_in(&running, "alice");
     alice.go("/");
     alice.press("Add Key Store");
     alice.fill("Name", "cards");
-    alice.press("Save");
+    alice.press_in_dialog("Save");
     alice.sees("The key store was added.");
     let key_store = alice.path().split('?').next().expect("the key store").to_owned();
     alice.press_at("summary[contains(., 'Add Key')]");
     alice.press("Symmetric Key");
     alice.fill("Name", "card numbers");
-    alice.press("Save");
+    alice.press_in_dialog("Save");
     alice.sees("The key was added.");
     alice.go(&format!("{key_store}/ipv4"));
     alice.press("Add IPv4 Address");
     alice.fill("IPv4 address or block", "127.0.0.1");
-    alice.press("Save");
+    alice.press_in_dialog("Save");
     alice.waits("the entry", || alice.path().contains("/ipv4?"));
     alice.press("URL & Appkey");
     alice.press("Copy Encrypt with a key of this project");
@@ -92,7 +92,7 @@ fn an_administrator_gives_somebody_a_project_and_the_lines_shown_there_work() {
     browser.press("alice");
     browser.press("Disable");
     browser.sees("Its sessions and its access keys' tokens end at once");
-    browser.press("Disable");
+    browser.press_in_dialog("Disable");
     browser.sees("The account was disabled.");
     alice.go("/");
     alice.sees("Sign in");
@@ -107,25 +107,27 @@ fn projects_and_their_members_look_right() {
     browser.sees("demo");
     browser.looks_right("organization-projects");
     browser.press("Add Project");
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees("must have 1 to 100 characters");
-    browser.press("Cancel");
+    browser.press_in_dialog("Cancel");
     browser.press("demo");
     browser.press("Add role admin");
+    browser.waits_for_dialog();
     assert_eq!(browser.value("Account"), "admin");
     browser.press_at("label[contains(., 'Its access keys list')]");
     browser.looks_right("organization-member");
-    browser.press("Grant");
+    browser.press_in_dialog("Grant");
     browser.sees("API.VIEWER");
     browser.press("What each role may do");
     browser.looks_right("organization-project");
     browser.press("Turn off v1.0 reads by appkey");
+    browser.waits_for_dialog();
     browser.looks_right("organization-reads");
-    browser.press("Turn off");
+    browser.press_in_dialog("Turn off");
     browser.sees("The setting was changed.");
     browser.go("/projects/1/members");
     browser.press("Revoke API.VIEWER admin");
-    browser.press("Revoke");
+    browser.press_in_dialog("Revoke");
     browser.sees("The role was revoked.");
 }
 
@@ -136,8 +138,9 @@ fn accounts_and_access_keys_look_right() {
     let browser = Browser::of_administrator(&installation, &running);
     add_account(&browser, "alice");
     browser.press("Reset password");
+    browser.waits_for_dialog();
     browser.fill("First password", "short");
-    browser.press("Reset password");
+    browser.press_in_dialog("Reset password");
     browser.sees("must have 12 characters or more");
     assert_eq!(browser.value("First password"), "", "passwords are typed again");
     browser.looks_right("organization-password");

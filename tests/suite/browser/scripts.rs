@@ -32,13 +32,14 @@ fn look(browser: &Browser, path: &str, sees: &[&str]) {
 /// Opens a dialog, looks, closes it.
 fn look_into(browser: &Browser, button: &str, sees: &[&str]) {
     browser.press(button);
+    browser.waits_for_dialog();
     for words in sees {
         browser.sees(words);
     }
     is_harmless(browser, button);
     let close = if browser.has("Close") { "Close" } else { "Cancel" };
-    browser.press(close);
-    browser.waits("the dialog closes", || browser.run("return document.querySelector('dialog[open]') === null", &[]).as_bool() == Some(true));
+    browser.press_in_dialog(close);
+    browser.waits_for_no_dialog();
 }
 
 /// Puts hostile texts wherever a form takes them; the key store's page, and the key's.

@@ -3,7 +3,7 @@
 use super::Browser;
 use crate::support::installation::Installation;
 
-/// Calls of the last forty days, as a busy project has them: more operations than there are patterns, more keys than are told apart, some
+/// Calls of the last forty days, and of the next one, should it begin meanwhile: as a busy project has them: more operations than there are patterns, more keys than are told apart, some
 /// of them with names that nobody should choose.
 fn seed(installation: &Installation) {
     let now = std::time::UNIX_EPOCH.elapsed().expect("a clock").as_secs();
@@ -28,8 +28,8 @@ fn seed(installation: &Installation) {
             }
         }
     };
-    (0..40).for_each(|number| add("DAY", today - number, number));
-    (0..48).for_each(|number| add("HOUR", (this_hour - number) * 3_600_000_000, number));
+    (0..41).for_each(|number| add("DAY", today + 1 - number, number));
+    (0..49).for_each(|number| add("HOUR", (this_hour + 1 - number) * 3_600_000_000, number));
     database.run(&format!("INSERT INTO call_counts (project_id, span, slot, operation, result, key_id, node, calls) VALUES {}", rows.join(", ")));
 }
 

@@ -1,5 +1,7 @@
 //! Every screen, at both widths, light and dark: in its usual state, empty, wrong, and at its end.
 
+use fantoccini::key::Key;
+
 use super::Browser;
 use crate::console::person::{PASSWORD, Person, make_account, signing_request};
 use crate::support::installation::{Installation, Running};
@@ -43,6 +45,7 @@ impl<'a> Tour<'a> {
     /// Presses something that opens a dialog, looks at that, and closes it.
     fn looks_into(&self, button: &str, sees: &str, name: &str) {
         self.browser.press(button);
+        self.browser.waits_for_dialog();
         self.browser.sees(sees);
         self.browser.looks_right(name);
         self.leaves();
@@ -50,8 +53,8 @@ impl<'a> Tour<'a> {
 
     fn leaves(&self) {
         let close = if self.browser.has("Cancel\n") { "Cancel" } else { "Close" };
-        self.browser.press(close);
-        self.browser.waits("the dialog closes", || self.browser.run("return document.querySelector('dialog[open]') === null", &[]).as_bool() == Some(true));
+        self.browser.press_in_dialog(close);
+        self.browser.waits_for_no_dialog();
     }
 
     /// Opens the menu that says that.
@@ -101,7 +104,7 @@ fn key_stores_and_keys_look_right() {
         browser.press(kind);
         browser.sees(sees);
         browser.looks_right(name);
-        browser.press("Save");
+        browser.press_in_dialog("Save");
         browser.sees("must have");
         browser.looks_right(&format!("{name}-wrong"));
         tour.leaves();
@@ -143,16 +146,16 @@ fn clients_look_right() {
     tour.looks(&format!("{store}/ipv4"), "Branch offices", "clients-ipv4");
     tour.looks_into("Details 192.0.2.10", "Entry details", "client-details");
     browser.press("Details 192.0.2.10");
-    browser.press("Request for Deletion");
+    browser.press_in_dialog("Request for Deletion");
     browser.sees("stops admitting clients at once");
     browser.looks_right("client-request-deletion");
-    browser.press("Close");
-    browser.waits("the dialog closes", || browser.run("return document.querySelector('dialog[open]') === null", &[]).as_bool() == Some(true));
+    browser.press_in_dialog("Close");
+    browser.waits_for_no_dialog();
     browser.press("Add IPv4 Address");
     browser.sees("such as 192.0.2.0/24");
     browser.looks_right("add-ipv4");
     browser.fill("IPv4 address or block", "192.0.2.300");
-    browser.press("Save");
+    browser.press_in_dialog("Save");
     browser.sees("must be an IPv4 address or CIDR block");
     browser.looks_right("add-ipv4-wrong");
     tour.looks(&format!("{store}/macs"), "Badge printer", "clients-macs");
@@ -164,9 +167,12 @@ fn clients_look_right() {
     browser.looks_right("sign-csr");
     browser.fill("Name", "signed-elsewhere");
     browser.fill("Certificate signing request", &signing_request("client"));
-    browser.press("Sign");
+    browser.press_in_dialog("Sign");
     browser.sees("The certificate is signed");
     browser.looks_right("certificate-signed");
+    browser.types(&char::from(Key::Escape).to_string());
+    browser.waits_for_no_dialog();
+    browser.sees("signed-elsewhere");
 }
 
 #[test]
@@ -208,7 +214,7 @@ fn beginnings_and_ends_look_right() {
     tour.browser.press("Add Key Store");
     tour.browser.fill("Name", "typed before");
     tour.running.signal("KILL");
-    tour.browser.press("Save");
+    tour.browser.press_in_dialog("Save");
     tour.browser.sees("The service can't be reached. What you typed is still here.");
     assert_eq!(tour.browser.value("Name"), "typed before");
     tour.browser.looks_right("unreachable");

@@ -371,7 +371,9 @@ fn everybody_is_answered_as_the_table_says() {
         let is_of_project = path.starts_with("/projects") && post.is_some();
         if is_of_project {
             let page = send(&anna, &world.things.fill(&path), Some("same-origin"), Some(&token));
-            let is_taken = matches!(page.status, 200 | 303 | 422) || !Things::is_there(&path) || path.ends_with("/download") || path.ends_with("/data");
+            // What these name may have gone in the walk, or never was there; nothing else may go wrong.
+            let is_gone = (path.ends_with("/download") || path.ends_with("/data")) && page.status == 404;
+            let is_taken = matches!(page.status, 200 | 303 | 422) || !Things::is_there(&path) || is_gone;
             note(is_taken, format!("ADMIN: POST {path}: {}", page.status));
         }
     }

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::person::{Page, Person};
-use crate::support::installation::{Installation, Running};
+use ureq::tls::{ClientCert, PrivateKey};
+
+use super::person::{Page, Person, signing_request_of};
+use crate::certificates::openssl;
+use crate::support::installation::{Installation, Running, agent, certificates, send};
 use crate::support::postgres::Cluster;
 
 const STORE: &str = "From the console";
@@ -163,4 +166,45 @@ fn certificates_are_made_and_handed_out() {
     assert_eq!(nothing.status, 404);
     let wrong = scene.admin.fill_in(&scene.at("certificates/sign"), &[("name", "x"), ("csr", "nonsense"), ("lifeTime", "5"), ("description", "")]);
     assert!(wrong.status == 422 && wrong.has("id=\"csr-wrong\"") && wrong.has(">nonsense<"), "{}", wrong.text);
+}
+
+/// A call over mutual TLS, with the demo's key that wants a certificate of its key store: the status, if there is an answer.
+fn encrypts(installation: &Installation, service: &Running, certificate: &str, key: &[u8]) -> Option<u16> {
+    let identity = ClientCert::new_with_certs(&certificates(certificate.as_bytes()), PrivateKey::from_pem(key).expect("a key"));
+    let agent = agent(&std::fs::read(installation.demo("CA")).expect("the CA"), Some(identity));
+    let path = format!("/keymanager/v1.0/appkey/{}/symmetric-keys/{}/encrypt", installation.demo("APPKEY"), installation.demo("MTLS_SYMMETRIC_ID"));
+    send(&agent, "POST", &format!("https://{}{path}", service.api_address()), &[], Some(br#"{"plaintext": "x"}"#)).ok().map(|answer| answer.status)
+}
+
+#[test]
+fn certificates_of_the_console_let_programs_in() {
+    let installation = Installation::new();
+    let service = installation.start();
+    let admin = Person::administrator(&installation, &service);
+    let number = installation.database().number("number", "key_stores WHERE name = 'demo-by-certificate'");
+    let list = format!("{}/{number}/certificates", admin.get("/").to.expect("the first project"));
+    let fields = [("name", "Terminal 7"), ("password", "a password of its own"), ("lifeTime", "30"), ("description", "")];
+    assert_eq!(admin.fill_in(&format!("{list}/new"), &fields).to, Some(format!("{list}?done=certified")));
+    let csrf = admin.get(&list).hidden("csrf");
+    let (kind, disposition, p12) = admin.download(&format!("{list}/download"), &[("csrf", &csrf), ("name", "Terminal 7")]);
+    assert_eq!(kind, "application/x-pkcs12");
+    assert_eq!(disposition, "attachment; filename=\"Terminal_7.p12\"; filename*=UTF-8''Terminal%207.p12");
+    let file = installation.path().join("terminal-7.p12");
+    std::fs::write(&file, p12).expect("written");
+    let open = |part: &[&str]| openssl(&[&["pkcs12", "-in", file.to_str().expect("a path"), "-passin", "pass:a password of its own"], part].concat());
+    let (certificate, key) = (open(&["-nokeys", "-clcerts"]), open(&["-nocerts", "-nodes"]));
+    assert_eq!(encrypts(&installation, &service, &certificate, key.as_bytes()), Some(200));
+
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let request = signing_request_of(&key, "x");
+    let fields = [("name", "Terminal 8"), ("csr", request.as_str()), ("lifeTime", "30"), ("description", "")];
+    let signed = admin.fill_in(&format!("{list}/sign"), &fields);
+    assert_eq!(signed.status, 200, "{}", signed.text);
+    let (_, shown) = signed.text.split_once("id=\"certificate\"").expect("a certificate");
+    let certificate = shown.split_once('>').and_then(|(_, rest)| rest.split('<').next()).expect("its text");
+    assert_eq!(encrypts(&installation, &service, certificate, key.serialize_pem().as_bytes()), Some(200));
+    // Both are let in because they are listed.
+    let ended = admin.fill_in(&format!("{list}/request-deletion?value=Terminal+8"), &[("value", "Terminal 8")]);
+    assert_eq!(ended.to, Some(format!("{list}?done=request-deletion")), "{}", ended.text);
+    assert_ne!(encrypts(&installation, &service, certificate, key.serialize_pem().as_bytes()), Some(200));
 }

@@ -267,9 +267,10 @@ fn who_may_look() {
     let vera = Person::sign_in(&installation, &service, "vera", PASSWORD);
     assert!([403, 404].contains(&vera.get(&theirs).status));
     assert_eq!(vera.get("/projects/77/usage").status, 404);
+    let stranger = Person::stranger(&installation, &service);
     for path in of_project.iter().chain(&of_organization) {
-        let (status, to, _) = service.console(path, "location");
-        assert!(status == 303 && to.starts_with("/sign-in") || to.is_empty(), "{path}: {status} {to}");
+        let page = stranger.get(path);
+        assert!(page.status == 303 && page.to.as_deref().is_some_and(|to| to.starts_with("/sign-in?next=")), "{path}: {page:?}");
     }
     let refused = scene.recorded("READ_HISTORY").into_iter().filter(|record| record.starts_with("1003 ")).count();
     assert!(refused >= 5, "refusals are recorded: {refused}");
@@ -312,14 +313,17 @@ fn administrators_see_all_of_the_log_and_how_it_stands() {
     assert_eq!(rows(&refused), 1, "{}", refused.text);
     let details = scene.admin.ask(&places(&refused)[0]);
     assert!(!details.has("\u{202e}") && !details.has("<b>"), "{}", details.text);
-    for query in ["keyStore=1", "project=x", "project=none&keyStore=demo-by-address"] {
+    for query in ["keyStore=1", "project=x", "project=99", "project=none&keyStore=demo-by-address"] {
         let page = only(query);
         assert!(page.status == 422 && page.has("-wrong\""), "{query}: {}", page.text);
     }
+    assert_eq!(scene.admin.get("/organization/audit/download?project=99").status, 422);
+    let of = "audit_records WHERE operation IN ('READ_HISTORY', 'DOWNLOAD_HISTORY') AND project_id = 99";
+    assert_eq!(installation.database().count(of), 0, "nothing is put into the log of a project that is still to come");
     assert_eq!(rows(&only("project=1&keyStore=demo-by-address&operation=ENCRYPT")), 1);
     let file = scene.admin.get("/organization/audit/download?operation=SIGN_IN&project=none");
     assert!(file.text.lines().count() >= 4 && file.text.lines().skip(1).all(|line| line.contains(",SIGN_IN,")), "{}", file.text);
-    assert_eq!(scene.recorded("DOWNLOAD_HISTORY"), ["0 of no project: operation=SIGN_IN"]);
+    assert_eq!(scene.recorded("DOWNLOAD_HISTORY"), ["4003 all", "0 of no project: operation=SIGN_IN"]);
 }
 
 #[test]
@@ -397,10 +401,14 @@ fn a_large_file_is_streamed_and_ends_with_whoever_wanted_it() {
     assert_eq!(lines, RECORDS + 1);
     let grown = most.saturating_sub(before);
     assert!(bytes > 64 << 20 && grown < 32 << 20, "{bytes} bytes were sent, memory grew by {grown}");
-    // As many as may be under way, unread; one more is told to wait.
-    let mut under_way: Vec<_> = (0..4).map(|_| scene.admin.open(&path)).collect();
+    // As many as may be under way, unread; one more is told to wait, and so is who has one already.
+    let others = ["vera", "viola", "victor"].map(|login| scene.person(login, "VIEWER"));
+    let mut under_way: Vec<_> = others.iter().map(|person| person.open(&path)).collect();
     assert!(under_way.iter().all(|answer| answer.status() == 200));
-    assert_eq!(scene.admin.open(&path).status(), 429);
+    assert_eq!(others[0].open(&path).status(), 429, "a second one");
+    let anna = scene.person("anna", "APPROVAL ADMIN");
+    under_way.push(anna.open(&path));
+    assert_eq!((under_way[3].status().as_u16(), scene.admin.open(&path).status().as_u16()), (200, 429));
     // Whoever hangs up makes room.
     under_way.truncate(3);
     let began = Instant::now();

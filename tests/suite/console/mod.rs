@@ -8,4 +8,5 @@ mod html;
 mod keys;
 mod organization;
 pub(crate) mod person;
+mod sessions;
 mod statistics;

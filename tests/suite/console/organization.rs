@@ -126,17 +126,18 @@ fn nobody_but_an_administrator_comes_into_the_organization_area() {
         }
         assert!(!person.get("/manual").has("/organization\""), "no link that would fail");
     }
+    let stranger = Person::stranger(&installation, &service);
     for (method, path) in ROUTES {
         if method == "GET" {
-            let (status, to, _) = service.console(path, "content-type");
-            assert_eq!(status, 200, "{path}: redirected to the sign-in page, {to}");
-            assert!(service.console(path, "content-type").2.contains("Sign in"), "{path}");
+            let page = stranger.get(path);
+            assert!(page.status == 303 && page.to.as_deref().is_some_and(|to| to.starts_with("/sign-in?next=%2Forganization")), "{path}: {page:?}");
         }
     }
     assert_eq!(installation.database().count("audit_records WHERE result_code = 0 AND operation <> 'READ_INVENTORY'"), before, "nothing was changed");
     for (method, path) in ROUTES {
-        if method == "GET" && !path.contains("/sessions/") {
-            assert_eq!(scene.admin.get(path).status, 200, "{path}");
+        if method == "GET" {
+            let names_nothing = path.contains("/sessions/00/") || path.contains("/appkeys/x/");
+            assert_eq!(scene.admin.get(path).status, if names_nothing { 404 } else { 200 }, "{path}");
         }
     }
     // Rights that end meanwhile end at once.
@@ -222,7 +223,9 @@ fn what_is_wrong_stands_at_its_field_and_passwords_are_typed_again() {
     let service = installation.start();
     let scene = Scene::new(&installation, &service);
     scene.account("alice");
-    let forms: [(&str, &[(&str, &str)], &str, &str); 8] = [
+    /// Where the form is, what is typed, the field and what stands at it.
+    type WrongForm<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+    let forms: [WrongForm<'_>; 8] = [
         ("/organization/projects/new", &[("name", "")], "name", "must have 1 to 100 characters"),
         ("/organization/projects/new", &[("name", "demo")], "name", "is taken"),
         ("/organization/accounts/new", &[("login", "a b"), ("password", FIRST)], "login", "must have 1 to 64"),
@@ -441,6 +444,41 @@ fn two_nodes_never_take_the_last_two_administrators_and_end_sessions_everywhere(
     }
 }
 
+/// Each on a node of his own, at once: whoever comes second may no longer.
+#[test]
+fn two_administrators_never_take_each_others_right_away() {
+    let cluster = Cluster::start();
+    let installation = Installation::with(&[("SKM_DATABASE__URL", &cluster.uri())]);
+    let (one, two) = (installation.start(), installation.start_node("two"));
+    let scene = Scene::new(&installation, &one);
+    let [first, second] = ["first", "second"]
+        .map(|login| number(&scene.admin.fill_in("/organization/accounts/new", &[("login", login), ("password", FIRST), ("administrator", "Y")])));
+    let [here, there] = [("first", &one), ("second", &two)].map(|(login, service)| {
+        let admin = Person::sign_in(&installation, service, "admin", installation.demo("ADMIN_PASSWORD"));
+        Scene { installation: &installation, service, admin }.first_sign_in(login)
+    });
+    // Nobody gets on before both have begun.
+    let mut holding = installation.database();
+    holding.run("BEGIN; UPDATE settings SET value = value WHERE name = 'administrators'");
+    let statuses = std::thread::scope(|scope| {
+        let asked = [(&here, &second), (&there, &first)].map(|(person, account)| {
+            let path = format!("/organization/accounts/{account}/steps/unmake-administrator");
+            let question = person.get(&path);
+            let (csrf, seen) = (question.hidden("csrf"), question.hidden("seen"));
+            scope.spawn(move || person.post(&path, &[("csrf", &csrf), ("seen", &seen)]).status == 303)
+        });
+        let (began, waiting) = (Instant::now(), "pg_stat_activity WHERE application_name = 'skm' AND wait_event_type = 'Lock'");
+        let mut watching = installation.database();
+        while watching.count(waiting) < 2 {
+            assert!(began.elapsed() < PATIENCE, "they don't wait for each other");
+        }
+        holding.run("COMMIT");
+        asked.map(|thread| thread.join().expect("a thread"))
+    });
+    assert_eq!(statuses.iter().filter(|done| **done).count(), 1, "{statuses:?}");
+    assert_eq!(installation.database().count("accounts WHERE administrator AND login IN ('first', 'second')"), 1);
+}
+
 /// The lines of the page, as a person copies them.
 fn lines(page: &Page) -> Vec<String> {
     let copied = page.text.split("data-copy=\"").skip(1).filter_map(|rest| rest.split('"').next());
@@ -486,7 +524,16 @@ fn the_lines_of_url_and_appkey_work_when_they_are_pasted() {
     assert!(page.has("no symmetric key in service yet") && !page.has("/encrypt"), "{}", page.text);
     let manual = scene.somebody("nobody", None).get("/manual");
     assert!(manual.has("Deletion in two steps") && manual.has("/docs"), "{}", manual.text);
-    assert!(!service.console("/manual", "content-type").2.contains("Deletion in two steps"));
+    assert_eq!(Person::stranger(&installation, &service).get("/manual").to.as_deref(), Some("/sign-in?next=%2Fmanual"));
+    // Whose access keys alone may do something in a project finds what they need from the start page.
+    for (login, role, is_there) in [("abel", Some("API.ADMIN"), true), ("axel", Some("API.VIEWER"), true), ("nora", None, false)] {
+        let person = scene.somebody(login, role);
+        let start = person.get("/");
+        assert!(start.status == 200 && start.has("No project"), "{login}: {}", start.text);
+        assert_eq!(start.has("href=\"/projects/1/endpoint\""), is_there, "{login}: {}", start.text);
+        let endpoint = person.get("/projects/1/endpoint");
+        assert_eq!(endpoint.status == 200 && endpoint.has(installation.demo("APPKEY")), is_there, "{login}: {}", endpoint.text);
+    }
 }
 
 /// What an address holds comes into the forms that its page shows: read first, so that a link leads to nothing but what it says.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use totp_rs::{Builder, Secret};
 
 use crate::support::installation::{Installation, Running, agent};
 
@@ -22,6 +23,8 @@ pub(crate) struct Page {
     pub(crate) to: Option<String>,
     /// The header `Allow`.
     pub(crate) allow: Option<String>,
+    /// The cookies that it sets, with their attributes.
+    pub(crate) cookies: Vec<String>,
     /// How many bytes came.
     pub(crate) bytes: usize,
     pub(crate) text: String,
@@ -57,12 +60,24 @@ pub(crate) fn make_account(installation: &Installation, login: &str, roles: &[(&
 
 /// A certificate signing request for that common name, in PEM, of a key that nobody keeps.
 pub(crate) fn signing_request(common_name: &str) -> String {
+    signing_request_of(&rcgen::KeyPair::generate().expect("a key"), common_name)
+}
+
+/// The same of a key that somebody keeps.
+pub(crate) fn signing_request_of(key: &rcgen::KeyPair, common_name: &str) -> String {
     let mut parameters = rcgen::CertificateParams::default();
     parameters.distinguished_name = rcgen::DistinguishedName::new();
     parameters.distinguished_name.push(rcgen::DnType::CommonName, common_name);
-    let request = parameters.serialize_request(&rcgen::KeyPair::generate().expect("a key")).expect("a request");
+    let request = parameters.serialize_request(key).expect("a request");
     let lines: Vec<String> = STANDARD.encode(request.der()).as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
     format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n", lines.join("\n"))
+}
+
+/// The code that an authenticator app shows, so many steps of 30 seconds later than now.
+pub(crate) fn code(seed: &str, steps_later: u64) -> String {
+    let codes = Builder::new().with_secret(Secret::try_from_base32(seed).expect("Base32")).build().expect("a seed");
+    let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+    codes.generate(now + 30 * steps_later).to_string()
 }
 
 pub(crate) struct Person<'a> {
@@ -90,6 +105,32 @@ impl<'a> Person<'a> {
     pub(crate) fn stranger(installation: &Installation, service: &'a Running) -> Self {
         let roots = std::fs::read(Path::new(installation.demo("CA"))).expect("the CA");
         Self { service, agent: agent(&roots, None), cookie: String::new() }
+    }
+
+    /// Turns two-step sign-in on: the page with the recovery codes, and the seed.
+    pub(crate) fn turns_second_factor_on(&self) -> (Page, String) {
+        let csrf = self.get("/account").hidden("csrf");
+        assert_eq!(self.post("/account/second-factor/begin", &[("csrf", &csrf)]).status, 303);
+        let page = self.get("/account/second-factor");
+        let seed = page.text.split("<code class=\"breaks\">").nth(1).and_then(|rest| rest.split('<').next()).expect("the key").to_owned();
+        let on = self.post("/account/second-factor", &[("csrf", &csrf), ("code", &code(&seed, 0))]);
+        assert_eq!(on.status, 200, "{}", on.text);
+        (on, seed)
+    }
+
+    /// A file that comes for a form: its type, the name it is to be kept by, its bytes.
+    pub(crate) fn download(&self, path: &str, fields: &[(&str, &str)]) -> (String, String, Vec<u8>) {
+        let form = serde_urlencoded::to_string(fields).expect("a form");
+        let request = ureq::http::Request::post(format!("https://{}{path}", self.service.console_address()))
+            .header("cookie", &self.cookie)
+            .header("sec-fetch-site", "same-origin")
+            .header("content-type", "application/x-www-form-urlencoded");
+        let request = self.agent.configure_request(request.body(form).expect("a request")).max_redirects(0).build();
+        let mut answer = self.agent.run(request).expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().expect("a header").to_owned()).unwrap_or_default();
+        let (kind, disposition) = (header("content-type"), header("content-disposition"));
+        (kind, disposition, answer.body_mut().read_to_vec().expect("a file"))
     }
 
     pub(crate) fn get(&self, path: &str) -> Page {
@@ -170,8 +211,9 @@ impl<'a> Person<'a> {
         let mut answer = self.agent.run(request).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().expect("a header").to_owned());
         let (to, cookie, allow) = (header("hx-redirect").or_else(|| header("location")), header("set-cookie"), header("allow"));
+        let cookies = answer.headers().get_all("set-cookie").iter().map(|value| value.to_str().expect("a header").to_owned()).collect();
         let status = answer.status().as_u16();
         let bytes = answer.body_mut().with_config().limit(ANSWER_MAX_BYTES).read_to_vec().expect("an answer");
-        (Page { status, to, allow, bytes: bytes.len(), text: String::from_utf8_lossy(&bytes).into_owned() }, cookie)
+        (Page { status, to, allow, cookies, bytes: bytes.len(), text: String::from_utf8_lossy(&bytes).into_owned() }, cookie)
     }
 }

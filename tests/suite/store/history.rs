@@ -7,15 +7,18 @@ use skm::domain::account::AccessKeyId;
 use skm::domain::audit::{Actor, AuditEvent, Operation, Uses};
 use skm::domain::history::{Found, HistoryPlace, HistoryScope, Outcome, Seek, Who};
 use skm::domain::ids::{KeyId, KeyStoreNumber, ProjectId};
+use skm::domain::key::State;
 use skm::domain::result_code::ResultCode;
 use skm::store::{HISTORY_COUNT_MAX, HISTORY_REACH, HistoryWanted, Store, Stretch, StretchEnd};
 
-use super::{Place, at, event, on, on_both};
+use super::rows::{insert_key_store, key_store, name, provision};
+use super::{Place, at, change, event, on, on_both, stamp};
 
 on_both!(
     every_filter_finds_what_it_names,
     places_stay_while_the_log_grows,
     records_of_one_moment_have_an_order,
+    no_record_names_another_projects_key,
     a_rare_filter_is_searched_step_by_step,
     what_was_written_last_is_found_at_once_among_many,
 );
@@ -238,6 +241,29 @@ async fn records_of_one_moment_have_an_order(place: &mut Place) {
     assert!(store.read(move |reader| reader.history_entry(nowhere)).await.expect("a read").is_none(), "the time is part of the place");
 }
 
+/// A record has the key that was asked for, also where it is another project's.
+async fn no_record_names_another_projects_key(place: &mut Place) {
+    let store = place.open("node-1");
+    let ours = key_store(&store).await;
+    let other = change(&store, |tx| tx.insert_project(&name("another project"), &stamp())).await;
+    let theirs = change(&store, move |tx| insert_key_store(tx, other, "theirs", State::Active)).await;
+    let [(own, _), (foreign, _)] = [provision(&store, &ours, "our key").await, provision(&store, &theirs, "not to be told").await];
+    for (n, (project, key)) in
+        [(Some(ours.project), own.id), (Some(ours.project), foreign.id), (Some(other), foreign.id), (None, foreign.id)].into_iter().enumerate()
+    {
+        keep(&store, AuditEvent { at: at(n.try_into().expect("a few")), project, key: Some(key), ..event(n.to_string()) }).await;
+    }
+    let names = |found: &Stretch| found.entries.iter().map(|entry| entry.key.as_ref().map(|key| key.as_str().to_owned())).collect::<Vec<_>>();
+    let [our_key, theirs] = ["our key", "not to be told"].map(|name| Some(name.to_owned()));
+    let found = read(&store, &HistoryWanted::all(HistoryScope::Project(ours.project)), Seek::Newest, 9).await;
+    assert_eq!(names(&found), [None, our_key.clone()]);
+    let (place, id) = (found.entries[0].place, foreign.id);
+    let entry = store.read(move |reader| reader.history_entry(place)).await.expect("a read").expect("the record");
+    assert_eq!((entry.key, entry.record.event.key), (None, Some(id)));
+    let found = read(&store, &HistoryWanted::all(HistoryScope::Everything), Seek::Newest, 9).await;
+    assert_eq!(names(&found), [theirs.clone(), theirs, None, our_key]);
+}
+
 /// Puts `count` encryptions of a project, one a second, behind what the process's own chain has.
 fn fill(place: &Place, count: i64) {
     let columns = "position, previous, hash, at, request, project_id, actor_kind, actor_name, address, operation, key_store, key_id, version, result_code";
@@ -294,7 +320,7 @@ async fn a_rare_filter_is_searched_step_by_step(place: &mut Place) {
     assert_eq!(all_the_way(&store, &of_key, Seek::Newest, 10).await, ["rare"]);
     // Whoever sees another project learns nothing of this key, by no more work.
     let foreign = HistoryWanted { keys: Some(vec![key(5)]), ..HistoryWanted::all(HistoryScope::Project(OTHER)) };
-    assert!(matches!(read(&store, &foreign, Seek::Newest, 10).await.end, StretchEnd::Searched(_)));
+    assert!(matches!(read(&store, &foreign, Seek::Newest, 10).await.end, StretchEnd::Nothing), "as many steps as its own records take, and it has none");
     assert!(all_the_way(&store, &foreign, Seek::Newest, 10).await.is_empty());
 }
 
