@@ -188,7 +188,7 @@ fn requests_query(call: &Call) -> Result<RequestQuery, Refusal> {
     let unknown = || Invalid::new("status", format!("must be one of {}", RequestState::ALL.map(RequestState::as_str).join(", ")));
     let state = parameter(call, "status")?.map(|text| RequestState::parse(&text).ok_or_else(unknown)).transpose()?;
     let page = Page::new(whole_number(call, "pageNumber")?, whole_number(call, "pageSize")?)?;
-    Ok(RequestQuery { state, key_store: parameter(call, "keyStoreId")?, offset: page.offset(), limit: page.limit() })
+    Ok(RequestQuery { state, key_store: parameter(call, "keyStoreId")?, offset: page.offset(), limit: page.limit(), ..RequestQuery::default() })
 }
 
 /// List drafts and requests, newest first.

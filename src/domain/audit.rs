@@ -154,6 +154,8 @@ operations! {
     TurnApprovalOff => "TURN_APPROVAL_OFF",
     /// Approval was turned off by whoever has the machine in hand, alone.
     DisableApproval => "DISABLE_APPROVAL",
+    /// Somebody has seen that approval was turned off alone.
+    AcknowledgeDisabling => "ACKNOWLEDGE_DISABLING",
     /// How long requests wait was changed.
     ChangeGovernance => "CHANGE_GOVERNANCE",
     /// An access key may approve from now on, or no longer.
@@ -258,6 +260,7 @@ impl Operation {
             | Self::DeleteAccessKey
             | Self::TurnApprovalOn
             | Self::DisableApproval
+            | Self::AcknowledgeDisabling
             | Self::ReadApprovals
             | Self::EditDraft
             | Self::RequestApproval

@@ -114,7 +114,8 @@ impl Service {
         self.run(request, Operation::CreateClientRule, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let key_store = service.key_store_numbered(scope, &number).await?;
-                if key_store.state != State::Active {
+                // One that is to come into being with the draft is none yet.
+                if key_store.state != State::Active && !scope.is_asked() {
                     return Err(ResultCode::InvalidKeyStore.into());
                 }
                 let parsed = off_the_runtime(move || parse(method, entries)).await??;

@@ -5,9 +5,10 @@
 use diesel::prelude::*;
 
 use super::error::StoreError;
+use super::lists::{lower, replace};
 use super::model::RequestFilter;
 use super::rows::{bytes, changed_one, hex, id, known, time};
-use super::schema::{change_editors, change_items, change_requests};
+use super::schema::{change_editors, change_items, change_requests, key_stores};
 use super::unit::{Reader, Tx};
 use crate::domain::approval::{ChangeRequest, RequestEvent, RequestState, next};
 use crate::domain::clock::Timestamp;
@@ -87,22 +88,65 @@ impl Reader<'_> {
         of_key_store.first::<Row>(self.db).optional()?.map(ChangeRequest::try_from).transpose()
     }
 
-    /// A page of a project's drafts and requests, newest first, and how many there are.
+    /// A page of a project's drafts and requests, and how many there are.
     pub fn change_requests(&mut self, project: ProjectId, filter: &RequestFilter, (offset, limit): (i64, i64)) -> Result<Listed<ChangeRequest>, StoreError> {
-        let wanted = || {
-            let mut query = change_requests::table.filter(change_requests::project_id.eq(project.0)).into_boxed();
-            if let Some(state) = filter.state {
-                query = query.filter(change_requests::state.eq(state.as_str()));
-            }
-            if let Some(key_store) = filter.key_store {
-                query = query.filter(change_requests::key_store_id.eq(key_store.0));
-            }
-            query
+        // Made twice: a boxed query is used up by what it answers.
+        macro_rules! wanted {
+            () => {{
+                let mut query = change_requests::table.filter(change_requests::project_id.eq(project.0)).into_boxed();
+                if let Some(state) = filter.state {
+                    query = query.filter(change_requests::state.eq(state.as_str()));
+                }
+                if let Some(key_store) = filter.key_store {
+                    query = query.filter(change_requests::key_store_id.eq(key_store.0));
+                }
+                if filter.asked_only {
+                    query = query.filter(change_requests::requested_at.is_not_null());
+                }
+                if let Some(searched) = &filter.search {
+                    let searched = searched.to_ascii_lowercase();
+                    let in_requester = replace(lower(change_requests::requester), searched.clone(), "").ne(lower(change_requests::requester));
+                    let in_note = replace(lower(change_requests::note), searched.clone(), "").ne(lower(change_requests::note));
+                    let in_id = replace(change_requests::id, searched.clone(), "").ne(change_requests::id);
+                    let named = key_stores::table
+                        .filter(key_stores::project_id.eq(project.0))
+                        .filter(replace(lower(key_stores::name), searched, "").ne(lower(key_stores::name)))
+                        .select(key_stores::id.nullable());
+                    let of_key_store = change_requests::key_store_id.eq_any(named);
+                    query = query.filter(in_requester.or(in_note).or(in_id).or(of_key_store));
+                }
+                query
+            }};
+        }
+        let total = wanted!().count().get_result(self.db)?;
+        let page = wanted!();
+        let page = match (filter.sort.as_deref(), filter.descending) {
+            (Some("requester"), false) => page.order((change_requests::requester.asc(), change_requests::id)),
+            (Some("requester"), true) => page.order((change_requests::requester.desc(), change_requests::id)),
+            (Some("status"), false) => page.order((change_requests::state.asc(), change_requests::id)),
+            (Some("status"), true) => page.order((change_requests::state.desc(), change_requests::id)),
+            (Some("date"), false) => page.order((change_requests::requested_at.asc(), change_requests::id)),
+            (Some("date"), true) => page.order((change_requests::requested_at.desc(), change_requests::id)),
+            _ => page.order((change_requests::created_at.desc(), change_requests::id.desc())),
         };
-        let total = wanted().count().get_result(self.db)?;
-        let page = wanted().order((change_requests::created_at.desc(), change_requests::id.desc())).offset(offset).limit(limit);
-        let entries = page.load::<Row>(self.db)?.into_iter().map(ChangeRequest::try_from).collect::<Result<_, _>>()?;
+        let entries = page.offset(offset).limit(limit).load::<Row>(self.db)?.into_iter().map(ChangeRequest::try_from).collect::<Result<_, _>>()?;
         Ok(Listed { entries, total })
+    }
+
+    /// The drafts and requests of a project's key stores that something may still come of, at most `limit`, the oldest first.
+    pub fn open_requests(&mut self, project: ProjectId, limit: i64) -> Result<Vec<ChangeRequest>, StoreError> {
+        let of_project = change_requests::table.filter(change_requests::project_id.eq(project.0)).filter(change_requests::key_store_id.is_not_null());
+        let open = of_project.filter(change_requests::state.eq_any(open())).order((change_requests::created_at, change_requests::id)).limit(limit);
+        open.load::<Row>(self.db)?.into_iter().map(ChangeRequest::try_from).collect()
+    }
+
+    /// How many requests of a project wait for a decision at `now`.
+    pub fn count_waiting(&mut self, project: ProjectId, now: Timestamp) -> Result<i64, StoreError> {
+        let waiting = change_requests::table
+            .filter(change_requests::project_id.eq(project.0))
+            .filter(change_requests::state.eq(RequestState::Ready.as_str()))
+            .filter(change_requests::expires_at.gt(now.micros()));
+        Ok(waiting.count().get_result(self.db)?)
     }
 
     /// How many requests about a project itself are open.

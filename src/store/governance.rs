@@ -6,12 +6,26 @@ use super::connection::Db;
 use super::dialect;
 use super::error::StoreError;
 use super::rows::{changed_one, known, stamp};
-use super::schema::{account_roles, accounts, governance};
+use super::schema::{account_roles, accounts, governance, projects};
 use super::unit::{Reader, Tx};
 use crate::domain::account::Role;
-use crate::domain::approval::{ExpiryDays, Governance, Standing};
+use crate::domain::approval::{Emergency, ExpiryDays, Governance, Standing};
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AccountId, ProjectId};
 use crate::domain::key::Stamp;
+use crate::domain::text::Name;
+
+/// That approval was turned off alone: by whom, when, why.
+type EmergencyRow = (Option<String>, Option<i64>, Option<String>);
+const EMERGENCY: (governance::emergency_by, governance::emergency_at, governance::emergency_reason) =
+    (governance::emergency_by, governance::emergency_at, governance::emergency_reason);
+
+fn emergency(row: EmergencyRow) -> Option<Emergency> {
+    match row {
+        (Some(user), Some(at), Some(reason)) => Some(Emergency { disabled: stamp(user, at), reason }),
+        _ => None,
+    }
+}
 
 /// Whether approval is on in a project, held until the commit; a project without a row has never had it on.
 pub(super) fn hold(db: &mut Db, project: ProjectId) -> Result<bool, StoreError> {
@@ -23,15 +37,29 @@ pub(super) fn hold(db: &mut Db, project: ProjectId) -> Result<bool, StoreError> 
 impl Reader<'_> {
     /// Whether changes of a project need approval, and how long requests wait.
     pub fn governance(&mut self, project: ProjectId) -> Result<Option<Governance>, StoreError> {
-        let row: Option<(bool, i64, String, i64)> = governance::table
+        let row: Option<(bool, i64, String, i64, EmergencyRow)> = governance::table
             .find(project.0)
-            .select((governance::approval, governance::expiry_days, governance::changed_by, governance::changed_at))
+            .select((governance::approval, governance::expiry_days, governance::changed_by, governance::changed_at, EMERGENCY))
             .first(self.db)
             .optional()?;
-        let governance = |(approval, days, user, at): (bool, i64, String, i64)| {
-            Ok(Governance { approval, expiry: known(ExpiryDays::from_days(days).ok(), "governance")?, changed: stamp(user, at) })
+        let governance = |(approval, days, user, at, disabled): (bool, i64, String, i64, EmergencyRow)| {
+            let expiry = known(ExpiryDays::from_days(days).ok(), "governance")?;
+            Ok(Governance { approval, expiry, changed: stamp(user, at), emergency: emergency(disabled) })
         };
         row.map(governance).transpose()
+    }
+
+    /// The projects, at most `limit`, by name, in which approval was turned off alone, which nobody has acknowledged.
+    pub fn emergencies(&mut self, limit: i64) -> Result<Vec<(ProjectId, Name, Emergency)>, StoreError> {
+        let rows: Vec<(i64, String, EmergencyRow)> = governance::table
+            .inner_join(projects::table.on(projects::id.eq(governance::project_id)))
+            .filter(governance::emergency_at.is_not_null())
+            .order(projects::name)
+            .limit(limit)
+            .select((projects::id, projects::name, EMERGENCY))
+            .load(self.db)?;
+        let told = |(id, name, row)| emergency(row).map(|emergency| (ProjectId(id), Name::from_stored(name), emergency));
+        Ok(rows.into_iter().filter_map(told).collect())
     }
 
     /// How an account stands in a project.
@@ -90,9 +118,37 @@ impl Tx<'_> {
     }
 
     /// Turns approval on or off, from one to the other; `Stale` if it was so already. Waits for changes under way, which keep what they saw.
+    /// Nothing is left then of its having been turned off alone.
     pub fn turn_approval(&mut self, project: ProjectId, on: bool, changed: &Stamp) -> Result<(), StoreError> {
         let rows = diesel::update(governance::table.find(project.0).filter(governance::approval.eq(!on)))
-            .set((governance::approval.eq(on), governance::changed_by.eq(&changed.user), governance::changed_at.eq(changed.at.micros())))
+            .set((
+                governance::approval.eq(on),
+                governance::changed_by.eq(&changed.user),
+                governance::changed_at.eq(changed.at.micros()),
+                governance::emergency_by.eq(None::<&str>),
+                governance::emergency_at.eq(None::<i64>),
+                governance::emergency_reason.eq(None::<&str>),
+            ))
+            .execute(self.db)?;
+        changed_one(rows, "approval")
+    }
+
+    /// Keeps that approval, which is off, was turned off alone.
+    pub fn note_emergency(&mut self, project: ProjectId, emergency: &Emergency) -> Result<(), StoreError> {
+        let rows = diesel::update(governance::table.find(project.0).filter(governance::approval.eq(false)))
+            .set((
+                governance::emergency_by.eq(Some(&emergency.disabled.user)),
+                governance::emergency_at.eq(Some(emergency.disabled.at.micros())),
+                governance::emergency_reason.eq(Some(&emergency.reason)),
+            ))
+            .execute(self.db)?;
+        changed_one(rows, "approval")
+    }
+
+    /// Somebody has seen that approval was turned off alone at `disabled`; `Stale` if that is no longer there to be seen.
+    pub fn acknowledge_emergency(&mut self, project: ProjectId, disabled: Timestamp) -> Result<(), StoreError> {
+        let rows = diesel::update(governance::table.find(project.0).filter(governance::emergency_at.eq(disabled.micros())))
+            .set((governance::emergency_by.eq(None::<&str>), governance::emergency_at.eq(None::<i64>), governance::emergency_reason.eq(None::<&str>)))
             .execute(self.db)?;
         changed_one(rows, "approval")
     }

@@ -286,12 +286,20 @@ pub struct StoredChain {
 }
 
 /// Which drafts and requests are asked for.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RequestFilter {
     /// Those in this state.
     pub state: Option<crate::domain::approval::RequestState>,
     /// Those of this key store.
     pub key_store: Option<KeyStoreId>,
+    /// Those that somebody has asked for: no drafts, nor what became of one that nobody asked for.
+    pub asked_only: bool,
+    /// What must be in the ID, the requester, the note or the key store's name; letters of ASCII in either case.
+    pub search: Option<String>,
+    /// The column to sort by, of `requester`, `status` and `date`; the newest first otherwise.
+    pub sort: Option<String>,
+    /// Whether the last comes first, where they are sorted by a column.
+    pub descending: bool,
 }
 
 /// A client certificate that was issued.

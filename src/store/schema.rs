@@ -235,6 +235,9 @@ diesel::table! {
         expiry_days -> BigInt,
         changed_by -> Text,
         changed_at -> BigInt,
+        emergency_by -> Nullable<Text>,
+        emergency_at -> Nullable<BigInt>,
+        emergency_reason -> Nullable<Text>,
     }
 }
 

@@ -30,6 +30,17 @@ pub struct Governance {
     pub expiry: ExpiryDays,
     /// Who changed this last.
     pub changed: Stamp,
+    /// That somebody turned it off alone, until it is on again or somebody has acknowledged that.
+    pub emergency: Option<Emergency>,
+}
+
+/// Approval was turned off without anybody's approval.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Emergency {
+    /// By whom and when.
+    pub disabled: Stamp,
+    /// Why nobody could approve it.
+    pub reason: String,
 }
 
 /// Days until a draft or request that nobody has decided upon expires: 1 to 90.

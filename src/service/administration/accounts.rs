@@ -36,7 +36,7 @@ pub(in crate::service) fn hash_password(password: &SecretText) -> Result<String,
 }
 
 /// A password's hash, made where it may take its time.
-async fn hashed(password: SecretText) -> Result<String, Refusal> {
+pub(in crate::service) async fn hashed(password: SecretText) -> Result<String, Refusal> {
     // Before it takes a turn.
     check_password(&password)?;
     let _turn = hashing_turn().await?;

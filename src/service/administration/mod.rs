@@ -218,7 +218,7 @@ impl Service {
     }
 
     /// The same, of what others see too: `read` decides who, and says of which project it was.
-    async fn look_as<P, T, F>(&self, by: Administrator, prepared: Prepared<P>, is_first: bool, read: F) -> Result<T, Refusal>
+    pub(in crate::service) async fn look_as<P, T, F>(&self, by: Administrator, prepared: Prepared<P>, is_first: bool, read: F) -> Result<T, Refusal>
     where
         P: Send + 'static,
         T: Send + 'static,

@@ -8,6 +8,8 @@ use super::{held, parse_id, with_detail};
 use crate::domain::approval::{ChangeRequest, ExpiryDays, Note, ProposedChange, RequestEvent, RequestState, digest};
 use crate::domain::audit::Operation;
 use crate::domain::result_code::ResultCode;
+use crate::service::certificates::DownloadedCertificate;
+use crate::service::client_rules::p12_context;
 use crate::service::request::{Request, Right};
 use crate::service::{Refusal, Service};
 
@@ -44,6 +46,32 @@ impl Service {
                 scope.committed();
                 service.finish_destruction_soon(doomed).await;
                 Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The `.p12` that was made for a certificate entry which is only asked for: it admits nobody until that was approved. The audit record is
+    /// durable before it is handed out.
+    pub async fn download_drafted_certificate(&self, request: Request, id: String, position: u32) -> Result<DownloadedCertificate, Refusal> {
+        self.run(request, Operation::DownloadCertificate, Right::Change, move |service, scope| {
+            Box::pin(async move {
+                let id = parse_id(&id)?;
+                service.names_request(scope, id).await?;
+                let project = scope.project.id;
+                let found = service.store().read::<_, Refusal, _>(move |reader| {
+                    let of_project = reader.change_request(id)?.filter(|found| found.project == project && found.state.is_open());
+                    of_project.ok_or(ResultCode::InvalidApprovalRequest)?;
+                    let item = reader.change_items(id)?.into_iter().find(|item| item.position == position).ok_or(ResultCode::InvalidApprovalRequest)?;
+                    Ok((item.change, reader.sealed_part(id, position)?))
+                });
+                let (ProposedChange::AddCertificate { name, fingerprint, .. }, Some(sealed)) = found.await? else {
+                    return Err(ResultCode::InvalidApprovalRequest.into());
+                };
+                scope.details(format!("request {id}, change {position}: {name}"));
+                let seal = service.authorities()?.seal.clone();
+                let p12 = service.unseal(&seal, &p12_context(fingerprint), &sealed).await?;
+                Ok(DownloadedCertificate { name, p12 })
             })
         })
         .await

@@ -1,7 +1,9 @@
 //! Whether changes of a project need approval: turned on by one who may, turned off by two; and the operator's emergency way.
 
-use crate::domain::approval::{Governance, Note, Standing, is_workable};
+use crate::domain::account::{Role, Session};
+use crate::domain::approval::{Emergency, Governance, Note, Standing, is_workable};
 use crate::domain::audit::Operation;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProjectId;
 use crate::domain::text::{Invalid, Name};
 use crate::service::administration::{Administrator, Operator, ProjectRef};
@@ -12,6 +14,20 @@ use crate::store::{Change, Reader, StoreError, Tx};
 /// The most roles of a project that are looked at: who has one beyond that doesn't count among those who could ask and approve.
 const STANDINGS_MAX: i64 = 1_000;
 
+/// The most projects that are told of as having approval turned off alone.
+const EMERGENCIES_MAX: i64 = 20;
+
+/// Approval of a project was turned off alone.
+#[derive(Debug, Clone)]
+pub struct ProjectEmergency {
+    /// The project's row.
+    pub id: ProjectId,
+    /// Its name.
+    pub project: Name,
+    /// By whom, when, why.
+    pub emergency: Emergency,
+}
+
 /// How approval stands in a project.
 #[derive(Debug, Clone)]
 pub struct GovernanceState {
@@ -21,7 +37,7 @@ pub struct GovernanceState {
     pub workable: bool,
 }
 
-/// How approval stands in a project, as operators see it.
+/// How approval stands in a project, with the people whom that concerns.
 #[derive(Debug, Clone)]
 pub struct ApprovalStatus {
     /// The project.
@@ -115,9 +131,10 @@ impl Service {
             told.chars().take(crate::domain::audit::DETAIL_MAX_CHARS).collect()
         };
         let read = || -> Result<_, Invalid> { Ok((ProjectRef::from(name).parsed()?, Note::parse("reason", reason)?)) };
-        let prepared = read().map(|(project, reason)| (told(&project, &reason), (project, ()))).map_err(Refusal::from);
-        self.administer_in(operator.into(), Operation::DisableApproval, prepared, |tx, (project, ()), act| {
+        let prepared = read().map(|(project, reason)| (told(&project, &reason), (project, reason.as_str().to_owned()))).map_err(Refusal::from);
+        self.administer_in(operator.into(), Operation::DisableApproval, prepared, |tx, (project, reason), act| {
             tx.turn_approval(project.id, false, &act.stamp).map_err(|error| already(error, "is off already"))?;
+            tx.note_emergency(project.id, &Emergency { disabled: act.stamp.clone(), reason })?;
             act.changes.push(Change::Project(project.id));
             Ok(())
         })
@@ -127,11 +144,46 @@ impl Service {
         Ok(())
     }
 
-    /// How approval stands in a project, and who could ask and approve.
+    /// Whoever keeps a project has seen that approval was turned off alone at `disabled`.
+    pub async fn acknowledge_disabling(
+        &self,
+        by: impl Into<Administrator>,
+        project: impl Into<ProjectRef>,
+        disabled: Result<Timestamp, Refusal>,
+    ) -> Result<(), Refusal> {
+        let prepared = named(project.into()).and_then(|(told, (project, ()))| Ok((format!("approval of {told} was turned off alone"), (project, disabled?))));
+        self.administer_in(by.into(), Operation::AcknowledgeDisabling, prepared, |tx, (project, disabled), act| {
+            act.event.detail = Some(format!("approval of {} was turned off alone", project.name));
+            Ok(tx.acknowledge_emergency(project.id, disabled)?)
+        })
+        .await
+    }
+
+    /// The projects in which approval was turned off alone, as far as the person at the console keeps them: an administrator of the
+    /// installation all, an `ADMIN` his own.
+    pub async fn emergencies(&self, by: &Session) -> Result<Vec<ProjectEmergency>, Refusal> {
+        let keeps = |project: ProjectId| by.administrator || by.roles_in(project).any(Role::may_govern);
+        if !by.administrator && !by.roles.iter().any(|(_, role)| role.may_govern()) {
+            return Ok(Vec::new());
+        }
+        let found = self.store().read::<_, Refusal, _>(|reader| Ok(reader.emergencies(EMERGENCIES_MAX)?)).await?;
+        let kept = found.into_iter().filter(|(id, ..)| keeps(*id));
+        Ok(kept.map(|(id, project, emergency)| ProjectEmergency { id, project, emergency }).collect())
+    }
+
+    /// Whether changes of a project need approval; of one that isn't there they don't.
+    pub async fn needs_approval(&self, project: ProjectId) -> Result<bool, Refusal> {
+        let found = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.project(project)?)).await?;
+        Ok(found.is_some_and(|project| project.approval))
+    }
+
+    /// How approval stands in a project, and who could ask and approve: for those whom it concerns, and for who administers the installation.
     pub async fn approval_status(&self, by: impl Into<Administrator>, project: impl Into<ProjectRef>) -> Result<ApprovalStatus, Refusal> {
         let prepared = named(project.into()).map(|(told, (project, ()))| (format!("approval of {told}"), project));
-        self.look(by.into(), prepared, true, |reader, project| {
+        self.look_as(by.into(), prepared, true, |reader, project, standing, event| {
             let project = project.find(reader)?;
+            event.project = Some(project.id);
+            standing.require_asker_of(project.id)?;
             let (governance, standings) = governance_of(reader, project.id)?;
             let state = GovernanceState { governance, workable: is_workable(&standings) };
             let named = |wanted: fn(&Standing) -> bool| standings.iter().filter(|found| wanted(found)).map(|found| found.login.clone()).collect();

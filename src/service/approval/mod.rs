@@ -41,10 +41,10 @@ use crate::domain::ids::{ChangeRequestId, ProjectId};
 use crate::domain::result_code::ResultCode;
 use crate::store::Tx;
 
-pub use governance::{ApprovalStatus, GovernanceState};
+pub use governance::{ApprovalStatus, GovernanceState, ProjectEmergency};
 pub use project::ProjectChange;
 pub(super) use proposal::Proposal;
-pub use requests::{ListedRequest, RequestDetails, RequestQuery};
+pub use requests::{ListedRequest, OpenRequest, RequestDetails, RequestQuery};
 
 /// The most requests about a project itself that are open at a time.
 const PROJECT_REQUESTS_MAX: i64 = 100;

@@ -7,7 +7,7 @@ use crate::domain::audit::Operation;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::domain::text::Invalid;
-use crate::service::administration::accounts::hash_password;
+use crate::service::administration::accounts::hashed;
 use crate::service::administration::parse_login;
 use crate::service::refusal::Proposed;
 use crate::service::request::{Asking, Request, Right};
@@ -69,11 +69,11 @@ impl ProjectChange {
                 roles.sort_unstable();
                 roles.dedup();
                 let login = parse_login(&login)?;
-                Proposal::of_project(ProposedChange::CreateAccount { login, roles }).sealed(hashed(password).await?)
+                Proposal::of_project(ProposedChange::CreateAccount { login, roles }).sealed(hashed(password).await?.into_bytes())
             }
             Self::ResetPassword { login, password } => {
                 let login = parse_login(&login)?;
-                Proposal::of_project(ProposedChange::ResetPassword { login }).sealed(hashed(password).await?)
+                Proposal::of_project(ProposedChange::ResetPassword { login }).sealed(hashed(password).await?.into_bytes())
             }
             Self::SetMayApprove { access_key, allowed } => {
                 let access_key = AccessKeyId::parse(&access_key).ok_or_else(|| Invalid::new("id", "names no access key"))?;
@@ -83,12 +83,6 @@ impl ProjectChange {
             Self::TurnApprovalOff => Proposal::of_project(ProposedChange::TurnApprovalOff),
         })
     }
-}
-
-/// A password's hash; the password itself goes no further.
-async fn hashed(password: SecretText) -> Result<Vec<u8>, Refusal> {
-    let hash = tokio::task::spawn_blocking(move || hash_password(&password)).await;
-    Ok(hash.map_err(|_| Refusal::unavailable("hashing a password panicked"))??.into_bytes())
 }
 
 impl Service {

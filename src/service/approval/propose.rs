@@ -13,6 +13,7 @@ use super::apply::{AllInToken, Application, InToken, unnamed_key};
 use super::base::look_at;
 use super::job::{lease_material, material_of};
 use super::proposal::{Material, Proposal};
+use super::requests::new_key_store;
 use super::{MATERIAL_GRACE, PROJECT_REQUESTS_MAX, told, with_detail};
 use crate::domain::approval::{Base, CHANGES_MAX, ChangeItem, ChangeRequest, ExpiryDays, Note, ProposedChange, RequestState, digest};
 use crate::domain::audit::{AuditEvent, Operation, Uses};
@@ -343,16 +344,16 @@ impl Service {
 
 /// The key store of an open draft that is to have that number or name.
 fn drafted(reader: &mut Reader<'_>, project: ProjectId, meant: &KeyStoreRef) -> Result<Option<KeyStore>, Refusal> {
-    let drafts = RequestFilter { state: Some(RequestState::Draft), key_store: None };
+    let drafts = RequestFilter { state: Some(RequestState::Draft), ..RequestFilter::default() };
     for draft in reader.change_requests(project, &drafts, (0, DRAFTS_MAX))?.entries {
         let Some(id) = draft.key_store.filter(|_| draft.new_key_store) else { continue };
-        let is_meant = reader.change_items(draft.id)?.iter().any(|item| match (&item.change, meant) {
-            (ProposedChange::CreateKeyStore { name, .. }, KeyStoreRef::Named(wanted)) => name == wanted,
-            (ProposedChange::CreateKeyStore { number, .. }, KeyStoreRef::Numbered(wanted)) => KeyStoreNumber::parse(wanted) == Some(*number),
-            _ => false,
-        });
+        let Some(key_store) = new_key_store(reader, &draft, id)? else { continue };
+        let is_meant = match meant {
+            KeyStoreRef::Named(wanted) => key_store.name == *wanted,
+            KeyStoreRef::Numbered(wanted) => KeyStoreNumber::parse(wanted) == Some(key_store.number),
+        };
         if is_meant {
-            return Ok(reader.key_store(id)?.filter(|key_store| key_store.state == State::Provisioning));
+            return Ok(Some(key_store));
         }
     }
     Ok(None)
