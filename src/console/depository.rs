@@ -71,7 +71,8 @@ impl Depository {
         let key_stores: Vec<_> = all.into_iter().filter(|known| is_found(known, &searched)).collect();
         let stores_path = visitor.door.stores(project);
         let draft = Draft::read(console, visitor, project, &key_store.number.to_string()).await?;
-        let takes_changes = draft.as_ref().is_none_or(|draft| draft.is_draft);
+        // Nothing goes into a request, nor into a key store that is to be deleted.
+        let takes_changes = draft.as_ref().is_none_or(|draft| draft.is_draft && draft.mark_of_store() != Some(Mark::Deleted));
         let state = |open: OpenRequest| {
             let (request, key_store) = (open.listed.request, open.listed.key_store);
             key_store.map(|(number, _)| (number, (request.state, request.new_key_store)))

@@ -155,6 +155,10 @@ pub(super) struct DraftedChange {
     pub(super) version: Option<KeyVersion>,
     /// Whether it is about one version rather than the key.
     pub(super) is_of_version: bool,
+    /// Whether it makes a new version of a key.
+    pub(super) rotates: bool,
+    /// Whether it calls the deletion of a key off.
+    pub(super) restores: bool,
     /// The address where it is taken out of the draft; none once it was asked for.
     pub(super) withdraw: Option<String>,
 }
@@ -171,6 +175,8 @@ impl DraftedChange {
             key: item.change.key(),
             version: item.change.version(),
             is_of_version,
+            rotates: matches!(item.change, ProposedChange::RotateKey { .. }),
+            restores: matches!(item.change, ProposedChange::RestoreKey { .. }),
             withdraw: is_draft.then(|| format!("{path}/changes/{}/withdraw", item.position)),
         }
     }

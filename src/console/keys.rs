@@ -180,6 +180,22 @@ impl View {
         }
     }
 
+    /// Without the steps that don't go with what is in the draft already: they would be refused.
+    fn after(mut self, drafted: &[DraftedChange]) -> Self {
+        if drafted.iter().any(|change| change.restores) {
+            self.steps.clear();
+        }
+        if drafted.iter().any(|change| change.rotates) {
+            self.steps.retain(|step| *step != Step::Rotate);
+        }
+        for version in &mut self.versions {
+            if drafted.iter().any(|change| change.is_of_version && change.version == Some(version.number)) {
+                version.steps.clear();
+            }
+        }
+        self
+    }
+
     fn is_secret(&self) -> bool {
         self.details.listed.key.kind == KeyKind::Secret
     }
@@ -239,7 +255,7 @@ async fn page(console: &Console, visitor: &Visitor, at: &At, notice: Option<&'st
     let title = details.listed.key.name.to_string();
     let frame = Frame::of_project(console, visitor, at.project(), visitor.door.tab(), title).await?.noticing(notice);
     let (sees_data, read_only) = (visitor.is_admin_of(at.project()), is_read_only(visitor));
-    let view = View::new(console, (at, visitor.door), details);
+    let view = View::new(console, (at, visitor.door), details).after(&drafted);
     let page = KeyPage { t: &ENGLISH, assets: frame.assets, frame, may_change, sees_data, read_only, drafted, frozen, view, data: None, problem: None };
     Ok(page)
 }

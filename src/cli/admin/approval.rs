@@ -75,6 +75,16 @@ struct Status {
     askers: Vec<String>,
     changed_by: String,
     changed_at: String,
+    emergency: Option<Emergency>,
+}
+
+/// That approval was turned off alone, which nobody has acknowledged.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Emergency {
+    disabled_by: String,
+    disabled_at: String,
+    reason: String,
 }
 
 impl Status {
@@ -88,6 +98,9 @@ impl Status {
         ];
         if !self.workable {
             lines.push("nobody could change anything: somebody must approve, and somebody else ask".to_owned());
+        }
+        if let Some(Emergency { disabled_by, disabled_at, reason }) = &self.emergency {
+            lines.push(format!("EMERGENCY: approval was turned off alone at {disabled_at} by {disabled_by}: {reason}"));
         }
         lines
     }
@@ -109,6 +122,11 @@ impl Command for ApprovalStatus {
             askers: found.askers,
             changed_by: governance.changed.user,
             changed_at: time(governance.changed.at.micros()),
+            emergency: governance.emergency.map(|found| Emergency {
+                disabled_by: found.disabled.user,
+                disabled_at: time(found.disabled.at.micros()),
+                reason: found.reason,
+            }),
         })
     }
 }

@@ -267,7 +267,7 @@ pub(super) async fn withdraw_change(State(console): State<Console>, Path(at): Pa
 pub(super) async fn download(State(console): State<Console>, Path(at): Path<ChangeAt>, posted: Posted) -> Response {
     let Posted { visitor, is_ours, .. } = posted;
     if !is_ours {
-        return Redirect::to(&at.request().path()).into_response();
+        return Redirect::to(&format!("/projects/{}/approvals", at.project)).into_response();
     }
     match console.service.download_drafted_certificate(visitor.about(at.request().project()), at.request.clone(), at.position).await {
         Ok(found) => p12(found),

@@ -19,6 +19,7 @@ texts! {
         draft_none = "What you change here goes into a draft of this key store. Nothing is done until the draft was requested, and somebody else has approved it.",
         changes = "changes",
         change_one = "change",
+        changes_title = "Changes",
         drafted = "It is in the draft now. Nothing is done until the draft was requested, and somebody else has approved it.",
         created = "Created",
         modified = "Modified",

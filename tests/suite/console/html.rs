@@ -327,7 +327,7 @@ fn pages_of_approval(installation: &Installation, service: &Running, pages: &mut
     pages.get(&world.admin, &format!("{project}/members/new"));
     let managed = World { stores: format!("{project}/management"), ..world };
     let store = store.replace("/key-stores/", "/management/");
-    pages.get(&managed.admin, &managed.stores);
+    pages.visit(&managed.stores);
     pages_of_key_stores(&managed, pages, &store);
     pages_of_keys(&managed, pages, &store);
     pages_of_clients(&managed, pages, &store);
