@@ -37,6 +37,8 @@ mod faults;
 mod openapi;
 #[path = "suite/operations.rs"]
 mod operations;
+#[path = "suite/pages.rs"]
+mod pages;
 #[path = "suite/process.rs"]
 mod process;
 #[path = "suite/rooms.rs"]

@@ -290,7 +290,7 @@ impl Browser {
         if std::env::var_os("SKM_TEST_UPDATE").is_none() {
             return;
         }
-        self.devtools("Emulation.setEmulatedMedia", &scheme_of("light"));
+        self.shows_in("light");
         let picture = self.devtools("Page.captureScreenshot", &json!({"format": "png", "captureBeyondViewport": false}));
         self.devtools("Emulation.setEmulatedMedia", &json!({"features": []}));
         let png = STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("base64");
@@ -311,15 +311,21 @@ impl Browser {
         for (width, scheme) in WIDTHS.into_iter().zip(["light", "dark"]) {
             self.resize(width);
             for pictured in ["light", "dark"].into_iter().filter(|_| std::env::var_os("SKM_SCREENSHOTS").is_some()) {
-                self.devtools("Emulation.setEmulatedMedia", &scheme_of(pictured));
+                self.shows_in(pictured);
                 self.picture(&format!("{name}-{width}-{pictured}"));
             }
-            self.devtools("Emulation.setEmulatedMedia", &scheme_of(scheme));
+            self.shows_in(scheme);
             self.is_accessible(&format!("{name} at {width} px, {scheme}"));
             self.fits(&format!("{name} at {width} px"));
         }
         self.resize(WIDTHS[0]);
         self.devtools("Emulation.setEmulatedMedia", &json!({"features": []}));
+    }
+
+    /// Prefers that colour scheme, and waits until the colours are there.
+    fn shows_in(&self, scheme: &str) {
+        self.devtools("Emulation.setEmulatedMedia", &scheme_of(scheme));
+        self.waits("colours that stay", || self.run("return document.getAnimations().every((each) => each.playState !== 'running')", &[]) == true);
     }
 
     /// Keeps a picture of the whole page in the directory that `SKM_SCREENSHOTS` names, if it does.
