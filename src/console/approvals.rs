@@ -193,7 +193,6 @@ fn notice(done: &str) -> Option<&'static str> {
         "requested" => Some(t.request_done),
         "approved" => Some(t.done_approved),
         "applying" => Some(t.done_applying),
-        "failed" => Some(t.done_failed),
         "denied" => Some(t.done_denied),
         "withdrawn" => Some(t.done_withdrawn),
         "change-withdrawn" => Some(t.change_withdrawn),

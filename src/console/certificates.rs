@@ -37,6 +37,7 @@ pub(super) fn routes(door: Door) -> Routes {
 #[template(path = "certificate_form.html")]
 struct CertificateForm<'a> {
     t: &'static Texts,
+    in_draft: bool,
     title: &'static str,
     /// For a signing request, rather than with a key made here.
     signs: bool,
@@ -64,7 +65,7 @@ async fn present_form(console: &Console, visitor: &Visitor, place: &Place, signs
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let (title, act) = if signs { (ENGLISH.clients.sign, "sign") } else { (ENGLISH.clients.add_certificate, "new") };
     let action = format!("{}/{act}", place.path());
-    let fragment = CertificateForm { t: &ENGLISH, title, signs, action: &action, csrf: visitor.csrf(), form, in_dialog };
+    let fragment = CertificateForm { t: &ENGLISH, in_draft: visitor.drafts(), title, signs, action: &action, csrf: visitor.csrf(), form, in_dialog };
     present(console, visitor, place.project, status, title, &fragment, in_dialog).await
 }
 

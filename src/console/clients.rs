@@ -171,6 +171,7 @@ struct Clients {
 #[template(path = "client_form.html")]
 struct ClientForm<'a> {
     t: &'static Texts,
+    in_draft: bool,
     title: &'static str,
     label: &'static str,
     hint: &'static str,
@@ -198,6 +199,7 @@ struct Details {
 #[template(path = "client_confirm.html")]
 struct Confirm<'a> {
     t: &'static Texts,
+    in_draft: bool,
     title: &'static str,
     told: &'static str,
     is_destructive: bool,
@@ -274,7 +276,8 @@ async fn present_new(console: &Console, visitor: &Visitor, place: &Place, form: 
     let t = &ENGLISH.clients;
     let (title, hint) = if place.method == Method::Mac { (t.add_mac, t.hint_mac) } else { (t.add_ipv4, t.hint_ipv4) };
     let action = format!("{}/new", place.path());
-    let fragment = ClientForm { t: &ENGLISH, title, label: label(place.method), hint, action: &action, csrf: visitor.csrf(), form, in_dialog };
+    let fragment =
+        ClientForm { t: &ENGLISH, in_draft: visitor.drafts(), title, label: label(place.method), hint, action: &action, csrf: visitor.csrf(), form, in_dialog };
     present(console, visitor, place.project, status, title, &fragment, in_dialog).await
 }
 
@@ -328,7 +331,7 @@ async fn present_end(console: &Console, visitor: &Visitor, place: &Place, form: 
     };
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let action = format!("{}/{}", place.path(), place.act);
-    let fragment = Confirm { t: &ENGLISH, title, told, is_destructive, action: &action, csrf: visitor.csrf(), form, in_dialog };
+    let fragment = Confirm { t: &ENGLISH, in_draft: visitor.drafts(), title, told, is_destructive, action: &action, csrf: visitor.csrf(), form, in_dialog };
     present(console, visitor, place.project, status, title, &fragment, in_dialog).await
 }
 

@@ -87,6 +87,7 @@ struct KeyStoreDetails {
 #[template(path = "key_store_form.html")]
 struct KeyStoreForm<'a> {
     t: &'static Texts,
+    in_draft: bool,
     title: &'static str,
     action: &'a str,
     csrf: String,
@@ -98,6 +99,7 @@ struct KeyStoreForm<'a> {
 #[template(path = "confirm.html")]
 struct Confirm<'a> {
     t: &'static Texts,
+    in_draft: bool,
     title: &'static str,
     told: String,
     action: &'a str,
@@ -237,7 +239,7 @@ async fn present_form(console: &Console, visitor: &Visitor, project: ProjectId, 
         return page::refused(&refusal, visitor.request);
     }
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    let fragment = KeyStoreForm { t: &ENGLISH, title, action, csrf: visitor.csrf(), form, in_dialog };
+    let fragment = KeyStoreForm { t: &ENGLISH, in_draft: visitor.drafts(), title, action, csrf: visitor.csrf(), form, in_dialog };
     present(console, visitor, project, status, title, &fragment, in_dialog).await
 }
 
@@ -347,7 +349,18 @@ async fn present_deletion(console: &Console, visitor: &Visitor, project: Project
     let told = format!("{}: {}", ENGLISH.key_stores.delete_told, key_store.name);
     let title = ENGLISH.key_stores.delete;
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    let fragment = Confirm { t: &ENGLISH, title, told, action: &action, button: ENGLISH.frame.delete, csrf: visitor.csrf(), seen: Some(seen), form, in_dialog };
+    let fragment = Confirm {
+        t: &ENGLISH,
+        in_draft: visitor.drafts(),
+        title,
+        told,
+        action: &action,
+        button: ENGLISH.frame.delete,
+        csrf: visitor.csrf(),
+        seen: Some(seen),
+        form,
+        in_dialog,
+    };
     present(console, visitor, project, status, title, &fragment, in_dialog).await
 }
 

@@ -82,6 +82,11 @@ impl Visitor {
         }
     }
 
+    /// Whether what is sent here goes into a draft.
+    pub(super) fn drafts(&self) -> bool {
+        self.door == Door::Management
+    }
+
     /// Whether this person is an `ADMIN` of the project: he sees confidential data, and says who is a member.
     pub(super) fn is_admin_of(&self, project: ProjectId) -> bool {
         self.session.roles_in(project).any(Role::may_change_at_console)
@@ -121,12 +126,12 @@ impl Visitor {
 
     /// Key Store Management is for those who ask for changes. Where approval is off there is none: whoever sees the project's key stores is led
     /// to them.
-    fn may_enter_management(&self, parts: &Parts) -> Result<(), Response> {
-        let Some(project) = project_in(parts.uri.path()) else { return Err(page::refused(&ResultCode::UrlNotFound.into(), self.request)) };
+    fn kept_from_management(&self, parts: &Parts) -> Option<Response> {
+        let Some(project) = project_in(parts.uri.path()) else { return Some(page::refused(&ResultCode::UrlNotFound.into(), self.request)) };
         match self.governed {
-            true if self.asks_in(project) => Ok(()),
-            false if self.session.roles_in(project).any(Role::may_read_at_console) => Err(go(parts, &Door::Depository.stores(project))),
-            _ => Err(page::refused(&self.lacks_role_in(project), self.request)),
+            true if self.asks_in(project) => None,
+            false if self.session.roles_in(project).any(Role::may_read_at_console) => Some(go(parts, &Door::Depository.stores(project))),
+            _ => Some(page::refused(&self.lacks_role_in(project), self.request)),
         }
     }
 }
@@ -157,10 +162,8 @@ impl FromRequestParts<Console> for Visitor {
         if visitor.session.must_change_password && !path.starts_with("/account/password") && path != "/sign-out" {
             return Err(go(parts, "/account/password"));
         }
-        if visitor.door == Door::Management {
-            visitor.may_enter_management(parts)?;
-        }
-        Ok(visitor)
+        let kept_out = if visitor.door == Door::Management { visitor.kept_from_management(parts) } else { None };
+        kept_out.map_or(Ok(visitor), Err)
     }
 }
 

@@ -139,8 +139,8 @@ fn word_of(state: RequestState) -> &'static str {
     match state {
         RequestState::Approved => "approved",
         RequestState::Applying => "applying",
-        // Nothing else comes of an approval.
-        _ => "failed",
+        // The page says loud enough that it could not be applied.
+        _ => "",
     }
 }
 

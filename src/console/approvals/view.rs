@@ -88,7 +88,8 @@ fn outcome(state: RequestState) -> Option<&'static str> {
         RequestState::Draft | RequestState::Ready => None,
         RequestState::Applying => Some(t.is_applying),
         RequestState::Approved => Some(t.all_done),
-        RequestState::Denied | RequestState::Withdrawn | RequestState::Expired | RequestState::Failed => Some(t.nothing_done),
+        RequestState::Failed => Some(t.failed_told),
+        RequestState::Denied | RequestState::Withdrawn | RequestState::Expired => Some(t.nothing_done),
     }
 }
 
@@ -166,7 +167,13 @@ fn facts(item: &ChangeItem, date: impl Fn(Timestamp) -> String) -> Vec<Fact> {
     let mut after = grouped(&after(item), &date);
     after.extend(implied(item).into_iter().map(|(name, value)| (name.to_owned(), value)));
     let value = |of: &[(String, String)], name: &str| of.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    let mut facts: Vec<Fact> = after.iter().map(|(name, told)| Fact { label: label(name), before: value(&before, name), after: Some(told.clone()) }).collect();
+    // What names something that is there, or says again what it was, is as before.
+    let names_it = |name: &str| !before.is_empty() && matches!(name, "keyId" | "login" | "method" | "value" | "accessKeyId");
+    let fact = |(name, told): &(String, String)| {
+        let before = value(&before, name).or_else(|| names_it(name).then(|| told.clone()));
+        Fact { label: label(name), after: Some(told.clone()).filter(|_| before.as_ref() != Some(told)), before }
+    };
+    let mut facts: Vec<Fact> = after.iter().map(fact).collect();
     let untouched = before.iter().filter(|(name, _)| value(&after, name).is_none());
     facts.extend(untouched.map(|(name, told)| Fact { label: label(name), before: Some(told.clone()), after: None }));
     if item.sealed_hash.is_some() {
@@ -254,7 +261,7 @@ fn words(name: &str, value: &str, date: &impl Fn(Timestamp) -> String) -> String
             [State::Active, State::PendingDeletion].into_iter().find(|state| state.as_str() == value).map(word_of_state)
         }
         "keyType" => [KeyKind::Secret, KeyKind::Symmetric, KeyKind::Asymmetric].into_iter().find(|kind| kind.to_string() == value).map(keys::kind),
-        "origin" => (value == Origin::Imported.as_str()).then_some(ENGLISH.keys.imported),
+        "origin" => Some(if value == Origin::Imported.as_str() { ENGLISH.keys.imported } else { ENGLISH.approval.generated }),
         "check" | "method" => Method::ALL.into_iter().find(|method| method.as_str() == value).map(|method| match method {
             Method::Ipv4 => store.ipv4,
             Method::Mac => store.mac,

@@ -84,6 +84,7 @@ impl At {
 #[template(path = "key_form.html")]
 pub(super) struct KeyForm<'a> {
     pub(super) t: &'static Texts,
+    pub(super) in_draft: bool,
     pub(super) title: &'static str,
     pub(super) action: String,
     pub(super) csrf: String,
@@ -103,6 +104,7 @@ async fn present_form(console: &Console, visitor: &Visitor, at: &At, content: Co
     let t = &ENGLISH.keys;
     let fragment = KeyForm {
         t: &ENGLISH,
+        in_draft: visitor.drafts(),
         title: content.title(),
         action: format!("{}/keys/new/{}", at.list(visitor.door), content.as_str()),
         csrf: visitor.csrf(),

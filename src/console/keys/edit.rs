@@ -33,6 +33,7 @@ async fn present_form(console: &Console, visitor: &Visitor, at: &At, details: &K
     let (t, title) = (&ENGLISH.keys, ENGLISH.keys.edit);
     let fragment = KeyForm {
         t: &ENGLISH,
+        in_draft: visitor.drafts(),
         title,
         action: format!("{}/edit", at.path(visitor.door)),
         csrf: visitor.csrf(),

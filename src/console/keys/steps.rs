@@ -126,6 +126,7 @@ impl StepAt {
 #[template(path = "key_step.html")]
 struct Confirm<'a> {
     t: &'static Texts,
+    in_draft: bool,
     step: Step,
     told: &'static str,
     action: String,
@@ -150,6 +151,7 @@ async fn present_step(console: &Console, visitor: &Visitor, at: &StepAt, step: S
     let seen = if form.is_sent("seen") { form.value("seen").to_owned() } else { key.changed.at.micros().to_string() };
     let fragment = Confirm {
         t: &ENGLISH,
+        in_draft: visitor.drafts(),
         step,
         told: step.told(at.version.is_some(), key.kind),
         action: at.action(visitor.door),
