@@ -15,6 +15,8 @@ mod support;
 mod admin;
 #[path = "suite/api/mod.rs"]
 mod api;
+#[path = "suite/approval/mod.rs"]
+mod approval;
 #[path = "suite/audit/mod.rs"]
 mod audit;
 #[path = "suite/browser/mod.rs"]

@@ -97,6 +97,12 @@ pub(super) fn success<T: Serialize>(body: T) -> Response {
     respond(StatusCode::OK, Header { result_code: 0, result_message: "success", is_successful: true }, Some(body))
 }
 
+/// Success, but nothing is changed yet: it is asked for.
+pub(super) fn accepted<T: Serialize>(body: T, always_http_200: bool) -> Response {
+    let status = if always_http_200 { StatusCode::OK } else { StatusCode::ACCEPTED };
+    respond(status, Header { result_code: 0, result_message: "success", is_successful: true }, Some(body))
+}
+
 const LIST_BEGIN: &[u8] = br#"{"header":{"resultCode":0,"resultMessage":"success","isSuccessful":true},"body":{""#;
 const LIST_END: &[u8] = b"]}}";
 

@@ -9,11 +9,12 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::{file, local_time, public_file};
+use super::approvals::ProposedBody;
 use super::call::Call;
 use super::context;
 use super::error::refused;
 use super::openapi::PUBLIC_TAG;
-use super::openapi::codes::{BODY, CHANGES, ENTRY, ENTRY_STATUS, KEY_STORE, NAMES, PUBLIC, QUERY};
+use super::openapi::codes::{BODY, CHANGES, ENTRY, ENTRY_STATUS, GOVERNED, KEY_STORE, NAMES, PUBLIC, QUERY};
 use super::openapi::requests::{CertificateFileQuery, SignCertificateRequest};
 use super::openapi::texts;
 use crate::domain::result_code::ResultCode;
@@ -87,8 +88,8 @@ struct SignedCertificateBody {
 #[utoipa::path(
     post, path = "/auths/certificates/sign", tag = "Certificates", operation_id = "sign_certificate",
     request_body = SignCertificateRequest,
-    responses((status = 200, description = "success", body = SignedCertificateBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = SignedCertificateBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, NAMES, CHANGES])))
 )]
 pub(super) async fn sign(mut call: Call) -> Response {
     let input = call

@@ -5,9 +5,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::local_time;
+use super::approvals::ProposedBody;
 use super::body::Fields;
 use super::call::Call;
-use super::openapi::codes::{BODY, CHANGES, ENCRYPTS, ENTRY, ENTRY_STATUS, KEY_STORE, NAMES};
+use super::openapi::codes::{BODY, CHANGES, ENCRYPTS, ENTRY, ENTRY_STATUS, GOVERNED, KEY_STORE, NAMES};
 use super::openapi::requests::{CertificateSelector, Ipv4Selector, MacSelector, NewCertificateRequest, NewIpv4Request, NewMacRequest};
 use super::openapi::texts;
 use crate::domain::client_checks::Method;
@@ -43,8 +44,8 @@ fn value(fields: &mut Fields) -> Result<String, Invalid> {
 #[utoipa::path(
     post, path = "/auths/ipv4s", tag = "Clients",
     request_body = NewIpv4Request,
-    responses((status = 200, description = "success", body = EntryBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = EntryBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, NAMES, CHANGES])))
 )]
 pub(super) async fn register_ipv4(mut call: Call) -> Response {
     let input = call.input(|fields| value(fields).and_then(|value| new_rule(fields, NewRuleValue::Ipv4(value)))).await;
@@ -56,8 +57,8 @@ pub(super) async fn register_ipv4(mut call: Call) -> Response {
 #[utoipa::path(
     post, path = "/auths/macs", tag = "Clients",
     request_body = NewMacRequest,
-    responses((status = 200, description = "success", body = EntryBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = EntryBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, NAMES, CHANGES])))
 )]
 pub(super) async fn register_mac(mut call: Call) -> Response {
     let input = call.input(|fields| value(fields).and_then(|value| new_rule(fields, NewRuleValue::Mac(value)))).await;
@@ -71,8 +72,8 @@ pub(super) async fn register_mac(mut call: Call) -> Response {
 #[utoipa::path(
     post, path = "/auths/certificates", tag = "Clients",
     request_body = NewCertificateRequest,
-    responses((status = 200, description = "success", body = CertificateEntryBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, CHANGES, ENCRYPTS])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = CertificateEntryBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, NAMES, CHANGES, ENCRYPTS])))
 )]
 pub(super) async fn register_certificate(mut call: Call) -> Response {
     let input = call
@@ -158,8 +159,8 @@ async fn restore(mut call: Call, method: Method) -> Response {
 #[utoipa::path(
     put, path = "/auths/ipv4s/delete", tag = "Clients",
     request_body = Ipv4Selector,
-    responses((status = 200, description = "success", body = EntryDeletionBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = EntryDeletionBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
 )]
 pub(super) async fn request_ipv4_deletion(call: Call) -> Response {
     request_deletion(call, Method::Ipv4).await
@@ -171,8 +172,8 @@ pub(super) async fn request_ipv4_deletion(call: Call) -> Response {
 #[utoipa::path(
     put, path = "/auths/macs/delete", tag = "Clients",
     request_body = MacSelector,
-    responses((status = 200, description = "success", body = EntryDeletionBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = EntryDeletionBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
 )]
 pub(super) async fn request_mac_deletion(call: Call) -> Response {
     request_deletion(call, Method::Mac).await
@@ -184,8 +185,8 @@ pub(super) async fn request_mac_deletion(call: Call) -> Response {
 #[utoipa::path(
     put, path = "/auths/certificates/delete", tag = "Clients",
     request_body = CertificateSelector,
-    responses((status = 200, description = "success", body = EntryDeletionBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = EntryDeletionBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
 )]
 pub(super) async fn request_certificate_deletion(call: Call) -> Response {
     request_deletion(call, Method::Certificate).await
@@ -197,8 +198,8 @@ pub(super) async fn request_certificate_deletion(call: Call) -> Response {
 #[utoipa::path(
     post, path = "/auths/ipv4s/delete", tag = "Clients",
     request_body = Ipv4Selector,
-    responses((status = 200, description = "success", body = EntryDeletionBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = EntryDeletionBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
 )]
 pub(super) async fn delete_ipv4(call: Call) -> Response {
     delete(call, Method::Ipv4).await
@@ -210,8 +211,8 @@ pub(super) async fn delete_ipv4(call: Call) -> Response {
 #[utoipa::path(
     post, path = "/auths/macs/delete", tag = "Clients",
     request_body = MacSelector,
-    responses((status = 200, description = "success", body = EntryDeletionBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = EntryDeletionBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
 )]
 pub(super) async fn delete_mac(call: Call) -> Response {
     delete(call, Method::Mac).await
@@ -223,8 +224,8 @@ pub(super) async fn delete_mac(call: Call) -> Response {
 #[utoipa::path(
     post, path = "/auths/certificates/delete", tag = "Clients",
     request_body = CertificateSelector,
-    responses((status = 200, description = "success", body = EntryDeletionBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = EntryDeletionBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
 )]
 pub(super) async fn delete_certificate(call: Call) -> Response {
     delete(call, Method::Certificate).await
@@ -236,8 +237,8 @@ pub(super) async fn delete_certificate(call: Call) -> Response {
 #[utoipa::path(
     put, path = "/auths/ipv4s/restore", tag = "Clients",
     request_body = Ipv4Selector,
-    responses((status = 200, description = "success", body = RestoredEntryBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = RestoredEntryBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
 )]
 pub(super) async fn restore_ipv4(call: Call) -> Response {
     restore(call, Method::Ipv4).await
@@ -249,8 +250,8 @@ pub(super) async fn restore_ipv4(call: Call) -> Response {
 #[utoipa::path(
     put, path = "/auths/macs/restore", tag = "Clients",
     request_body = MacSelector,
-    responses((status = 200, description = "success", body = RestoredEntryBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = RestoredEntryBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
 )]
 pub(super) async fn restore_mac(call: Call) -> Response {
     restore(call, Method::Mac).await
@@ -262,8 +263,8 @@ pub(super) async fn restore_mac(call: Call) -> Response {
 #[utoipa::path(
     put, path = "/auths/certificates/restore", tag = "Clients",
     request_body = CertificateSelector,
-    responses((status = 200, description = "success", body = RestoredEntryBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = RestoredEntryBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, ENTRY, ENTRY_STATUS, CHANGES])))
 )]
 pub(super) async fn restore_certificate(call: Call) -> Response {
     restore(call, Method::Certificate).await

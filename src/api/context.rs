@@ -7,10 +7,12 @@ use axum::http::request::Parts;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::Api;
+use crate::domain::approval::Note;
 use crate::domain::caller::{Caller, MacAddr, MacHeader, USER_AGENT_MAX_BYTES};
 use crate::domain::ids::RequestId;
 use crate::domain::secret::SecretText;
-use crate::service::{Credentials, Named, Request};
+use crate::domain::text::Invalid;
+use crate::service::{Asking, Credentials, Named, Request};
 use crate::tls::{Peer, client_address};
 
 /// The MAC address header of the wire contract.
@@ -21,6 +23,11 @@ const ACCESS_KEY_ID_HEADER: &str = "x-tc-authentication-id";
 const ACCESS_KEY_SECRET_HEADER: &str = "x-tc-authentication-secret";
 /// v1.3: the bearer token.
 const BEARER_HEADER: &str = "x-nhn-authorization";
+
+/// A change becomes a request with this note, where approval is on.
+pub(super) const NOTE_HEADER: &str = "X-SKM-Approval-Note";
+/// A change goes into the key store's draft, where approval is on: `add`.
+pub(super) const DRAFT_HEADER: &str = "X-SKM-Approval-Draft";
 
 /// The versions of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,6 +136,32 @@ fn bearer(value: &str) -> Option<SecretText> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| SecretText::new(token.to_owned()))
 }
 
+/// How a change is meant where approval is on.
+fn asking(version: Version, headers: &HeaderMap) -> Asking {
+    if !version.has_changes() {
+        return Asking::Directly;
+    }
+    let once = |name: &'static str| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(_), Some(_)) => Err(Invalid::new(name, "comes twice")),
+            (None, _) => Ok(None),
+            (Some(value), None) => std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| Invalid::new(name, "must be UTF-8")),
+        }
+    };
+    let read = || {
+        let note = once(NOTE_HEADER)?.map(|text| Note::parse(NOTE_HEADER, text)).transpose()?;
+        match (note, once(DRAFT_HEADER)?) {
+            (None, None) => Ok(Asking::Directly),
+            (Some(note), None) => Ok(Asking::Request(note)),
+            (None, Some("add")) => Ok(Asking::Draft),
+            (None, Some(_)) => Err(Invalid::new(DRAFT_HEADER, "must be \"add\"")),
+            (Some(_), Some(_)) => Err(Invalid::new(DRAFT_HEADER, "must not come with a note: a draft is asked for when all of it is there")),
+        }
+    };
+    read().unwrap_or_else(Asking::Wrong)
+}
+
 fn user_agent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(axum::http::header::USER_AGENT)?.to_str().ok()?;
     Some(text.chars().take(USER_AGENT_MAX_BYTES).collect())
@@ -145,7 +178,8 @@ pub(super) fn caller(api: &Api, parts: &Parts) -> Caller {
 /// The request in the service's words.
 pub(super) fn request(api: &Api, parts: &Parts, version: Version, appkey: String) -> Request {
     let id = parts.extensions.get::<RequestId>().copied().unwrap_or_else(new_request_id);
-    Request { id, caller: caller(api, parts), project: Named::Appkey(appkey), credentials: credentials(version, &parts.headers) }
+    let credentials = credentials(version, &parts.headers);
+    Request { id, caller: caller(api, parts), project: Named::Appkey(appkey), credentials, asking: asking(version, &parts.headers) }
 }
 
 #[cfg(test)]

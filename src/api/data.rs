@@ -9,9 +9,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{hex_bytes, local_time};
+use super::approvals::ProposedBody;
 use super::body::Fields;
 use super::call::Call;
-use super::openapi::codes::{BODY, CHANGES, CHECKS, ENCRYPTS, EXPORTS, IN_SERVICE, KEY, QUERY, USER_DATA, VERSION};
+use super::openapi::codes::{BODY, CHANGES, CHECKS, ENCRYPTS, EXPORTS, GOVERNED, IN_SERVICE, KEY, QUERY, USER_DATA, VERSION};
 use super::openapi::requests::{
     ChangeSecretRequest, DecryptRequest, EncryptRequest, SignRequest, SignStandardRequest, VerifyRequest, VerifyStandardRequest, VersionQuery,
 };
@@ -109,8 +110,8 @@ struct ChangedSecretBody<'a> {
 #[utoipa::path(
     put, path = "/secrets/{keyid}", tag = "Data operations",
     request_body = ChangeSecretRequest,
-    responses((status = 200, description = "success", body = ChangedSecretBody<'static>)),
-    extensions(("x-result-codes" = json!([KEY, CHECKS, IN_SERVICE, BODY, ENCRYPTS, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = ChangedSecretBody<'static>)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY, CHECKS, IN_SERVICE, BODY, ENCRYPTS, CHANGES])))
 )]
 pub(super) async fn change_secret(mut call: Call) -> Response {
     let input = call.input(|fields| fields.text("secretValue")).await;

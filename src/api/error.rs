@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-use super::answer::failure;
+use super::answer::{accepted, failure};
+use super::approvals::ProposedBody;
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 use crate::service::refusal::RETRY_AFTER;
@@ -18,9 +19,12 @@ pub(super) const fn status_of(code: ResultCode) -> StatusCode {
         | ResultCode::InvalidKeyId
         | ResultCode::InvalidKeyVersion
         | ResultCode::InvalidKeyStore
-        | ResultCode::InvalidClientRule => StatusCode::NOT_FOUND,
+        | ResultCode::InvalidClientRule
+        | ResultCode::InvalidApprovalRequest => StatusCode::NOT_FOUND,
         ResultCode::Unauthorized => StatusCode::UNAUTHORIZED,
         ResultCode::Forbidden
+        | ResultCode::ApprovalRequired
+        | ResultCode::OwnApprovalRequest
         | ResultCode::Ipv4AuthFailure
         | ResultCode::MacAuthFailure
         | ResultCode::CertificateAuthFailure
@@ -36,6 +40,8 @@ pub(super) const fn status_of(code: ResultCode) -> StatusCode {
         | ResultCode::InvalidClientRuleStatus
         | ResultCode::ImportNotSupported
         | ResultCode::AlreadyExists
+        | ResultCode::InvalidApprovalRequestStatus
+        | ResultCode::OpenApprovalRequest
         | ResultCode::Conflict => StatusCode::CONFLICT,
         ResultCode::InvalidUserData | ResultCode::MalformedBody | ResultCode::InvalidField | ResultCode::InvalidImportToken => StatusCode::BAD_REQUEST,
         ResultCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -50,8 +56,11 @@ pub(super) fn retry_after(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1))
 }
 
-/// The answer to a request that was refused.
+/// The answer to a request that was refused; where it was a change that is asked for instead, that.
 pub(super) fn refused(refusal: &Refusal, always_http_200: bool) -> Response {
+    if let Refusal::Proposed(proposed) = refusal {
+        return accepted(ProposedBody::from(*proposed), always_http_200);
+    }
     let code = refusal.code();
     let status = if always_http_200 { StatusCode::OK } else { status_of(code) };
     let mut response = failure(status, code.number(), &refusal.to_string());
@@ -60,7 +69,7 @@ pub(super) fn refused(refusal: &Refusal, always_http_200: bool) -> Response {
         Refusal::Unavailable { .. } => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()))),
         Refusal::TooMany(wait) => drop(headers.insert(header::RETRY_AFTER, retry_after(*wait))),
         Refusal::Code(ResultCode::Unauthorized) => drop(headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"skm\""))),
-        Refusal::Code(_) | Refusal::Field(_) | Refusal::Malformed(_) | Refusal::TooLarge(_) | Refusal::Exists { .. } => {}
+        Refusal::Code(_) | Refusal::Field(_) | Refusal::Malformed(_) | Refusal::TooLarge(_) | Refusal::Exists { .. } | Refusal::Proposed(_) => {}
     }
     response
 }

@@ -7,10 +7,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{local_time, success};
+use super::approvals::ProposedBody;
 use super::body::Fields;
 use super::call::Call;
 use super::keys::{CreatedKeyBody, new_key};
-use super::openapi::codes::{BODY, CHANGES, IMPORTS, KEY_STORE, NAMES, SPENDS};
+use super::openapi::codes::{BODY, CHANGES, GOVERNED, IMPORTS, KEY_STORE, NAMES, SPENDS};
 use super::openapi::requests::ImportRequest;
 use super::openapi::texts;
 use crate::domain::key_material::{self, KEY_DATA};
@@ -96,8 +97,8 @@ fn content(fields: &mut Fields) -> Result<NewContent, Invalid> {
 #[utoipa::path(
     post, path = "/keys/symmetric-keys/import", tag = "Import", operation_id = "import_key",
     request_body = ImportRequest,
-    responses((status = 200, description = "success", body = CreatedKeyBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, CHANGES, IMPORTS, SPENDS])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = CreatedKeyBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, NAMES, CHANGES, IMPORTS, SPENDS])))
 )]
 pub(super) async fn import(mut call: Call) -> Response {
     let input = call.input(|fields| new_key(fields, content)).await;

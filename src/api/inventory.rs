@@ -17,7 +17,7 @@ use crate::domain::text::{Invalid, NamePart};
 use crate::service::{ClientListing, KeyListing, KeyQuery, KeyStoreListing, ListedClientRule, ListedKey, Refusal};
 
 /// A parameter that says something: an empty one means the same as none, as it does to the hosted service.
-fn parameter(call: &Call, name: &'static str) -> Result<Option<String>, Refusal> {
+pub(super) fn parameter(call: &Call, name: &'static str) -> Result<Option<String>, Refusal> {
     Ok(call.query(name)?.filter(|value| !value.is_empty()))
 }
 
@@ -29,7 +29,7 @@ fn detail(call: &Call) -> Result<bool, Refusal> {
     }
 }
 
-fn whole_number(call: &Call, name: &'static str) -> Result<Option<i64>, Refusal> {
+pub(super) fn whole_number(call: &Call, name: &'static str) -> Result<Option<i64>, Refusal> {
     let Some(text) = parameter(call, name)? else { return Ok(None) };
     let digits = text.strip_prefix('-').unwrap_or(&text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

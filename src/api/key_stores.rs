@@ -5,9 +5,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{NOTHING, local_time};
+use super::approvals::ProposedBody;
 use super::body::Fields;
 use super::call::Call;
-use super::openapi::codes::{BODY, CHANGES, KEY_STORE, NAMES, NOT_EMPTY};
+use super::openapi::codes::{BODY, CHANGES, GOVERNED, KEY_STORE, NAMES, NOT_EMPTY};
 use super::openapi::requests::KeyStoreRequest;
 use super::openapi::texts;
 use crate::domain::client_checks::{AuthMode, ChecksPolicy, Method};
@@ -76,8 +77,8 @@ fn new_key_store(fields: &mut Fields) -> Result<NewKeyStore, Invalid> {
 #[utoipa::path(
     post, path = "/keystores", tag = "Key stores", operation_id = "create_key_store",
     request_body = KeyStoreRequest,
-    responses((status = 200, description = "success", body = KeyStoreBody)),
-    extensions(("x-result-codes" = json!([BODY, NAMES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = KeyStoreBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, BODY, NAMES])))
 )]
 pub(super) async fn create(mut call: Call) -> Response {
     let input = call.input(new_key_store).await;
@@ -92,8 +93,8 @@ pub(super) async fn create(mut call: Call) -> Response {
 #[utoipa::path(
     put, path = "/keystores/{id}", tag = "Key stores", operation_id = "replace_key_store",
     request_body = KeyStoreRequest,
-    responses((status = 200, description = "success")),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success")),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, NAMES, CHANGES])))
 )]
 pub(super) async fn replace(mut call: Call) -> Response {
     let input = call.input(new_key_store).await;
@@ -107,8 +108,8 @@ pub(super) async fn replace(mut call: Call) -> Response {
 /// the token as soon as it can; until then its name stays taken.
 #[utoipa::path(
     delete, path = "/keystores/{id}", tag = "Key stores", operation_id = "delete_key_store",
-    responses((status = 200, description = "success")),
-    extensions(("x-result-codes" = json!([KEY_STORE, NOT_EMPTY, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success")),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, NOT_EMPTY, CHANGES])))
 )]
 pub(super) async fn delete(mut call: Call) -> Response {
     call.pass_over_body().await;

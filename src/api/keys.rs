@@ -4,9 +4,10 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::approvals::ProposedBody;
 use super::body::Fields;
 use super::call::Call;
-use super::openapi::codes::{BODY, ENCRYPTS, KEY_STORE, NAMES};
+use super::openapi::codes::{BODY, ENCRYPTS, GOVERNED, KEY_STORE, NAMES};
 use super::openapi::requests::{CreateKeyRequest, CreateSecretRequest};
 use super::openapi::texts;
 use crate::domain::key::RotationPeriod;
@@ -52,8 +53,8 @@ fn rotation(fields: &mut Fields) -> Result<RotationPeriod, Invalid> {
 #[utoipa::path(
     post, path = "/keys/secrets/create", tag = "Keys",
     request_body = CreateSecretRequest,
-    responses((status = 200, description = "success", body = CreatedKeyBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES, ENCRYPTS])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = CreatedKeyBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, NAMES, ENCRYPTS])))
 )]
 pub(super) async fn create_secret(call: Call) -> Response {
     create_key(call, |fields| fields.text("secretValue").map(NewContent::Secret)).await
@@ -65,8 +66,8 @@ pub(super) async fn create_secret(call: Call) -> Response {
 #[utoipa::path(
     post, path = "/keys/symmetric-keys/create", tag = "Keys", operation_id = "create_symmetric_key",
     request_body = CreateKeyRequest,
-    responses((status = 200, description = "success", body = CreatedKeyBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = CreatedKeyBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, NAMES])))
 )]
 pub(super) async fn create_symmetric(call: Call) -> Response {
     create_key(call, |fields| rotation(fields).map(NewContent::Symmetric)).await
@@ -78,8 +79,8 @@ pub(super) async fn create_symmetric(call: Call) -> Response {
 #[utoipa::path(
     post, path = "/keys/asymmetric-keys/create", tag = "Keys", operation_id = "create_asymmetric_key",
     request_body = CreateKeyRequest,
-    responses((status = 200, description = "success", body = CreatedKeyBody)),
-    extensions(("x-result-codes" = json!([KEY_STORE, BODY, NAMES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = CreatedKeyBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY_STORE, BODY, NAMES])))
 )]
 pub(super) async fn create_asymmetric(call: Call) -> Response {
     create_key(call, |fields| rotation(fields).map(NewContent::Asymmetric)).await

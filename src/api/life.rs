@@ -5,9 +5,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::local_time;
+use super::approvals::ProposedBody;
 use super::body::Fields;
 use super::call::Call;
-use super::openapi::codes::{BODY, CHANGES, IN_SERVICE, KEY, NAMES, OLD_VERSION, READING, ROTATES, VERSION};
+use super::openapi::codes::{BODY, CHANGES, GOVERNED, IN_SERVICE, KEY, NAMES, OLD_VERSION, READING, ROTATES, VERSION};
 use super::openapi::requests::ChangeKeyRequest;
 use super::openapi::texts;
 use crate::domain::clock::Timestamp;
@@ -41,8 +42,8 @@ struct KeyDeletionBody {
 /// In 7 days, rounded up to the hour; unusable at once.
 #[utoipa::path(
     put, path = "/keys/{keyid}/delete", tag = "Life of keys",
-    responses((status = 200, description = "success", body = KeyDeletionBody)),
-    extensions(("x-result-codes" = json!([KEY, IN_SERVICE, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = KeyDeletionBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY, IN_SERVICE, CHANGES])))
 )]
 pub(super) async fn request_key_deletion(mut call: Call) -> Response {
     call.pass_over_body().await;
@@ -58,8 +59,8 @@ pub(super) async fn request_key_deletion(mut call: Call) -> Response {
 /// name stays taken, and its key store can't be deleted.
 #[utoipa::path(
     delete, path = "/keys/{keyid}", tag = "Life of keys",
-    responses((status = 200, description = "success", body = KeyDeletionBody)),
-    extensions(("x-result-codes" = json!([KEY, IN_SERVICE, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = KeyDeletionBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY, IN_SERVICE, CHANGES])))
 )]
 pub(super) async fn delete_key(mut call: Call) -> Response {
     call.pass_over_body().await;
@@ -82,8 +83,8 @@ struct RestoredKeyBody {
 /// Only while it is scheduled to be deleted.
 #[utoipa::path(
     put, path = "/keys/{keyid}/restore", tag = "Life of keys",
-    responses((status = 200, description = "success", body = RestoredKeyBody)),
-    extensions(("x-result-codes" = json!([KEY, IN_SERVICE, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = RestoredKeyBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY, IN_SERVICE, CHANGES])))
 )]
 pub(super) async fn restore_key(mut call: Call) -> Response {
     call.pass_over_body().await;
@@ -125,8 +126,8 @@ fn key_change(fields: &mut Fields) -> Result<KeyChange, Invalid> {
 #[utoipa::path(
     put, path = "/keys/{keyid}", tag = "Life of keys",
     request_body = ChangeKeyRequest,
-    responses((status = 200, description = "success", body = ChangedKeyBody)),
-    extensions(("x-result-codes" = json!([KEY, IN_SERVICE, BODY, NAMES, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = ChangedKeyBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY, IN_SERVICE, BODY, NAMES, CHANGES])))
 )]
 pub(super) async fn change_key(mut call: Call) -> Response {
     let input = call.input(key_change).await;
@@ -159,8 +160,8 @@ struct RotatedKeyBody {
 /// A new version becomes the current one; old ones decrypt and verify as before.
 #[utoipa::path(
     post, path = "/keys/{keyid}/rotate", tag = "Life of keys",
-    responses((status = 200, description = "success", body = RotatedKeyBody)),
-    extensions(("x-result-codes" = json!([KEY, IN_SERVICE, ROTATES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = RotatedKeyBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY, IN_SERVICE, ROTATES])))
 )]
 pub(super) async fn rotate_key(mut call: Call) -> Response {
     call.pass_over_body().await;
@@ -248,8 +249,8 @@ struct VersionDeletionBody {
 /// In 7 days, rounded up to the hour; unusable at once. The current version stays.
 #[utoipa::path(
     put, path = "/keys/{keyid}/versions/{version}/delete", tag = "Life of keys",
-    responses((status = 200, description = "success", body = VersionDeletionBody)),
-    extensions(("x-result-codes" = json!([KEY, IN_SERVICE, VERSION, OLD_VERSION, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = VersionDeletionBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY, IN_SERVICE, VERSION, OLD_VERSION, CHANGES])))
 )]
 pub(super) async fn request_version_deletion(mut call: Call) -> Response {
     call.pass_over_body().await;
@@ -268,8 +269,8 @@ pub(super) async fn request_version_deletion(mut call: Call) -> Response {
 /// the token at once or, where the token can't be asked now, as soon as it can.
 #[utoipa::path(
     delete, path = "/keys/{keyid}/versions/{version}", tag = "Life of keys",
-    responses((status = 200, description = "success", body = VersionDeletionBody)),
-    extensions(("x-result-codes" = json!([KEY, IN_SERVICE, VERSION, OLD_VERSION, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = VersionDeletionBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY, IN_SERVICE, VERSION, OLD_VERSION, CHANGES])))
 )]
 pub(super) async fn delete_version(mut call: Call) -> Response {
     call.pass_over_body().await;
@@ -298,8 +299,8 @@ struct RestoredVersionBody {
 /// Only while it is scheduled to be deleted.
 #[utoipa::path(
     put, path = "/keys/{keyid}/versions/{version}/restore", tag = "Life of keys",
-    responses((status = 200, description = "success", body = RestoredVersionBody)),
-    extensions(("x-result-codes" = json!([KEY, IN_SERVICE, VERSION, OLD_VERSION, CHANGES])))
+    responses((status = 202, description = "asked for", body = ProposedBody), (status = 200, description = "success", body = RestoredVersionBody)),
+    extensions(("x-result-codes" = json!([GOVERNED, KEY, IN_SERVICE, VERSION, OLD_VERSION, CHANGES])))
 )]
 pub(super) async fn restore_version(mut call: Call) -> Response {
     call.pass_over_body().await;

@@ -5,6 +5,7 @@
 //! Each handler carries its part of the OpenAPI document; `openapi/` puts the parts together, `page.rs` shows them.
 
 pub mod answer;
+mod approvals;
 mod body;
 mod call;
 mod certificates;

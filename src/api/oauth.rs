@@ -61,7 +61,7 @@ fn failure(refusal: &Refusal, error: &'static str) -> Response {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
         }
         Refusal::TooMany(wait) => drop(response.headers_mut().insert(header::RETRY_AFTER, retry_after(*wait))),
-        Refusal::Code(_) | Refusal::Field(_) | Refusal::Malformed(_) | Refusal::TooLarge(_) | Refusal::Exists { .. } => {}
+        Refusal::Code(_) | Refusal::Field(_) | Refusal::Malformed(_) | Refusal::TooLarge(_) | Refusal::Exists { .. } | Refusal::Proposed(_) => {}
     }
     response
 }

@@ -12,7 +12,7 @@ use super::context::{self, Version, new_request_id};
 use super::error::refused;
 use super::openapi::{self, Routes};
 use super::progress::watch_body;
-use super::{Api, certificates, clients, data, import, inventory, key_stores, keys, life, oauth, page};
+use super::{Api, approvals, certificates, clients, data, import, inventory, key_stores, keys, life, oauth, page};
 use crate::domain::result_code::ResultCode;
 use crate::service::Refusal;
 use crate::telemetry::redaction;
@@ -98,6 +98,18 @@ fn certificate_routes() -> Routes {
     Routes::new().add(routes!(certificates::download)).add(routes!(certificates::sign))
 }
 
+/// Our own (v1.3): approval.
+fn approval_routes() -> Routes {
+    Routes::new()
+        .add(routes!(approvals::list, approvals::ask_of_project))
+        .add(routes!(approvals::read))
+        .add(routes!(approvals::ask))
+        .add(routes!(approvals::withdraw_change))
+        .add(routes!(approvals::approve))
+        .add(routes!(approvals::deny))
+        .add(routes!(approvals::withdraw))
+}
+
 fn routes_of(version: Version) -> Routes {
     let mut routes = data_routes();
     if version.has_inventory() {
@@ -107,7 +119,7 @@ fn routes_of(version: Version) -> Routes {
         routes = routes.merge(change_routes()).merge(client_routes());
     }
     if version.has_our_own() {
-        routes = routes.merge(life_routes()).merge(import_routes()).merge(certificate_routes());
+        routes = routes.merge(life_routes()).merge(import_routes()).merge(certificate_routes()).merge(approval_routes());
     }
     routes
 }

@@ -29,7 +29,9 @@ use crate::domain::secret::SecretText;
 use crate::domain::text::{Description, Name};
 use crate::hsm::{initialise_token, token_is_present};
 use crate::service::pki::{certificate_pem, private_key_pem};
-use crate::service::{Credentials, KeyStoreRef, Named, NewAccessKey, NewClientRule, NewContent, NewKeyRequest, NewKeyStore, NewRuleValue, Request, Service};
+use crate::service::{
+    Asking, Credentials, KeyStoreRef, Named, NewAccessKey, NewClientRule, NewContent, NewKeyRequest, NewKeyStore, NewRuleValue, Request, Service,
+};
 use crate::store::Store;
 
 const ADDRESS_STORE: &str = "demo-by-address";
@@ -264,7 +266,7 @@ impl DemoCaller<'_> {
         let caller =
             Caller { address: std::net::Ipv4Addr::LOCALHOST.into(), mac: MacHeader::Absent, certificate: None, user_agent: Some("skm init".to_owned()) };
         let credentials = Credentials::AccessKey { id: self.access_key.id.to_string(), secret: self.access_key.secret.clone() };
-        Ok(Request { id: RequestId::from_bytes(id), caller, project: Named::Appkey(self.appkey.clone()), credentials })
+        Ok(Request { id: RequestId::from_bytes(id), caller, project: Named::Appkey(self.appkey.clone()), credentials, asking: Asking::Directly })
     }
 
     async fn make_key_store(&self, name: &str, by_address: bool) -> Result<(), Failure> {

@@ -186,7 +186,7 @@ async fn present_taking(console: &Console, visitor: &Visitor, taking: Taking, id
         Taking::Delete => ("delete", t.delete_title, t.delete_told, ENGLISH.frame.delete),
     };
     let (action, told) = (format!("{HERE}/{id}/{word}"), format!("{told}: {id}"));
-    let fragment = Confirm { t: &ENGLISH, title, told, action: &action, button, csrf: visitor.csrf(), seen: None, form, in_dialog };
+    let fragment = Confirm { t: &ENGLISH, in_draft: false, title, told, action: &action, button, csrf: visitor.csrf(), seen: None, form, in_dialog };
     present(console, visitor, form, title, &fragment, in_dialog).await
 }
 

@@ -107,6 +107,8 @@ struct SecondFactorOff<'a> {
 #[template(path = "confirm.html")]
 pub(super) struct Confirm<'a> {
     pub(super) t: &'static Texts,
+    /// Whether it goes into a draft.
+    pub(super) in_draft: bool,
     pub(super) title: &'static str,
     pub(super) told: String,
     pub(super) action: &'a str,
@@ -257,7 +259,8 @@ async fn second_factor_off(State(console): State<Console>, posted: Posted) -> Re
 
 async fn present_end(console: &Console, visitor: &Visitor, action: &str, told: String, form: &Form, in_dialog: bool) -> Response {
     let t = &ENGLISH.account;
-    let fragment = Confirm { t: &ENGLISH, title: t.end_session, told, action, button: t.end, csrf: visitor.csrf(), seen: None, form, in_dialog };
+    let fragment =
+        Confirm { t: &ENGLISH, in_draft: false, title: t.end_session, told, action, button: t.end, csrf: visitor.csrf(), seen: None, form, in_dialog };
     present(console, visitor, form, t.end_session, &fragment, in_dialog).await
 }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::Console;
 use super::attachment::attachment;
 use super::clients::{Place, refuse};
+use super::door::Door;
 use super::form::{Form, Posted};
 use super::key_stores::present;
 use super::page;
@@ -20,25 +21,23 @@ use super::text::{ENGLISH, Texts};
 use super::visitor::{Visitor, wants_fragment};
 use crate::domain::secret::SecretBytes;
 use crate::service::pki::certificate_pem;
-use crate::service::{CertificateSelector, KeyStoreRef, NewClientRule, NewRuleValue, Refusal, SignedCertificate, SigningRequest};
+use crate::service::{CertificateSelector, DownloadedCertificate, KeyStoreRef, NewClientRule, NewRuleValue, Refusal, SignedCertificate, SigningRequest};
 
-const PATH: &str = "/projects/{project}/key-stores/{store}/certificates";
 const PKCS12: &str = "application/x-pkcs12";
 /// Days that a certificate lives unless somebody says otherwise.
 const USAGE_PERIOD_DAYS: &str = "365";
 
-/// The pages that certificates alone have.
-pub(super) fn routes() -> Routes {
-    Routes::new()
-        .route(&format!("{PATH}/new"), get(new).post(make))
-        .route(&format!("{PATH}/sign"), get(ask_to_sign).post(sign))
-        .route(&format!("{PATH}/download"), post(download))
+/// The pages that certificates alone have, behind a door.
+pub(super) fn routes(door: Door) -> Routes {
+    let route = |rest: &str| door.route(&format!("/{{store}}/certificates{rest}"));
+    Routes::new().route(&route("/new"), get(new).post(make)).route(&route("/sign"), get(ask_to_sign).post(sign)).route(&route("/download"), post(download))
 }
 
 #[derive(Template)]
 #[template(path = "certificate_form.html")]
 struct CertificateForm<'a> {
     t: &'static Texts,
+    in_draft: bool,
     title: &'static str,
     /// For a signing request, rather than with a key made here.
     signs: bool,
@@ -66,7 +65,7 @@ async fn present_form(console: &Console, visitor: &Visitor, place: &Place, signs
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let (title, act) = if signs { (ENGLISH.clients.sign, "sign") } else { (ENGLISH.clients.add_certificate, "new") };
     let action = format!("{}/{act}", place.path());
-    let fragment = CertificateForm { t: &ENGLISH, title, signs, action: &action, csrf: visitor.csrf(), form, in_dialog };
+    let fragment = CertificateForm { t: &ENGLISH, in_draft: visitor.drafts(), title, signs, action: &action, csrf: visitor.csrf(), form, in_dialog };
     present(console, visitor, place.project, status, title, &fragment, in_dialog).await
 }
 
@@ -93,6 +92,7 @@ async fn make(State(console): State<Console>, place: Place, posted: Posted) -> R
     form.forget("password");
     let form = match made {
         Some(Ok(_)) => return page::go(in_dialog, &format!("{}?done=certified", place.path())),
+        Some(Err(Refusal::Proposed(_))) => return page::go(in_dialog, &format!("{}?done=drafted", place.path())),
         Some(Err(refusal)) => match refuse(form, refusal) {
             Ok(form) => form,
             Err(refusal) => return page::refused(&refusal, visitor.request),
@@ -117,6 +117,7 @@ async fn sign(State(console): State<Console>, place: Place, posted: Posted) -> R
     let signed = if is_ours { Some(console.service.sign_certificate(visitor.about(place.project), request_typed(&place, &form)).await) } else { None };
     let form = match signed {
         Some(Ok(signed)) => return present_signed(&console, &visitor, &place, &signed, in_dialog).await,
+        Some(Err(Refusal::Proposed(_))) => return page::go(in_dialog, &format!("{}?done=drafted", place.path())),
         Some(Err(refusal)) => match refuse(form, refusal) {
             Ok(form) => form,
             Err(refusal) => return page::refused(&refusal, visitor.request),
@@ -147,6 +148,11 @@ impl AsRef<[u8]> for Wiped {
     }
 }
 
+/// A `.p12` as a file.
+pub(super) fn p12(found: DownloadedCertificate) -> Response {
+    attachment(&format!("{}.p12", found.name), PKCS12, Body::from(Bytes::from_owner(Wiped(found.p12))))
+}
+
 /// By `POST`: it is in the audit log, so no link or prefetch of somebody else's brings it about.
 async fn download(State(console): State<Console>, place: Place, posted: Posted) -> Response {
     let Posted { visitor, form, is_ours, .. } = posted;
@@ -155,7 +161,7 @@ async fn download(State(console): State<Console>, place: Place, posted: Posted) 
     }
     let wanted = form.name("name").map_err(Refusal::from).map(|name| CertificateSelector { key_store: KeyStoreRef::Numbered(place.store.clone()), name });
     match console.service.download_certificate(visitor.about(place.project), wanted).await {
-        Ok(found) => attachment(&format!("{}.p12", found.name), PKCS12, Body::from(Bytes::from_owner(Wiped(found.p12)))),
+        Ok(found) => p12(found),
         Err(refusal) => page::refused(&refusal, visitor.request),
     }
 }

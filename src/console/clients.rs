@@ -11,6 +11,8 @@ use serde::Deserialize;
 use super::Console;
 use super::address::{Path, Query};
 use super::depository::{Depository, SubTab};
+use super::door::Door;
+use super::draft::{Draft, DraftedChange, NewClient};
 use super::form::{Form, Posted};
 use super::key_stores::present;
 use super::list::{Around, Asked};
@@ -27,11 +29,11 @@ use crate::domain::result_code::ResultCode;
 use crate::domain::text::Invalid;
 use crate::service::{EXPIRY_WARNING, KeyStoreRef, ListedClientRule, NewClientRule, NewRuleValue, Refusal, RuleSelector, shown_value};
 
-/// The pages of clients.
-pub(super) fn routes() -> Routes {
+/// The pages of clients behind a door.
+pub(super) fn routes(door: Door) -> Routes {
     let mut routes = Routes::new();
     for method in Method::ALL {
-        let path = format!("/projects/{{project}}/key-stores/{{store}}/{}", word(method));
+        let path = door.route(&format!("/{{store}}/{}", word(method)));
         routes = routes
             .route(&path, get(index))
             .route(&format!("{path}/details"), get(details))
@@ -58,6 +60,8 @@ pub(super) const fn word(method: Method) -> &'static str {
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) project: ProjectId,
+    /// Through which door somebody came there.
+    door: Door,
     /// The key store's number as the address has it.
     pub(super) store: String,
     pub(super) method: Method,
@@ -68,7 +72,7 @@ pub(super) struct Place {
 impl Place {
     /// `/projects/7/key-stores/3/ipv4`.
     pub(super) fn path(&self) -> String {
-        format!("/projects/{}/key-stores/{}/{}", self.project, self.store, word(self.method))
+        format!("{}/{}/{}", self.door.stores(self.project), self.store, word(self.method))
     }
 
     pub(super) fn sub_tab(&self) -> SubTab {
@@ -89,7 +93,7 @@ impl FromRequestParts<Console> for Place {
         let method = words.next().and_then(|found| Method::ALL.into_iter().find(|method| word(*method) == found));
         let act = words.next().unwrap_or_default().to_owned();
         let Some(method) = method else { return Err(page::refused(&ResultCode::UrlNotFound.into(), super::visitor::request_id(parts))) };
-        Ok(Self { project: ProjectId(project), store, method, act })
+        Ok(Self { project: ProjectId(project), door: Door::of(parts.uri.path()), store, method, act })
     }
 }
 
@@ -156,6 +160,9 @@ struct Clients {
     method: Method,
     is_on: bool,
     entries: Vec<Entry>,
+    /// Those that are to come into being with the draft, as many as are shown.
+    new: Vec<NewClient>,
+    new_total: usize,
     expiring: usize,
     around: Around,
 }
@@ -164,6 +171,7 @@ struct Clients {
 #[template(path = "client_form.html")]
 struct ClientForm<'a> {
     t: &'static Texts,
+    in_draft: bool,
     title: &'static str,
     label: &'static str,
     hint: &'static str,
@@ -182,6 +190,8 @@ struct Details {
     csrf: String,
     entry: Entry,
     may_change: bool,
+    /// Whether whoever looks may have the `.p12`.
+    may_download: bool,
     in_dialog: bool,
 }
 
@@ -189,6 +199,7 @@ struct Details {
 #[template(path = "client_confirm.html")]
 struct Confirm<'a> {
     t: &'static Texts,
+    in_draft: bool,
     title: &'static str,
     told: &'static str,
     is_destructive: bool,
@@ -209,6 +220,8 @@ fn notice(done: &str) -> Option<&'static str> {
         "request-deletion" => Some(t.deletion_requested),
         "restore" => Some(t.restored),
         "delete" => Some(t.deleted),
+        "drafted" => Some(ENGLISH.approval.drafted),
+        "withdrawn" => Some(ENGLISH.approval.change_withdrawn),
         _ => None,
     }
 }
@@ -226,13 +239,15 @@ async fn index(State(console): State<Console>, visitor: Visitor, place: Place, Q
     let shown = async {
         let query = asked.query();
         let (key_store, found) = console.service.list_clients_page(visitor.about(place.project), place.store.clone(), place.method, query.clone()).await?;
-        let frame = Frame::of_project(&console, &visitor, place.project, Tab::KeyDepository, key_store.name.to_string()).await?.noticing(notice(&asked.done));
+        let frame = Frame::of_project(&console, &visitor, place.project, visitor.door.tab(), key_store.name.to_string()).await?.noticing(notice(&asked.done));
         let is_on = key_store.checks.uses(place.method);
         let depository = Depository::new(&console, &visitor, place.project, key_store, place.sub_tab(), &asked).await?;
         let around = Around::new(place.path(), query, &found.listed);
         let entries = found.listed.entries.into_iter().map(|listed| Entry::new(&console, listed)).collect();
         let (method, expiring) = (place.method, found.expiring);
-        Ok(page::show(StatusCode::OK, &Clients { t: &ENGLISH, assets: frame.assets, frame, depository, method, is_on, entries, expiring, around }))
+        let (new, new_total) = depository.new_clients(method);
+        let page = Clients { t: &ENGLISH, assets: frame.assets, frame, depository, method, is_on, entries, new, new_total, expiring, around };
+        Ok(page::show(StatusCode::OK, &page))
     };
     shown.await.unwrap_or_else(|refusal: Refusal| page::refused(&refusal, visitor.request))
 }
@@ -243,8 +258,13 @@ async fn details(State(console): State<Console>, visitor: Visitor, place: Place,
         Ok((_, listed)) => Entry::new(&console, listed),
         Err(refusal) => return page::gone_or_refused(&refusal, visitor.request, wants_fragment(&headers)),
     };
-    let (in_dialog, may_change) = (wants_fragment(&headers), visitor.may_change(place.project));
-    let fragment = Details { t: &ENGLISH, label: label(place.method), path: place.path(), csrf: visitor.csrf(), entry, may_change, in_dialog };
+    let draft = match Draft::read(&console, &visitor, place.project, &place.store).await {
+        Ok(draft) => draft,
+        Err(refusal) => return page::refused(&refusal, visitor.request),
+    };
+    let is_free = draft.is_none_or(|draft| draft.is_draft && draft.change_of_client(place.method, &entry.value).is_none());
+    let (in_dialog, may_change, may_download) = (wants_fragment(&headers), visitor.may_change(place.project) && is_free, visitor.is_admin_of(place.project));
+    let fragment = Details { t: &ENGLISH, label: label(place.method), path: place.path(), csrf: visitor.csrf(), entry, may_change, may_download, in_dialog };
     present(&console, &visitor, place.project, StatusCode::OK, ENGLISH.clients.details, &fragment, in_dialog).await
 }
 
@@ -256,7 +276,8 @@ async fn present_new(console: &Console, visitor: &Visitor, place: &Place, form: 
     let t = &ENGLISH.clients;
     let (title, hint) = if place.method == Method::Mac { (t.add_mac, t.hint_mac) } else { (t.add_ipv4, t.hint_ipv4) };
     let action = format!("{}/new", place.path());
-    let fragment = ClientForm { t: &ENGLISH, title, label: label(place.method), hint, action: &action, csrf: visitor.csrf(), form, in_dialog };
+    let fragment =
+        ClientForm { t: &ENGLISH, in_draft: visitor.drafts(), title, label: label(place.method), hint, action: &action, csrf: visitor.csrf(), form, in_dialog };
     present(console, visitor, place.project, status, title, &fragment, in_dialog).await
 }
 
@@ -275,6 +296,7 @@ async fn add(State(console): State<Console>, place: Place, posted: Posted) -> Re
     let made = if is_ours { Some(console.service.register_client(visitor.about(place.project), typed(&place, &form)).await) } else { None };
     let form = match made {
         Some(Ok(_)) => return page::go(in_dialog, &format!("{}?done=registered", place.path())),
+        Some(Err(Refusal::Proposed(_))) => return page::go(in_dialog, &format!("{}?done=drafted", place.path())),
         Some(Err(refusal)) => match refuse(form, refusal) {
             Ok(form) => form,
             Err(refusal) => return page::refused(&refusal, visitor.request),
@@ -309,7 +331,7 @@ async fn present_end(console: &Console, visitor: &Visitor, place: &Place, form: 
     };
     let status = if form.is_right() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let action = format!("{}/{}", place.path(), place.act);
-    let fragment = Confirm { t: &ENGLISH, title, told, is_destructive, action: &action, csrf: visitor.csrf(), form, in_dialog };
+    let fragment = Confirm { t: &ENGLISH, in_draft: visitor.drafts(), title, told, is_destructive, action: &action, csrf: visitor.csrf(), form, in_dialog };
     present(console, visitor, place.project, status, title, &fragment, in_dialog).await
 }
 
@@ -333,6 +355,7 @@ async fn end(State(console): State<Console>, place: Place, posted: Posted) -> Re
     let done = if is_ours { Some(end_as_seen(&console, &visitor, &place, &form).await) } else { None };
     let form = match done {
         Some(Ok(())) => return page::go(in_dialog, &format!("{}?done={}", place.path(), place.act)),
+        Some(Err(Refusal::Proposed(_))) => return page::go(in_dialog, &format!("{}?done=drafted", place.path())),
         Some(Err(refusal)) => match refuse(form, refusal) {
             Ok(form) => form,
             Err(refusal) => return page::refused(&refusal, visitor.request),
@@ -358,6 +381,16 @@ async fn end_as_seen(console: &Console, visitor: &Visitor, place: &Place, form: 
 }
 
 impl Clients {
+    /// What the draft does to an entry.
+    fn drafted(&self, entry: &Entry) -> Option<&DraftedChange> {
+        self.depository.draft.as_ref()?.change_of_client(self.method, &entry.value)
+    }
+
+    /// How many entries of the draft are not shown.
+    fn new_not_shown(&self) -> usize {
+        self.new_total.saturating_sub(self.new.len())
+    }
+
     fn label(&self) -> &'static str {
         label(self.method)
     }

@@ -20,6 +20,7 @@ use super::attachment::attachment;
 use super::clients::{Place, label, word};
 use super::csv::{self, FILE_MAX_BYTES, Line, MEDIA_TYPE};
 use super::depository::{Depository, SubTab};
+use super::door::Door;
 use super::list::Asked;
 use super::page::{self, Frame, Tab};
 use super::routes::Routes;
@@ -44,11 +45,11 @@ const CELL_MAX_CHARS: usize = 80;
 
 static FILES: Semaphore = Semaphore::const_new(FILES_MAX);
 
-/// The pages of files.
-pub(super) fn routes() -> Routes {
+/// The pages of files behind a door.
+pub(super) fn routes(door: Door) -> Routes {
     let mut routes = Routes::new();
     for method in [Method::Ipv4, Method::Mac] {
-        let path = format!("/projects/{{project}}/key-stores/{{store}}/{}/csv", word(method));
+        let path = door.route(&format!("/{{store}}/{}/csv", word(method)));
         let limit = || DefaultBodyLimit::max(FILE_MAX_BYTES + AROUND_FILE_MAX_BYTES);
         routes = routes
             .route(&path, get(ask).post(preview).layer(limit()))
@@ -149,7 +150,7 @@ fn unreadable(status: StatusCode) -> NoUpload {
 
 async fn around(console: &Console, visitor: &Visitor, place: &Place) -> Result<(Frame, Depository), Refusal> {
     let key_store = console.service.read_key_store(visitor.about(place.project), place.store.clone()).await?;
-    let frame = Frame::of_project(console, visitor, place.project, Tab::KeyDepository, ENGLISH.clients.csv_title).await?;
+    let frame = Frame::of_project(console, visitor, place.project, visitor.door.tab(), ENGLISH.clients.csv_title).await?;
     let depository = Depository::new(console, visitor, place.project, key_store, place.sub_tab(), &Asked::default()).await?;
     Ok((frame, depository))
 }
@@ -261,6 +262,12 @@ async fn register(State(console): State<Console>, visitor: Visitor, place: Place
     let entries = lines.into_iter().map(|line| line.entry).collect();
     match console.service.register_clients(visitor.about(place.project), place.store.clone(), place.method, entries).await {
         Ok(_) => page::go(headers.contains_key("hx-request"), &format!("{}?done=registered-many", place.path())),
+        Err(Refusal::Proposed(_)) => page::go(headers.contains_key("hx-request"), &format!("{}?done=drafted", place.path())),
+        Err(Refusal::Code(code @ (ResultCode::ApprovalRequired | ResultCode::OpenApprovalRequest))) => {
+            let t = &ENGLISH.approval;
+            let told = if code == ResultCode::ApprovalRequired { t.required } else { t.open_already };
+            present_preview(&console, &visitor, &place, &upload.file, Some(told)).await
+        }
         Err(Refusal::Field(_) | Refusal::Exists { .. } | Refusal::Code(ResultCode::Conflict)) => {
             present_preview(&console, &visitor, &place, &upload.file, Some(ENGLISH.clients.csv_overtaken)).await
         }

@@ -141,6 +141,8 @@ impl Form {
             Refusal::TooMany(_) => self.problem = Some(ENGLISH.frame.too_many.to_owned()),
             Refusal::Unavailable { .. } | Refusal::Code(ResultCode::Unauthorized | ResultCode::Forbidden | ResultCode::InvalidAppkey) => return Err(refusal),
             Refusal::Code(code) => self.problem = Some(told(code).to_owned()),
+            // Whoever sent the form is told what became of it (`Refusal::Proposed`) before it comes here.
+            Refusal::Proposed(_) => return Err(refusal),
             Refusal::Malformed(_) | Refusal::TooLarge(_) => self.problem = Some(refusal.to_string()),
         }
         Ok(self)
@@ -155,7 +157,11 @@ fn told(code: ResultCode) -> &'static str {
         ResultCode::KeyStoreNotEmpty => t.key_store_not_empty,
         ResultCode::CurrentKeyVersion => t.current_version,
         ResultCode::KeyNotRotatable => t.not_rotatable,
-        ResultCode::InvalidKeyStatus | ResultCode::InvalidKeyVersionStatus => t.not_in_that_state,
+        ResultCode::InvalidKeyStatus | ResultCode::InvalidKeyVersionStatus | ResultCode::InvalidClientRuleStatus => t.not_in_that_state,
+        ResultCode::ApprovalRequired => ENGLISH.approval.required,
+        ResultCode::OpenApprovalRequest => ENGLISH.approval.open_already,
+        ResultCode::OwnApprovalRequest => ENGLISH.approval.own,
+        ResultCode::InvalidApprovalRequest | ResultCode::InvalidApprovalRequestStatus => ENGLISH.approval.overtaken,
         code => code.message(),
     }
 }

@@ -13,6 +13,9 @@ use serde::Deserialize;
 
 use super::Console;
 use super::address::{Path, Query};
+use super::depository::is_read_only;
+use super::door::Door;
+use super::draft::{Draft, DraftedChange};
 use super::form::{Form, Posted};
 use super::list::Asked;
 use super::page::{self, Frame, Tab};
@@ -29,15 +32,15 @@ use crate::service::{KeyAsSeen, KeyDetails, ListedVersion, Refusal};
 pub(super) use add::Content;
 use steps::Step;
 
-/// The pages of keys.
-pub(super) fn routes() -> Routes {
+/// The pages of keys behind a door.
+pub(super) fn routes(door: Door) -> Routes {
     Routes::new()
-        .route("/projects/{project}/key-stores/{store}/keys/new/{content}", get(add::show).post(add::add))
-        .route("/projects/{project}/key-stores/{store}/keys/{key}", get(show))
-        .route("/projects/{project}/key-stores/{store}/keys/{key}/data", post(reveal))
-        .route("/projects/{project}/key-stores/{store}/keys/{key}/edit", get(edit::show).post(edit::change))
-        .route("/projects/{project}/key-stores/{store}/keys/{key}/steps/{step}", get(steps::ask).post(steps::take))
-        .route("/projects/{project}/key-stores/{store}/keys/{key}/versions/{version}/steps/{step}", get(steps::ask).post(steps::take))
+        .route(&door.route("/{store}/keys/new/{content}"), get(add::show).post(add::add))
+        .route(&door.route("/{store}/keys/{key}"), get(show))
+        .route(&door.route("/{store}/keys/{key}/data"), post(reveal))
+        .route(&door.route("/{store}/keys/{key}/edit"), get(edit::show).post(edit::change))
+        .route(&door.route("/{store}/keys/{key}/steps/{step}"), get(steps::ask).post(steps::take))
+        .route(&door.route("/{store}/keys/{key}/versions/{version}/steps/{step}"), get(steps::ask).post(steps::take))
 }
 
 /// Where a key's page is.
@@ -54,12 +57,12 @@ impl At {
     }
 
     /// The key store's page.
-    fn list(&self) -> String {
-        format!("/projects/{}/key-stores/{}", self.project, self.store)
+    fn list(&self, door: Door) -> String {
+        format!("{}/{}", door.stores(self.project()), self.store)
     }
 
-    fn path(&self) -> String {
-        format!("{}/keys/{}", self.list(), self.key)
+    fn path(&self, door: Door) -> String {
+        format!("{}/keys/{}", self.list(door), self.key)
     }
 
     async fn details(&self, console: &Console, visitor: &Visitor) -> Result<KeyDetails, Refusal> {
@@ -80,6 +83,14 @@ struct KeyPage {
     assets: &'static super::assets::Assets,
     frame: Frame,
     may_change: bool,
+    /// Whether whoever looks may see confidential data.
+    sees_data: bool,
+    /// Approval is on, and this is not where changes are asked for.
+    read_only: bool,
+    /// What the draft of the key store does to this key.
+    drafted: Vec<DraftedChange>,
+    /// What somebody has asked for of its key store, which waits.
+    frozen: Option<String>,
     view: View,
     /// Confidential data, once somebody asked for it.
     data: Option<SecretText>,
@@ -135,7 +146,7 @@ pub(super) fn kind(kind: KeyKind) -> &'static str {
 }
 
 impl View {
-    fn new(console: &Console, at: &At, details: KeyDetails) -> Self {
+    fn new(console: &Console, (at, door): (&At, Door), details: KeyDetails) -> Self {
         let key = &details.listed.key;
         let date = |at: Timestamp| shown::date(console, at);
         let versions: Vec<Version> = details.versions.iter().map(|listed| listed.version.clone()).collect();
@@ -153,8 +164,8 @@ impl View {
             steps: possible(Some(listed.version.version)),
         };
         Self {
-            path: at.path(),
-            list: at.list(),
+            path: at.path(door),
+            list: at.list(door),
             kind: kind(key.kind),
             status: status(key.state),
             due: key.deletion.map(date),
@@ -167,6 +178,22 @@ impl View {
             versions: details.versions.iter().rev().map(version).collect(),
             details,
         }
+    }
+
+    /// Without the steps that don't go with what is in the draft already: they would be refused.
+    fn after(mut self, drafted: &[DraftedChange]) -> Self {
+        if drafted.iter().any(|change| change.restores) {
+            self.steps.clear();
+        }
+        if drafted.iter().any(|change| change.rotates) {
+            self.steps.retain(|step| *step != Step::Rotate);
+        }
+        for version in &mut self.versions {
+            if drafted.iter().any(|change| change.is_of_version && change.version == Some(version.number)) {
+                version.steps.clear();
+            }
+        }
+        self
     }
 
     fn is_secret(&self) -> bool {
@@ -183,6 +210,11 @@ impl View {
 }
 
 impl KeyPage {
+    /// What the draft does to a version.
+    fn drafted_of(&self, version: &VersionView) -> impl Iterator<Item = &DraftedChange> {
+        self.drafted.iter().filter(|change| change.version == Some(version.number) && change.is_of_version)
+    }
+
     fn path_of(&self, version: &VersionView) -> String {
         format!("{}/versions/{}", self.view.path, version.number)
     }
@@ -203,15 +235,29 @@ fn notice(done: &str) -> Option<&'static str> {
         "requested" => Some(t.requested),
         "cancelled" => Some(t.cancelled),
         "deleted" => Some(t.version_deleted),
+        "drafted" => Some(ENGLISH.approval.drafted),
+        "withdrawn" => Some(ENGLISH.approval.change_withdrawn),
         _ => None,
     }
 }
 
 async fn page(console: &Console, visitor: &Visitor, at: &At, notice: Option<&'static str>) -> Result<KeyPage, Refusal> {
-    let details = at.details(console, visitor).await?;
-    let frame = Frame::of_project(console, visitor, at.project(), Tab::KeyDepository, details.listed.key.name.to_string()).await?.noticing(notice);
-    let (may_change, view) = (visitor.may_change(at.project()), View::new(console, at, details));
-    Ok(KeyPage { t: &ENGLISH, assets: frame.assets, frame, may_change, view, data: None, problem: None })
+    let mut details = at.details(console, visitor).await?;
+    let draft = Draft::read(console, visitor, at.project(), &at.store).await?;
+    let (mut drafted, mut frozen, mut may_change) = (Vec::new(), None, visitor.may_change(at.project()));
+    if let Some(draft) = draft {
+        let key = details.listed.key.id;
+        draft.over_key(&mut details.listed.key);
+        frozen = (!draft.is_draft).then(|| draft.path.clone());
+        may_change &= draft.is_draft && !draft.ends_key(key);
+        drafted = draft.changes.into_iter().filter(|change| change.key == Some(key)).collect();
+    }
+    let title = details.listed.key.name.to_string();
+    let frame = Frame::of_project(console, visitor, at.project(), visitor.door.tab(), title).await?.noticing(notice);
+    let (sees_data, read_only) = (visitor.is_admin_of(at.project()), is_read_only(visitor));
+    let view = View::new(console, (at, visitor.door), details).after(&drafted);
+    let page = KeyPage { t: &ENGLISH, assets: frame.assets, frame, may_change, sees_data, read_only, drafted, frozen, view, data: None, problem: None };
+    Ok(page)
 }
 
 async fn show(State(console): State<Console>, visitor: Visitor, Path(at): Path<At>, Query(asked): Query<Asked>) -> Response {

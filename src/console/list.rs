@@ -39,12 +39,19 @@ pub(super) struct Around {
     pub(super) path: String,
     pub(super) query: ListQuery,
     pub(super) total: i64,
+    /// What the address says beside that: a name and a value, if there is one.
+    kept: Option<(&'static str, &'static str)>,
 }
 
 /// A page's number as the template shows it.
 impl Around {
     pub(super) fn new<T>(path: impl Into<String>, query: ListQuery, listed: &Listed<T>) -> Self {
-        Self { path: path.into(), query, total: listed.total }
+        Self { path: path.into(), query, total: listed.total, kept: None }
+    }
+
+    /// With something else that the addresses say, unless it is nothing.
+    pub(super) fn keeping(self, name: &'static str, value: &'static str) -> Self {
+        Self { kept: Some((name, value)).filter(|(_, value)| !value.is_empty()), ..self }
     }
 
     pub(super) fn search(&self) -> &str {
@@ -109,7 +116,7 @@ impl Around {
             ("size", &size),
             ("page", &page),
         ];
-        let told: Vec<_> = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let told: Vec<_> = pairs.into_iter().chain(self.kept).filter(|(_, value)| !value.is_empty()).collect();
         format!("{}?{}", self.path, serde_urlencoded::to_string(told).unwrap_or_default())
     }
 }
@@ -119,7 +126,7 @@ mod tests {
     use super::*;
 
     fn around(page: &str, total: i64) -> Around {
-        Around { path: "/x".to_owned(), query: ListQuery::new("a&b", "name", false, "30", page), total }
+        Around { path: "/x".to_owned(), query: ListQuery::new("a&b", "name", false, "30", page), total, kept: None }
     }
 
     #[test]

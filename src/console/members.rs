@@ -11,20 +11,23 @@ use serde::Deserialize;
 use super::Console;
 use super::account::present;
 use super::address::{Path, Query};
+use super::approvals::note;
 use super::assets::Assets;
 use super::form::{Form, Posted};
 use super::list::{Around, Asked};
-use super::organization::{Question, Tried, attempt};
+use super::organization::{Tried, attempt};
 use super::page::{self, Frame, Tab};
 use super::routes::Routes;
 use super::text::{ENGLISH, Texts};
 use super::visitor::{Visitor, wants_fragment};
 use crate::console::members;
 use crate::domain::account::{Member, Role};
+use crate::domain::approval::Note;
 use crate::domain::ids::ProjectId;
 use crate::domain::listing::Listed;
 use crate::domain::result_code::ResultCode;
-use crate::service::Refusal;
+use crate::domain::text::Invalid;
+use crate::service::{ProjectChange, Refusal};
 
 /// The pages of a project's own members.
 pub(super) fn routes() -> Routes {
@@ -58,6 +61,7 @@ pub(super) fn notice(done: &str) -> Option<&'static str> {
     match done {
         "granted" => Some(t.granted),
         "revoked" => Some(t.revoked),
+        "asked" => Some(ENGLISH.approval.asked),
         _ => None,
     }
 }
@@ -104,8 +108,43 @@ struct MembersPage {
 struct MemberForm<'a> {
     t: &'static Texts,
     title: &'static str,
+    asking: Asking,
     action: &'a str,
     csrf: String,
+    form: &'a Form,
+    in_dialog: bool,
+}
+
+/// What becomes of a form about the members of a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// It is done at once.
+    No,
+    /// Approval is on: it becomes a request, with a note.
+    Note,
+    /// Approval is on, and this person doesn't ask: only an `ADMIN` of the project does.
+    Never,
+}
+
+impl Asking {
+    fn of(visitor: &Visitor, project: i64) -> Self {
+        match (visitor.governed, visitor.is_admin_of(ProjectId(project))) {
+            (false, _) => Self::No,
+            (true, true) => Self::Note,
+            (true, false) => Self::Never,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "member_revoke.html")]
+struct RevokeForm<'a> {
+    t: &'static Texts,
+    /// Whose role it is, and which.
+    name: &'a str,
+    action: &'a str,
+    csrf: String,
+    asking: Asking,
     form: &'a Form,
     in_dialog: bool,
 }
@@ -142,16 +181,16 @@ fn list_of(at: &Uri) -> String {
 /// Whether somebody may as much as see a form: the use case decides again.
 fn may(visitor: &Visitor, project: i64) -> Result<(), ResultCode> {
     let session = &visitor.session;
-    if session.administrator || visitor.may_change(ProjectId(project)) {
+    if session.administrator || visitor.is_admin_of(ProjectId(project)) {
         return Ok(());
     }
     let is_strange = session.roles_in(ProjectId(project)).next().is_none();
     Err(if is_strange { ResultCode::InvalidAppkey } else { ResultCode::Forbidden })
 }
 
-async fn present_new(console: &Console, visitor: &Visitor, action: &str, form: &Form, in_dialog: bool) -> Response {
+async fn present_new(console: &Console, visitor: &Visitor, (project, action): (i64, &str), form: &Form, in_dialog: bool) -> Response {
     let title = ENGLISH.organization.add_member;
-    let fragment = MemberForm { t: &ENGLISH, title, action, csrf: visitor.csrf(), form, in_dialog };
+    let fragment = MemberForm { t: &ENGLISH, title, asking: Asking::of(visitor, project), action, csrf: visitor.csrf(), form, in_dialog };
     present(console, visitor, form, title, &fragment, in_dialog).await
 }
 
@@ -159,29 +198,45 @@ async fn new(State(console): State<Console>, visitor: Visitor, headers: HeaderMa
     if let Err(code) = may(&visitor, project) {
         return page::refused(&code.into(), visitor.request);
     }
-    present_new(&console, &visitor, at.path(), &Form::showing([("login", about.login.as_str())]), wants_fragment(&headers)).await
+    present_new(&console, &visitor, (project, at.path()), &Form::showing([("login", about.login.as_str())]), wants_fragment(&headers)).await
 }
 
 async fn grant(State(console): State<Console>, at: Uri, Path(project): Path<i64>, posted: Posted) -> Response {
     let Posted { visitor, form, in_dialog, is_ours } = posted;
     let (login, role) = (form.value("login").trim().to_owned(), form.value("role").to_owned());
-    let form = match attempt(&visitor, form, is_ours, console.service.grant_role(visitor.visit(), &login, ProjectId(project), &role)).await {
-        Ok(()) => return page::go(in_dialog, &format!("{}?done=granted", list_of(&at))),
+    let granted = if Asking::of(&visitor, project) == Asking::No {
+        let granted = console.service.grant_role(visitor.visit(), &login, ProjectId(project), &role);
+        attempt(&visitor, form, is_ours, granted).await.map(|()| "granted")
+    } else {
+        let input = parse_role(&role).and_then(|role| Ok((note(&form, "note")?, ProjectChange::GrantRole { login, role })));
+        attempt(&visitor, form, is_ours, ask(&console, &visitor, project, input)).await
+    };
+    let form = match granted {
+        Ok(done) => return page::go(in_dialog, &format!("{}?done={done}", list_of(&at))),
         Err(Tried::Again(form)) => form,
         Err(Tried::Refused(response)) => return response,
     };
     if let Err(code) = may(&visitor, project) {
         return page::refused(&code.into(), visitor.request);
     }
-    present_new(&console, &visitor, at.path(), &form, in_dialog).await
+    present_new(&console, &visitor, (project, at.path()), &form, in_dialog).await
 }
 
-async fn present_revocation(console: &Console, visitor: &Visitor, at: &Uri, about: &About, form: &Form, in_dialog: bool) -> Response {
-    let (t, name) = (&ENGLISH.organization, format!("{}, {}", about.login, about.role));
+/// Asks for a change of the project; answers the word of the page that follows.
+async fn ask(console: &Console, visitor: &Visitor, project: i64, input: Result<(Note, ProjectChange), Invalid>) -> Result<&'static str, Refusal> {
+    console.service.ask_of_project(visitor.about(ProjectId(project)), input.map_err(Refusal::from)).await.map(|_| "asked")
+}
+
+/// What an address names, read before any of it comes into a record.
+fn parse_role(text: &str) -> Result<Role, Invalid> {
+    Role::parse(text).ok_or_else(|| Invalid::new("role", format!("must be one of {}", Role::ALL.map(Role::as_str).join(", "))))
+}
+
+async fn present_revocation(console: &Console, visitor: &Visitor, (project, at): (i64, &Uri), about: &About, form: &Form, in_dialog: bool) -> Response {
+    let name = format!("{}, {}", about.login, about.role);
     let action = at.path_and_query().map_or(at.path(), |path| path.as_str());
-    let (title, told, button, csrf) = (t.revoke_title, t.revoke_told, t.revoke, visitor.csrf());
-    let question = Question { t: &ENGLISH, title, name: &name, told, action, button, is_bad: true, csrf, seen: String::new(), form, in_dialog };
-    question.show(console, visitor).await
+    let fragment = RevokeForm { t: &ENGLISH, name: &name, action, csrf: visitor.csrf(), asking: Asking::of(visitor, project), form, in_dialog };
+    present(console, visitor, form, ENGLISH.organization.revoke_title, &fragment, in_dialog).await
 }
 
 async fn ask_to_revoke(
@@ -195,20 +250,27 @@ async fn ask_to_revoke(
     if let Err(code) = may(&visitor, project) {
         return page::refused(&code.into(), visitor.request);
     }
-    present_revocation(&console, &visitor, &at, &about, &Form::default(), wants_fragment(&headers)).await
+    present_revocation(&console, &visitor, (project, &at), &about, &Form::default(), wants_fragment(&headers)).await
 }
 
 async fn revoke(State(console): State<Console>, at: Uri, Path(project): Path<i64>, Query(about): Query<About>, posted: Posted) -> Response {
     let Posted { visitor, form, in_dialog, is_ours } = posted;
-    let revoked = console.service.revoke_role(visitor.visit(), &about.login, ProjectId(project), &about.role);
-    let form = match attempt(&visitor, form, is_ours, revoked).await {
+    let revoked = if Asking::of(&visitor, project) == Asking::No {
+        let revoked = console.service.revoke_role(visitor.visit(), &about.login, ProjectId(project), &about.role);
+        attempt(&visitor, form, is_ours, revoked).await.map(|()| "revoked")
+    } else {
+        let login = about.login.clone();
+        let input = parse_role(&about.role).and_then(|role| Ok((note(&form, "note")?, ProjectChange::RevokeRole { login, role })));
+        attempt(&visitor, form, is_ours, ask(&console, &visitor, project, input)).await
+    };
+    let form = match revoked {
         // Whoever takes his own rights away may not look at the list any more.
-        Ok(()) => return page::go(in_dialog, &format!("{}?done=revoked", list_of(&at))),
+        Ok(done) => return page::go(in_dialog, &format!("{}?done={done}", list_of(&at))),
         Err(Tried::Again(form)) => form,
         Err(Tried::Refused(response)) => return response,
     };
     if let Err(code) = may(&visitor, project) {
         return page::refused(&code.into(), visitor.request);
     }
-    present_revocation(&console, &visitor, &at, &about, &form, in_dialog).await
+    present_revocation(&console, &visitor, (project, &at), &about, &form, in_dialog).await
 }

@@ -7,6 +7,7 @@
 mod access_keys;
 mod account;
 mod address;
+mod approvals;
 mod assets;
 mod attachment;
 mod certificates;
@@ -15,8 +16,11 @@ mod clients;
 mod csv;
 mod csv_pages;
 mod depository;
+mod door;
+mod draft;
 mod endpoint;
 mod form;
+mod governance;
 mod history;
 mod key_stores;
 mod keys;
@@ -45,6 +49,7 @@ use axum::routing::{get, post};
 use crate::domain::result_code::ResultCode;
 use crate::service::{Refusal, Service};
 use crate::tls::Reloader;
+use door::Door;
 use routes::Routes;
 
 /// Nothing but our own files is loaded, nothing inline runs, and nothing may frame us.
@@ -89,6 +94,11 @@ impl Console {
     }
 }
 
+/// The same pages of key stores behind each door.
+fn key_store_routes(door: Door) -> Routes {
+    key_stores::routes(door).merge(keys::routes(door)).merge(clients::routes(door)).merge(certificates::routes(door)).merge(csv_pages::routes(door))
+}
+
 /// All routes that everybody comes as far as.
 fn routes() -> Routes {
     Routes::new()
@@ -96,11 +106,10 @@ fn routes() -> Routes {
         .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
         .route("/sign-in/code", get(sign_in::ask_code).post(sign_in::give_code))
         .route("/sign-out", post(sign_in::sign_out))
-        .merge(key_stores::routes())
-        .merge(keys::routes())
-        .merge(clients::routes())
-        .merge(certificates::routes())
-        .merge(csv_pages::routes())
+        .merge(key_store_routes(Door::Depository))
+        .merge(key_store_routes(Door::Management))
+        .merge(approvals::routes())
+        .merge(governance::routes())
         .merge(statistics::routes())
         .merge(account::routes())
         .merge(access_keys::routes())

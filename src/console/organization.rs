@@ -73,7 +73,7 @@ async fn overview(State(console): State<Console>, visitor: Visitor) -> Response 
     let shown = async {
         let (counts, report) = console.service.overview(visitor.visit()).await?;
         let frame = Frame::new(&console, &visitor, ENGLISH.organization.title).await?.within("overview");
-        let level = health::level_of(&console, &report);
+        let level = health::level_of(&console, &report).max(health::level_of_approval(&frame));
         Ok(page::show(StatusCode::OK, &Overview { t: &ENGLISH, assets: frame.assets, frame, counts, level }))
     };
     shown.await.unwrap_or_else(|refusal: Refusal| page::refused(&refusal, visitor.request))

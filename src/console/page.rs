@@ -15,7 +15,7 @@ use super::visitor::Visitor;
 use crate::domain::ids::{ProjectId, RequestId};
 use crate::domain::key_store::Project;
 use crate::domain::result_code::ResultCode;
-use crate::service::Refusal;
+use crate::service::{ProjectEmergency, Refusal};
 
 /// htmx goes to another page instead of swapping.
 const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
@@ -24,10 +24,27 @@ const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tab {
     KeyDepository,
+    ApprovalList,
+    KeyStoreManagement,
     UsageHistory,
     Statistics,
     /// Not among the project's tabs.
     Elsewhere,
+}
+
+impl Tab {
+    /// What it says.
+    pub(super) fn title(self) -> &'static str {
+        let t = &ENGLISH.frame;
+        match self {
+            Self::KeyDepository => t.key_depository,
+            Self::ApprovalList => ENGLISH.approval.list,
+            Self::KeyStoreManagement => ENGLISH.approval.management,
+            Self::UsageHistory => t.usage_history,
+            Self::Statistics => t.statistics,
+            Self::Elsewhere => "",
+        }
+    }
 }
 
 /// What stands around a page's content.
@@ -50,6 +67,15 @@ pub(super) struct Frame {
     pub(super) area: &'static str,
     /// Whether whoever looks manages the members of the project.
     pub(super) manages_members: bool,
+    /// Whether whoever looks asks for changes of the project, or keeps it: how approval stands concerns him.
+    pub(super) governs: bool,
+    /// Whether whoever looks asks for changes of the project, which has approval on.
+    pub(super) asks: bool,
+    /// How many requests wait for a decision, where whoever looks decides.
+    pub(super) waiting: i64,
+    /// The projects in which approval was turned off alone, for those who keep them.
+    pub(super) emergencies: Vec<ProjectEmergency>,
+    zone: chrono_tz::Tz,
     /// What was just done.
     pub(super) notice: Option<&'static str>,
 }
@@ -61,8 +87,13 @@ impl Frame {
         let found = frame.projects.iter().find(|known| known.id == project).cloned();
         frame.project = Some(found.ok_or(ResultCode::InvalidAppkey)?);
         frame.tab = tab;
-        frame.may_change = visitor.may_change(project);
-        frame.manages_members = visitor.session.administrator || visitor.may_change(project);
+        frame.may_change = visitor.is_admin_of(project);
+        frame.manages_members = visitor.session.administrator || visitor.is_admin_of(project);
+        frame.governs = visitor.session.administrator || visitor.asks_in(project);
+        frame.asks = visitor.governed && visitor.asks_in(project);
+        if frame.asks {
+            frame.waiting = console.service.count_waiting(&visitor.session, project).await?;
+        }
         Ok(frame)
     }
 
@@ -81,6 +112,11 @@ impl Frame {
             may_change: false,
             area: "",
             manages_members: false,
+            governs: false,
+            asks: false,
+            waiting: 0,
+            emergencies: console.service.emergencies(&visitor.session).await?,
+            zone: console.settings.zone,
             notice: None,
         })
     }
@@ -115,6 +151,12 @@ impl Frame {
     /// Whether the project's tabs lead anywhere.
     pub(super) fn shows_project(&self) -> bool {
         self.project.as_ref().is_some_and(|project| self.seen.contains(&project.id))
+    }
+
+    /// When approval of a project was turned off alone, and by whom.
+    pub(super) fn disabled(&self, found: &ProjectEmergency) -> String {
+        let stamp = &found.emergency.disabled;
+        format!("{}, {}", super::account::shown_time(self.zone, stamp.at), stamp.user)
     }
 
     /// The project's name.
@@ -226,6 +268,7 @@ pub(super) fn refused(refusal: &Refusal, request: RequestId) -> Response {
     let (status, title, told) = match refusal.code() {
         ResultCode::Unauthorized => (StatusCode::UNAUTHORIZED, ENGLISH.sign_in.title, ENGLISH.sign_in.ended),
         ResultCode::Forbidden => (StatusCode::FORBIDDEN, t.forbidden_title, t.forbidden),
+        ResultCode::ApprovalRequired => (StatusCode::FORBIDDEN, ENGLISH.approval.required_title, ENGLISH.approval.required),
         ResultCode::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, t.unavailable_title, t.too_many),
         ResultCode::ServiceUnavailable => (StatusCode::SERVICE_UNAVAILABLE, t.unavailable_title, t.unavailable),
         _ => (StatusCode::NOT_FOUND, t.not_found_title, t.not_found),

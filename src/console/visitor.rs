@@ -12,13 +12,14 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::Console;
+use super::door::{Door, project_in};
 use super::page;
 use crate::domain::account::{Role, Session};
 use crate::domain::caller::{Caller, MacHeader, USER_AGENT_MAX_BYTES};
 use crate::domain::ids::{ProjectId, RequestId};
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
-use crate::service::{BROWSERS_KEPT, Credentials, Named, Refusal, Request, Visit};
+use crate::service::{Asking, BROWSERS_KEPT, Credentials, Named, Refusal, Request, Visit};
 use crate::tls::Peer;
 
 /// The session's cookie. `__Host-`: for this host alone, over TLS alone (RFC 6265bis, 4.1.3.2).
@@ -38,12 +39,23 @@ pub(super) struct Visitor {
     pub(super) caller: Caller,
     /// The request's name.
     pub(super) request: RequestId,
+    /// Through which door he comes to key stores.
+    pub(super) door: Door,
+    /// Whether changes of the project that the address is about need approval.
+    pub(super) governed: bool,
+    /// Whether he only looks.
+    reads: bool,
 }
 
 impl Visitor {
-    /// A request to the service about a project, in this person's name.
+    /// A request to the service about a project, in this person's name. What changes something is meant as the door says.
     pub(super) fn about(&self, project: ProjectId) -> Request {
-        Request { id: self.request, caller: self.caller.clone(), project: Named::Project(project), credentials: Credentials::Session(self.token.clone()) }
+        let credentials = Credentials::Session(self.token.clone());
+        let asking = match self.door {
+            Door::Depository => Asking::Directly,
+            Door::Management => Asking::Draft,
+        };
+        Request { id: self.request, caller: self.caller.clone(), project: Named::Project(project), credentials, asking }
     }
 
     /// A request to the service about this person himself.
@@ -62,9 +74,32 @@ impl Visitor {
         self.csrf().as_bytes().ct_eq(csrf.as_bytes()).into()
     }
 
-    /// Whether this person changes things in the project; what is not allowed has no button.
+    /// Whether this person changes things in the project through this door; what is not allowed has no button.
     pub(super) fn may_change(&self, project: ProjectId) -> bool {
+        match self.door {
+            Door::Depository => self.is_admin_of(project) && !self.governed,
+            Door::Management => self.asks_in(project) && self.governed,
+        }
+    }
+
+    /// Whether what is sent here goes into a draft.
+    pub(super) fn drafts(&self) -> bool {
+        self.door == Door::Management
+    }
+
+    /// Whether this person is an `ADMIN` of the project: he sees confidential data, and says who is a member.
+    pub(super) fn is_admin_of(&self, project: ProjectId) -> bool {
         self.session.roles_in(project).any(Role::may_change_at_console)
+    }
+
+    /// Whether this person asks for changes of the project where approval is on.
+    pub(super) fn asks_in(&self, project: ProjectId) -> bool {
+        self.session.roles_in(project).any(Role::may_ask_at_console)
+    }
+
+    /// Whether this person approves what others ask for.
+    pub(super) fn approves_in(&self, project: ProjectId) -> bool {
+        self.session.roles_in(project).any(Role::may_approve)
     }
 
     /// The projects whose inventory this person sees.
@@ -74,12 +109,30 @@ impl Visitor {
 
     /// Refuses whoever may not change things in the project a form that would fail; the use case behind the form decides for itself.
     pub(super) fn require_change(&self, project: ProjectId) -> Result<(), Refusal> {
-        if self.may_change(project) {
-            return Ok(());
+        let has_role = if self.door == Door::Management { self.asks_in(project) } else { self.is_admin_of(project) };
+        match (has_role, self.may_change(project)) {
+            // A form that was open when approval was turned on is shown again, with what its use case says of that.
+            (true, may) if may || !self.reads => Ok(()),
+            (true, _) => Err(ResultCode::ApprovalRequired.into()),
+            (false, _) => Err(self.lacks_role_in(project)),
         }
-        // Whoever has no role in it learns nothing of it, not even that there is such a project.
+    }
+
+    /// The refusal of somebody who lacks a role. Whoever has none in the project learns nothing of it, not even that there is such a project.
+    pub(super) fn lacks_role_in(&self, project: ProjectId) -> Refusal {
         let sees_project = self.session.administrator || self.session.roles_in(project).next().is_some();
-        Err(if sees_project { ResultCode::Forbidden.into() } else { ResultCode::InvalidAppkey.into() })
+        if sees_project { ResultCode::Forbidden.into() } else { ResultCode::InvalidAppkey.into() }
+    }
+
+    /// Key Store Management is for those who ask for changes. Where approval is off there is none: whoever sees the project's key stores is led
+    /// to them.
+    fn kept_from_management(&self, parts: &Parts) -> Option<Response> {
+        let Some(project) = project_in(parts.uri.path()) else { return Some(page::refused(&ResultCode::UrlNotFound.into(), self.request)) };
+        match self.governed {
+            true if self.asks_in(project) => None,
+            false if self.session.roles_in(project).any(Role::may_read_at_console) => Some(go(parts, &Door::Depository.stores(project))),
+            _ => Some(page::refused(&self.lacks_role_in(project), self.request)),
+        }
     }
 }
 
@@ -100,11 +153,17 @@ impl FromRequestParts<Console> for Visitor {
             None => None,
         };
         let Some((session, token)) = found else { return Err(to_sign_in(parts)) };
-        let visitor = Self { session, token, caller: caller(parts), request: request_id(parts) };
-        if visitor.session.must_change_password && !parts.uri.path().starts_with("/account/password") && parts.uri.path() != "/sign-out" {
+        let (path, reads) = (parts.uri.path(), matches!(parts.method, Method::GET | Method::HEAD));
+        let governed = match project_in(path) {
+            Some(project) => console.service.needs_approval(project).await.map_err(|refusal| page::refused(&refusal, request_id(parts)))?,
+            None => false,
+        };
+        let visitor = Self { session, token, caller: caller(parts), request: request_id(parts), door: Door::of(path), governed, reads };
+        if visitor.session.must_change_password && !path.starts_with("/account/password") && path != "/sign-out" {
             return Err(go(parts, "/account/password"));
         }
-        Ok(visitor)
+        let kept_out = if visitor.door == Door::Management { visitor.kept_from_management(parts) } else { None };
+        kept_out.map_or(Ok(visitor), Err)
     }
 }
 

@@ -7,7 +7,7 @@ use super::ids::{AccountId, ProjectId};
 use super::text::{Invalid, Name};
 
 /// What an account may do in a project.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Role {
     /// Everything.
     Admin,
@@ -63,10 +63,30 @@ impl Role {
     pub const fn may_change_by_api(self) -> bool {
         matches!(self, Self::ApiAdmin | Self::Admin)
     }
+
+    /// Whether a person with this role asks for changes at the console, where approval is on.
+    pub const fn may_ask_at_console(self) -> bool {
+        matches!(self, Self::Admin | Self::ApprovalAdmin | Self::ApprovalMember)
+    }
+
+    /// Whether an access key of an account with this role asks for changes through the API, where approval is on.
+    pub const fn may_ask_by_api(self) -> bool {
+        matches!(self, Self::ApiAdmin | Self::Admin | Self::ApprovalAdmin | Self::ApprovalMember)
+    }
+
+    /// Whether a person with this role approves what others ask for.
+    pub const fn may_approve(self) -> bool {
+        matches!(self, Self::ApprovalAdmin)
+    }
+
+    /// Whether a person with this role decides that changes of the project need approval.
+    pub const fn may_govern(self) -> bool {
+        matches!(self, Self::Admin)
+    }
 }
 
 /// A User Access Key ID: 1 to 64 ASCII letters and digits.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct AccessKeyId(String);
 
 impl AccessKeyId {
@@ -207,6 +227,8 @@ pub struct AccessKey {
     pub token_life: TokenLife,
     /// Whether it and its account are enabled.
     pub enabled: bool,
+    /// Whether it approves in its account's name.
+    pub may_approve: bool,
     /// The account's roles, per project.
     pub roles: Vec<(ProjectId, Role)>,
 }
@@ -293,6 +315,8 @@ pub struct AccessKeySummary {
     pub account_enabled: bool,
     /// How long its tokens live.
     pub token_life: TokenLife,
+    /// Whether it approves in its account's name.
+    pub may_approve: bool,
     /// When it was made.
     pub created: Timestamp,
     /// When it was last shown.

@@ -162,6 +162,36 @@ operations! {
     ResendNotification => "RESEND_NOTIFICATION",
     /// A notification that was not sent was thrown away.
     DiscardNotification => "DISCARD_NOTIFICATION",
+    /// From now on each change of a project needs approval.
+    TurnApprovalOn => "TURN_APPROVAL_ON",
+    /// Changes of a project need no approval any more, which was approved itself.
+    TurnApprovalOff => "TURN_APPROVAL_OFF",
+    /// Approval was turned off by whoever has the machine in hand, alone.
+    DisableApproval => "DISABLE_APPROVAL",
+    /// Somebody has seen that approval was turned off alone.
+    AcknowledgeDisabling => "ACKNOWLEDGE_DISABLING",
+    /// How long requests wait was changed.
+    ChangeGovernance => "CHANGE_GOVERNANCE",
+    /// An access key may approve from now on, or no longer.
+    SetMayApprove => "SET_MAY_APPROVE",
+    /// Drafts or requests were read.
+    ReadApprovals => "READ_APPROVALS",
+    /// A change was put into a draft or taken out of it.
+    EditDraft => "EDIT_DRAFT",
+    /// A change was asked for.
+    RequestApproval => "REQUEST_APPROVAL",
+    /// A request was approved: it is being applied.
+    ApproveRequest => "APPROVE_REQUEST",
+    /// A request was denied.
+    DenyRequest => "DENY_REQUEST",
+    /// A draft or request was withdrawn.
+    WithdrawRequest => "WITHDRAW_REQUEST",
+    /// A draft or request expired.
+    ExpireRequest => "EXPIRE_REQUEST",
+    /// All that was asked for is done.
+    ApplyRequest => "APPLY_REQUEST",
+    /// What was approved could not be applied: nothing of it is done.
+    FailRequest => "FAIL_REQUEST",
     /// A chain began: the first record of a process.
     StartChain => "START_CHAIN",
     /// A chain ended in good order.
@@ -176,6 +206,96 @@ impl Operation {
     /// The operation that `text` names.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|operation| operation.as_str() == text)
+    }
+
+    /// Whether it changes a key store, what is in it, or who may do that: what needs a second person in a project with approval on.
+    pub const fn is_change(self) -> bool {
+        match self {
+            Self::ChangeSecret
+            | Self::CreateKeyStore
+            | Self::CreateKey
+            | Self::ImportKey
+            | Self::CreateClientRule
+            | Self::RevokeClientRule
+            | Self::ChangeKeyStore
+            | Self::DeleteKeyStore
+            | Self::ChangeKey
+            | Self::RotateKey
+            | Self::RequestKeyDeletion
+            | Self::RestoreKey
+            | Self::DeleteKey
+            | Self::RequestVersionDeletion
+            | Self::RestoreVersion
+            | Self::DeleteVersion
+            | Self::RestoreClientRule
+            | Self::DeleteClientRule
+            | Self::GrantRole
+            | Self::RevokeRole
+            | Self::TurnApprovalOff
+            | Self::ChangeGovernance
+            | Self::SetMayApprove => true,
+            // Uses and reads; what the service does for itself; one's own account; and what leads to a decision of two. Accounts belong to
+            // no project: what is done to one that may ask or approve is looked at where it is done.
+            Self::Confirm
+            | Self::ReadSecret
+            | Self::Encrypt
+            | Self::Decrypt
+            | Self::CreateLocalKey
+            | Self::Sign
+            | Self::Verify
+            | Self::SignStandard
+            | Self::VerifyStandard
+            | Self::ReadPublicKey
+            | Self::ExportSymmetricKey
+            | Self::ExportPrivateKey
+            | Self::ReadInventory
+            | Self::ReadHistory
+            | Self::DownloadHistory
+            | Self::ReadStatistics
+            | Self::DownloadCertificate
+            | Self::PrepareImport
+            | Self::ExpireImport
+            | Self::RenewAuthority
+            | Self::RenewServerCertificate
+            | Self::RefuseTooMany
+            | Self::CreateToken
+            | Self::RevokeToken
+            | Self::ReadNotifications
+            | Self::CreateRecipient
+            | Self::ChangeRecipient
+            | Self::DeleteRecipient
+            | Self::TestRecipient
+            | Self::ResendNotification
+            | Self::DiscardNotification
+            | Self::SignIn
+            | Self::SignOut
+            | Self::UnknownRoute
+            | Self::CreateProject
+            | Self::ChangeProject
+            | Self::CreateAppkey
+            | Self::DeleteAppkey
+            | Self::CreateAccount
+            | Self::ChangeAccount
+            | Self::CreateAccessKey
+            | Self::ChangeAccessKey
+            | Self::DeleteAccessKey
+            | Self::TurnApprovalOn
+            | Self::DisableApproval
+            | Self::AcknowledgeDisabling
+            | Self::ReadApprovals
+            | Self::EditDraft
+            | Self::RequestApproval
+            | Self::ApproveRequest
+            | Self::DenyRequest
+            | Self::WithdrawRequest
+            | Self::ExpireRequest
+            | Self::ApplyRequest
+            | Self::FailRequest
+            | Self::StartChain
+            | Self::EndChain
+            | Self::Backup
+            | Self::Reconcile => false,
+        }
     }
 }
 
@@ -208,6 +328,11 @@ pub enum Actor {
 }
 
 impl Actor {
+    /// Whether somebody asked: what the service does by itself needs nobody's approval.
+    pub const fn is_person(&self) -> bool {
+        !matches!(self, Self::Service)
+    }
+
     /// Its kind and name as the log keeps them: `access-key`, `AKID…/alice`.
     pub fn parts(&self) -> (&'static str, String) {
         match self {
@@ -328,19 +453,29 @@ pub fn record_hash(link: &Link, event: &AuditEvent) -> [u8; 32] {
     encoder.0.finalize().into()
 }
 
-struct Encoder(Sha256);
+/// An encoding that is hashed while it is written: each field with a length or presence mark.
+pub(super) struct Encoder(Sha256);
 
 impl Encoder {
-    fn number(&mut self, number: i64) {
+    /// Of that version.
+    pub(super) fn new(version: u8) -> Self {
+        Self(Sha256::new_with_prefix([version]))
+    }
+
+    pub(super) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+
+    pub(super) fn number(&mut self, number: i64) {
         self.0.update(number.to_be_bytes());
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.0.update((bytes.len() as u64).to_be_bytes());
         self.0.update(bytes);
     }
 
-    fn optional(&mut self, bytes: Option<impl AsRef<[u8]>>) {
+    pub(super) fn optional(&mut self, bytes: Option<impl AsRef<[u8]>>) {
         match bytes {
             None => self.0.update([0]),
             Some(bytes) => {

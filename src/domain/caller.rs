@@ -48,7 +48,7 @@ impl fmt::Debug for MacAddr {
 }
 
 /// The SHA-256 of a certificate's DER: how a certificate entry is found.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct CertFingerprint(pub [u8; 32]);
 
 impl fmt::Display for CertFingerprint {

@@ -13,7 +13,7 @@ use super::key::{Stamp, State};
 use super::text::{Description, Invalid};
 
 /// One way to check a client, in the order in which failures are told.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Method {
     /// The peer's IPv4 address.
     Ipv4,
@@ -43,7 +43,7 @@ impl Method {
 }
 
 /// How enabled methods combine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub enum AuthMode {
     /// All enabled methods must pass.
     #[default]
@@ -68,7 +68,7 @@ impl AuthMode {
 }
 
 /// Which methods a key store uses. At least one: a policy without any can't be made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ChecksPolicy {
     ipv4: bool,
     mac: bool,

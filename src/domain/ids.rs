@@ -6,7 +6,7 @@ use std::str::FromStr;
 macro_rules! row_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
         pub struct $name(pub i64);
 
         impl fmt::Display for $name {
@@ -96,6 +96,18 @@ macro_rules! hex_id {
             }
         }
 
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
         #[doc = concat!("The text is no ", stringify!($name), ": 32 lower-case hex digits are.")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
         #[error("must be 32 lower-case hex digits")]
@@ -129,8 +141,14 @@ hex_id!(
     InvalidMessageId
 );
 
+hex_id!(
+    /// A change request's name: a draft, or what somebody has asked for.
+    ChangeRequestId,
+    InvalidChangeRequestId
+);
+
 /// One generation of a key: 0 and up, three bytes on the wire beside the format byte.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct KeyVersion(u32);
 
 impl KeyVersion {

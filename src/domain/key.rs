@@ -7,7 +7,7 @@ use super::ids::{KeyId, KeyStoreId, KeyVersion, ObjectId};
 use super::text::{Description, Invalid, Name};
 
 /// What a key is for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum KeyKind {
     /// Confidential data: text that the service keeps, encrypted in the token under its key store's own key.
     Secret,
@@ -84,7 +84,7 @@ impl State {
 }
 
 /// How a version's key material came into the token.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Origin {
     /// Generated inside the token.
     Generated,
@@ -108,7 +108,7 @@ impl Origin {
 }
 
 /// Days between automatic rotations: 0 (never) or 30 and more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct RotationPeriod(u32);
 
 impl RotationPeriod {

@@ -39,6 +39,8 @@ pub struct Project {
     pub name: Name,
     /// Whether whoever knows an appkey may read the inventory by v1.0, as clients of the hosted service do.
     pub appkey_reads: bool,
+    /// Whether each change needs somebody else's approval.
+    pub approval: bool,
 }
 
 /// A project as lists show it.

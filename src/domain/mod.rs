@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod appkey;
+pub mod approval;
 pub mod audit;
 pub mod caller;
 pub mod client_checks;

@@ -42,6 +42,10 @@ result_codes! {
     MethodNotAllowed = 1005, "Method Not Allowed";
     /// The caller asks too often.
     TooManyRequests = 1006, "Too Many Requests";
+    /// Approval is on in the project: a change has to be asked for.
+    ApprovalRequired = 1007, "Approval Required";
+    /// Nobody approves what he asked for, or had a hand in.
+    OwnApprovalRequest = 1008, "Own Approval Request";
     /// The peer's address matches no active entry.
     Ipv4AuthFailure = 2001, "IPv4 Auth Failure";
     /// The MAC header matches no active entry.
@@ -68,6 +72,12 @@ result_codes! {
     CurrentKeyVersion = 3009, "Current Key Version";
     /// A key store that holds keys can't be deleted.
     KeyStoreNotEmpty = 3010, "Key Store Not Empty";
+    /// No such draft or request in the project.
+    InvalidApprovalRequest = 3011, "Invalid Approval Request";
+    /// The draft or request is not in the state that this needs.
+    InvalidApprovalRequestStatus = 3012, "Invalid Approval Request Status";
+    /// The key store has an open request already.
+    OpenApprovalRequest = 3013, "Open Approval Request";
     /// A ciphertext or signature that is broken, foreign or altered.
     InvalidUserData = 4001, "Invalid User Data";
     /// The body is not what the content type says.

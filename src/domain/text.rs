@@ -27,7 +27,7 @@ pub const NAME_MAX_CHARS: usize = 100;
 pub const DESCRIPTION_MAX_CHARS: usize = 1_000;
 
 /// A name of 1 to 100 characters, in Unicode normalization form C, compared case-sensitively.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Name(String);
 
 impl Name {
@@ -84,7 +84,7 @@ impl NamePart {
 }
 
 /// A description of 0 to 1,000 characters, in NFC; line breaks and tabs are welcome, other control characters aren't.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Description(String);
 
 impl Description {

@@ -67,6 +67,7 @@ impl Scheduler {
         let refusals = tasks::record_refusals(service.clone(), settings.refusals_interval);
         scheduler.spawn("record_refusals", every(1).second().in_timezone(&Utc), RETRY_MAX, refusals);
         scheduler.spawn("certificates", every(10).seconds().in_timezone(&Utc), RETRY_MAX, tasks::certificates(service.clone()));
+        scheduler.spawn("approvals", every(5).seconds().in_timezone(&Utc), Duration::ZERO, tasks::approvals(service.clone()));
         scheduler.tasks.close();
         scheduler
     }

@@ -110,6 +110,17 @@ pub(super) fn notice_due(service: Service) -> Work {
     })
 }
 
+pub(super) fn approvals(service: Service) -> Work {
+    work(service, |service| {
+        Box::pin(async move {
+            // What somebody waits for first.
+            let resumed = service.resume_requests().await;
+            all_done(service.expire_requests().await?)?;
+            resumed.map(drop)
+        })
+    })
+}
+
 pub(super) fn count_calls(service: Service) -> Work {
     work(service, |service| Box::pin(async move { service.count_calls().await.map(drop) }))
 }

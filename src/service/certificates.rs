@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::Service;
 use super::administration::Operator;
+use super::approval::Proposal;
 use super::client_rules::p12_context;
 use super::create_key::KeyStoreRef;
 use super::pki::{self, IssuedCertificate, IssuedKeyPair};
@@ -135,6 +136,10 @@ impl Service {
         let IssuedCertificate { der, fingerprint, serial, not_after } = issued;
         let value = RuleValue::Certificate { name: input.name.to_string(), fingerprint, serial, not_after };
         let made = super::client_rules::Certified { issuer: authority.version, sealed_p12: None };
+        if scope.is_asked() {
+            let proposal = Proposal::of_rule(key_store, value, input.description, Some(made), Some(&der));
+            return Err(self.propose(scope, proposal).await);
+        }
         self.insert_rule(scope, key_store, value, input.description.clone(), Some(made)).await?;
         let authority = authority.ca.certificate().to_vec();
         Ok(SignedCertificate { name: input.name, description: input.description, certificate: der, authority, not_after })

@@ -5,13 +5,16 @@
 //! last transaction says `DESTROYED`, which frees the name. If that is never reached, the reconciler does it after the lease.
 
 use super::Service;
+use super::approval::Proposal;
 use super::create_key_store::NewKeyStore;
 use super::notifications::telling;
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
+use crate::domain::approval::ProposedChange;
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyStoreId, ObjectId};
+use crate::domain::key::Stamp;
 use crate::domain::result_code::ResultCode;
 use crate::store::{Change, Tx};
 
@@ -47,6 +50,8 @@ impl Service {
                 let id = service.key_store_numbered(scope, &number).await?.id;
                 let input = input?;
                 scope.details(input.name.as_str());
+                let change = || ProposedChange::ReplaceKeyStore { name: input.name.clone(), description: input.description.clone(), checks: input.checks };
+                service.unless_asked(scope, || Proposal::of(id, change()).seen(seen)).await?;
                 service.put_key_store(scope, id, seen, input).await
             })
         })
@@ -59,8 +64,7 @@ impl Service {
         self.store()
             .change::<_, Refusal, _>(move |tx| {
                 hold_as_seen(tx, id, seen)?;
-                tx.replace_key_store(id, &input.name, &input.description, input.checks, &stamp)?;
-                tx.changed(Change::KeyStore(id))?;
+                replace(tx, id, &input, &stamp)?;
                 Ok(tx.audit(event, uses)?)
             })
             .await?;
@@ -76,6 +80,7 @@ impl Service {
             Box::pin(async move {
                 let key_store = service.key_store_numbered(scope, &number).await?;
                 scope.details(key_store.name.as_str());
+                service.unless_asked(scope, || Proposal::of(key_store.id, ProposedChange::DeleteKeyStore).seen(seen)).await?;
                 let doomed = service.begin_deleting_key_store(scope, key_store.id, seen).await?;
                 // It is deleted, whether or not the token can be asked now: what fails is logged there, and left to the reconciler.
                 service.finish_destruction_soon(doomed).await;
@@ -93,12 +98,7 @@ impl Service {
             .change::<_, Refusal, _>(move |tx| {
                 // Held first: a key that comes in at this moment is counted, or finds no key store.
                 hold_as_seen(tx, id, seen)?;
-                if tx.count_keys(id)? > 0 {
-                    return Err(ResultCode::KeyStoreNotEmpty.into());
-                }
-                let doomed = tx.begin_destroying_key_store(id, lease, &stamp)?;
-                tx.changed(Change::KeyStore(id))?;
-                telling::key_store_deleted(tx, id, &stamp)?;
+                let doomed = begin_deleting(tx, id, lease, &stamp)?;
                 tx.audit(event, uses)?;
                 Ok(doomed)
             })
@@ -107,4 +107,23 @@ impl Service {
         self.apply(&[Change::KeyStore(id)]);
         Ok(doomed)
     }
+}
+
+/// Replaces all that people say about a key store in service.
+pub(super) fn replace(tx: &mut Tx<'_>, id: KeyStoreId, input: &NewKeyStore, stamp: &Stamp) -> Result<(), Refusal> {
+    tx.replace_key_store(id, &input.name, &input.description, input.checks, stamp)?;
+    Ok(tx.changed(Change::KeyStore(id))?)
+}
+
+/// Begins the end of a key store that holds no keys; answers the objects to be destroyed.
+pub(super) fn begin_deleting(tx: &mut Tx<'_>, id: KeyStoreId, lease: Timestamp, stamp: &Stamp) -> Result<Vec<ObjectId>, Refusal> {
+    // Held first: a key that comes in at this moment is counted, or finds no key store.
+    tx.hold_active_key_store(id)?;
+    if tx.count_keys(id)? > 0 {
+        return Err(ResultCode::KeyStoreNotEmpty.into());
+    }
+    let doomed = tx.begin_destroying_key_store(id, lease, stamp)?;
+    tx.changed(Change::KeyStore(id))?;
+    telling::key_store_deleted(tx, id, stamp)?;
+    Ok(doomed)
 }

@@ -1,21 +1,22 @@
 //! Changing confidential data.
 
 use super::Service;
+use super::approval::Proposal;
 use super::encrypt::{PLAINTEXT_MAX_BYTES, bounded};
 use super::key_access::{ClientChecks, KeyAccess};
 use super::key_life::{KeyAsSeen, KeyChange, put, require_as_seen};
-use super::read_secret::secret_context;
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
-use super::views::take_encryption;
-use crate::domain::audit::{KeyUse, Operation};
+use crate::domain::approval::ProposedChange;
+use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
+use crate::domain::ids::{KeyId, KeyVersion};
 use crate::domain::key::{Key, KeyKind, Stamp};
 use crate::domain::lifecycle::{Command, permit};
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::{SecretBytes, SecretText};
 use crate::domain::text::Invalid;
-use crate::store::Change;
+use crate::store::{Change, Tx};
 
 /// Confidential data after a change.
 #[derive(Debug, Clone)]
@@ -35,7 +36,26 @@ pub(super) fn secret_value(text: SecretText) -> Result<SecretBytes, Invalid> {
 }
 
 /// What else changes with the value, and the last change of the key that the caller knows of.
-type Edit = (KeyChange, Option<Timestamp>);
+pub(super) type Edit = (KeyChange, Option<Timestamp>);
+
+/// The next version of confidential data, sealed already, in place of the current one, perhaps together with a name and description.
+pub(super) fn put_secret_version(
+    tx: &mut Tx<'_>,
+    id: KeyId,
+    (current, next): (KeyVersion, KeyVersion),
+    sealed: &[u8],
+    edit: Option<Edit>,
+    changed: &Stamp,
+) -> Result<(), Refusal> {
+    if let Some((change, seen)) = edit {
+        let (_, row) = tx.hold_key(id)?.ok_or(ResultCode::InvalidKeyId)?;
+        require_as_seen(&row.key, seen)?;
+        permit(&row.key, &row.versions, Command::Change)?;
+        put(tx, &row, change, changed)?;
+    }
+    tx.put_secret_version(id, Some(current), next, sealed, changed)?;
+    Ok(tx.changed(Change::Key(id))?)
+}
 
 impl Service {
     /// Replaces the value of confidential data. The old value is erased in the transaction that makes the new one current.
@@ -81,26 +101,19 @@ impl Service {
         let (id, current) = (access.id(), access.view.key.current_version);
         let next = current.next().ok_or(ResultCode::KeyUseLimitReached)?;
         scope.names_version(next);
-        let key_store = &access.key_store;
-        if take_encryption(&key_store.sealings)? {
-            self.views().apply(&[Change::KeyStore(key_store.key_store.id)]);
+        let sealed = self.seal_secret(scope, &access.key_store, (id, next), value).await?;
+        if scope.is_asked() {
+            let (change, seen) = edit.unwrap_or_default();
+            let change = ProposedChange::ChangeSecret { key: id, current, name: change.name, description: change.description };
+            return Err(self.propose(scope, Proposal::of(access.key_store.key_store.id, change).seen(seen).sealed(sealed)).await);
         }
-        let sealed = self.seal(&key_store.sealing_key, &secret_context(id, next), value).await?;
-        scope.uses_key(KeyUse { key: key_store.sealing_key.id, version: key_store.sealing_key.version, encryptions: 1 });
         let stamp = scope.stamp(self);
         let (event, uses) = scope.record_of_success(self);
         let changed = stamp.clone();
         let changes = [Change::Key(id)];
         self.store()
             .change::<_, Refusal, _>(move |tx| {
-                if let Some((change, seen)) = edit {
-                    let (_, row) = tx.hold_key(id)?.ok_or(ResultCode::InvalidKeyId)?;
-                    require_as_seen(&row.key, seen)?;
-                    permit(&row.key, &row.versions, Command::Change)?;
-                    put(tx, &row, change, &changed)?;
-                }
-                tx.put_secret_version(id, Some(current), next, &sealed, &changed)?;
-                tx.changed(Change::Key(id))?;
+                put_secret_version(tx, id, (current, next), &sealed, edit, &changed)?;
                 Ok(tx.audit(event, uses)?)
             })
             .await?;

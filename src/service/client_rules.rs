@@ -3,6 +3,7 @@
 use ipnet::Ipv4Net;
 
 use super::Service;
+use super::approval::Proposal;
 use super::authorities::Authority;
 use super::create_key::KeyStoreRef;
 use super::pki::{self, IssuedKeyPair};
@@ -13,9 +14,10 @@ use crate::domain::caller::{CertFingerprint, MacAddr};
 use crate::domain::client_checks::{Method, RuleValue, parse_ipv4_rule};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyStoreId, KeyVersion};
+use crate::domain::key::Stamp;
 use crate::domain::secret::{SecretBytes, SecretText};
 use crate::domain::text::{Description, Invalid, Name};
-use crate::store::{Change, StoreError};
+use crate::store::{Change, StoreError, Tx};
 
 /// The most entries of one method in a key store.
 pub(super) const RULES_MAX: i64 = 10_000;
@@ -184,6 +186,10 @@ impl Service {
                 scope.details(format!("{} {}", prepared.value.method().as_str(), prepared.shown));
                 prepared.sealing.into_iter().for_each(|sealing| scope.uses_key(sealing));
                 let (value, shown, issued) = (prepared.value, prepared.shown, prepared.issued);
+                if scope.is_asked() {
+                    let proposal = Proposal::of_rule(key_store.key_store.id, value, input.description, prepared.certified, None);
+                    return Err(service.propose(scope, proposal).await);
+                }
                 service.insert_rule(scope, key_store.key_store.id, value, input.description.clone(), prepared.certified).await?;
                 Ok(RegisteredClientRule { value: shown, description: input.description, issued })
             })
@@ -235,16 +241,7 @@ impl Service {
         let (event, uses) = scope.record_of_success(self);
         self.store()
             .change::<_, Refusal, _>(move |tx| {
-                tx.hold_active_key_store(id)?;
-                if tx.count_client_rules(id, value.method())? >= RULES_MAX {
-                    return Err(Invalid::new("keyStoreName", format!("has {RULES_MAX} entries of that kind already")).into());
-                }
-                let p12 = certified.as_ref().and_then(|certified| certified.sealed_p12.as_deref());
-                let rule = tx.insert_client_rule(id, &value, &description, p12, &stamp).map_err(|error| taken(error, value.method()))?;
-                if let Some(certified) = certified {
-                    tx.note_issuer(rule, certified.issuer)?;
-                }
-                tx.changed(Change::KeyStore(id))?;
+                put_rule(tx, id, &value, &description, certified.as_ref(), &stamp)?;
                 Ok(tx.audit(event, uses)?)
             })
             .await?;
@@ -252,6 +249,27 @@ impl Service {
         self.apply(&[Change::KeyStore(id)]);
         Ok(())
     }
+}
+
+/// A new entry of a key store in service.
+pub(super) fn put_rule(
+    tx: &mut Tx<'_>,
+    id: KeyStoreId,
+    value: &RuleValue,
+    description: &Description,
+    certified: Option<&Certified>,
+    stamp: &Stamp,
+) -> Result<(), Refusal> {
+    tx.hold_active_key_store(id)?;
+    if tx.count_client_rules(id, value.method())? >= RULES_MAX {
+        return Err(Invalid::new("keyStoreName", format!("has {RULES_MAX} entries of that kind already")).into());
+    }
+    let p12 = certified.and_then(|certified| certified.sealed_p12.as_deref());
+    let rule = tx.insert_client_rule(id, value, description, p12, stamp).map_err(|error| taken(error, value.method()))?;
+    if let Some(certified) = certified {
+        tx.note_issuer(rule, certified.issuer)?;
+    }
+    Ok(tx.changed(Change::KeyStore(id))?)
 }
 
 fn issue(authority: &Authority, name: &Name, password: &SecretText, life_days: u32, now: Timestamp) -> Result<(IssuedKeyPair, SecretBytes), Refusal> {

@@ -17,7 +17,7 @@ use crate::domain::result_code::ResultCode;
 use crate::domain::secret::{SecretBytes, SecretText};
 use crate::domain::text::{Description, Name};
 use crate::hsm::ObjectKind;
-use crate::store::{Change, NewKey, PlannedObject};
+use crate::store::{Change, NewKey, PlannedObject, Tx};
 
 /// A key to be made.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ pub enum NewContent {
 }
 
 impl NewContent {
-    const fn kind(&self) -> KeyKind {
+    pub(super) const fn kind(&self) -> KeyKind {
         match self {
             Self::Secret(_) => KeyKind::Secret,
             Self::Symmetric(_) | Self::ImportedSymmetric(_) | Self::WrappedSymmetric(_) => KeyKind::Symmetric,
@@ -71,14 +71,14 @@ impl NewContent {
         }
     }
 
-    const fn rotation(&self) -> RotationPeriod {
+    pub(super) const fn rotation(&self) -> RotationPeriod {
         match self {
             Self::Symmetric(period) | Self::Asymmetric(period) => *period,
             Self::Secret(_) | Self::ImportedSymmetric(_) | Self::WrappedSymmetric(_) => RotationPeriod::NEVER,
         }
     }
 
-    const fn origin(&self) -> Origin {
+    pub(super) const fn origin(&self) -> Origin {
         match self {
             Self::ImportedSymmetric(_) | Self::WrappedSymmetric(_) => Origin::Imported,
             Self::Secret(_) | Self::Symmetric(_) | Self::Asymmetric(_) => Origin::Generated,
@@ -119,6 +119,9 @@ impl Service {
                 scope.names_key(id);
                 scope.names_version(KeyVersion::FIRST);
                 scope.details(format!("{} {}", input.content.kind(), input.name));
+                if scope.is_asked() {
+                    return Err(service.propose_key(scope, &key_store, id, input).await);
+                }
                 service.make_key(scope, &key_store, id, input).await?;
                 scope.committed();
                 service.apply(&[Change::Key(id)]);
@@ -130,6 +133,9 @@ impl Service {
 
     /// The active key store that is meant, in the scope's project.
     pub(super) async fn key_store_meant(&self, scope: &mut Scope, meant: &KeyStoreRef) -> Result<Arc<KeyStoreView>, Refusal> {
+        if let Some(drafted) = self.drafted_key_store(scope, meant).await? {
+            return Ok(drafted);
+        }
         match meant {
             KeyStoreRef::Named(name) => self.key_store_named(scope, name).await,
             KeyStoreRef::Numbered(number) => {
@@ -176,24 +182,34 @@ impl Service {
 
     /// Seals first, then inserts key and value in one transaction: there is nothing in the token to undo.
     async fn keep_secret(&self, scope: &mut Scope, key_store: &KeyStoreView, key: NewKey, value: SecretBytes) -> Result<(), Refusal> {
-        if take_encryption(&key_store.sealings)? {
-            self.views().apply(&[Change::KeyStore(key_store.key_store.id)]);
-        }
-        let sealed = match self.seal(&key_store.sealing_key, &secret_context(key.id, KeyVersion::FIRST), value).await {
+        let sealed = match self.seal_secret(scope, key_store, (key.id, KeyVersion::FIRST), value).await {
             Ok(sealed) => sealed,
             Err(refusal) => return Err(self.unless_deleted(key.key_store, refusal).await),
         };
-        scope.uses_key(KeyUse { key: key_store.sealing_key.id, version: key_store.sealing_key.version, encryptions: 1 });
         let (event, uses) = scope.record_of_success(self);
         self.store()
             .change::<_, Refusal, _>(move |tx| {
-                require_active(tx, &key)?;
-                tx.insert_key(&key, None)?;
-                tx.put_secret_version(key.id, None, KeyVersion::FIRST, &sealed, &key.created)?;
-                tx.changed(Change::Key(key.id))?;
+                put_new_secret(tx, &key, &sealed)?;
                 Ok(tx.audit(event, uses)?)
             })
             .await
+    }
+
+    /// Seals a version of confidential data with the key store's own key, and counts that.
+    pub(super) async fn seal_secret(
+        &self,
+        scope: &mut Scope,
+        key_store: &KeyStoreView,
+        (key, version): (KeyId, KeyVersion),
+        value: SecretBytes,
+    ) -> Result<Vec<u8>, Refusal> {
+        if take_encryption(&key_store.sealings)? {
+            self.views().apply(&[Change::KeyStore(key_store.key_store.id)]);
+        }
+        let sealing_key = &key_store.sealing_key;
+        let sealed = self.seal(sealing_key, &secret_context(key, version), value).await?;
+        scope.uses_key(KeyUse { key: sealing_key.id, version: sealing_key.version, encryptions: 1 });
+        Ok(sealed)
     }
 
     /// Where something in a key store could not be done: because the key store was deleted meanwhile, and its own key with it?
@@ -209,7 +225,7 @@ impl Service {
         let inserted = key.clone();
         self.store()
             .change::<_, Refusal, _>(move |tx| {
-                require_active(tx, &inserted)?;
+                require_active(tx, inserted.key_store)?;
                 Ok(tx.insert_key(&inserted, Some(&row))?)
             })
             .await?;
@@ -232,9 +248,8 @@ impl Service {
         let (event, uses) = scope.record_of_success(self);
         self.store()
             .change::<_, Refusal, _>(move |tx| {
-                require_active(tx, &key)?;
-                tx.activate_object(&planned, public_key.as_deref(), origin)?;
-                tx.changed(Change::Key(key.id))?;
+                require_active(tx, key.key_store)?;
+                put_in_service(tx, &planned, public_key.as_deref(), origin)?;
                 Ok(tx.audit(event, uses)?)
             })
             .await
@@ -242,7 +257,21 @@ impl Service {
 }
 
 /// In the transaction that makes a key: its key store is still in service.
-pub(super) fn require_active(tx: &mut crate::store::Tx<'_>, key: &NewKey) -> Result<(), Refusal> {
-    let key_store = tx.key_store(key.key_store)?;
+pub(super) fn require_active(tx: &mut Tx<'_>, key_store: KeyStoreId) -> Result<(), Refusal> {
+    let key_store = tx.key_store(key_store)?;
     if key_store.is_some_and(|key_store| key_store.state == State::Active) { Ok(()) } else { Err(ResultCode::InvalidKeyStore.into()) }
+}
+
+/// New confidential data, sealed already, in its key store.
+pub(super) fn put_new_secret(tx: &mut Tx<'_>, key: &NewKey, sealed: &[u8]) -> Result<(), Refusal> {
+    require_active(tx, key.key_store)?;
+    tx.insert_key(key, None)?;
+    tx.put_secret_version(key.id, None, KeyVersion::FIRST, sealed, &key.created)?;
+    Ok(tx.changed(Change::Key(key.id))?)
+}
+
+/// A key whose object is in the token.
+pub(super) fn put_in_service(tx: &mut Tx<'_>, planned: &PlannedObject, public_key: Option<&[u8]>, origin: Origin) -> Result<(), Refusal> {
+    tx.activate_object(planned, public_key, origin)?;
+    Ok(tx.changed(Change::Key(planned.key))?)
 }

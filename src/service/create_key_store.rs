@@ -6,12 +6,12 @@ use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use crate::domain::audit::Operation;
 use crate::domain::client_checks::ChecksPolicy;
-use crate::domain::ids::{KeyId, KeyVersion};
+use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion};
 use crate::domain::key::{Origin, Stamp, State};
 use crate::domain::key_store::KeyStore;
 use crate::domain::text::{Description, Name};
 use crate::hsm::ObjectKind;
-use crate::store::{Change, PlannedObject, Purpose};
+use crate::store::{Change, PlannedObject, Purpose, Tx};
 
 /// A key store to be made.
 #[derive(Debug, Clone)]
@@ -31,6 +31,9 @@ impl Service {
             Box::pin(async move {
                 let input = input?;
                 scope.details(input.name.as_str());
+                if scope.is_asked() {
+                    return Err(service.propose_key_store(scope, input).await);
+                }
                 service.make_key_store(scope, input).await
             })
         })
@@ -70,11 +73,16 @@ impl Service {
         let (event, uses) = scope.record_of_success(self);
         self.store()
             .change::<_, Refusal, _>(move |tx| {
-                tx.activate_object(&planned, None, Origin::Generated)?;
-                tx.set_key_store_state(id, State::Provisioning, State::Active, &stamp)?;
-                tx.changed(Change::KeyStore(id))?;
+                put_in_service(tx, id, &planned, &stamp)?;
                 Ok(tx.audit(event, uses)?)
             })
             .await
     }
+}
+
+/// A key store whose own key is in the token.
+pub(super) fn put_in_service(tx: &mut Tx<'_>, id: KeyStoreId, planned: &PlannedObject, stamp: &Stamp) -> Result<(), Refusal> {
+    tx.activate_object(planned, None, Origin::Generated)?;
+    tx.set_key_store_state(id, State::Provisioning, State::Active, stamp)?;
+    Ok(tx.changed(Change::KeyStore(id))?)
 }

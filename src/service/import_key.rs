@@ -65,7 +65,7 @@ pub struct ImportParameters {
 impl Service {
     /// Makes a pair in the token that unwraps one key.
     pub async fn prepare_import(&self, request: Request) -> Result<ImportParameters, Refusal> {
-        self.run(request, Operation::PrepareImport, Right::Change, move |service, scope| {
+        self.run(request, Operation::PrepareImport, Right::Prepare, move |service, scope| {
             Box::pin(async move {
                 let hash = service.token().import_ways().wrapped.ok_or(ResultCode::ImportNotSupported)?;
                 let (id, token) = (KeyId::from_bytes(random_id()?), random_secret()?);
@@ -136,8 +136,8 @@ impl Service {
             .await
     }
 
-    /// Makes a key of a value that is in hand.
-    pub(super) async fn make_imported_key(&self, scope: &mut Scope, key: NewKey, value: SecretBytes) -> Result<(), Refusal> {
+    /// Whether the token takes this value in the clear.
+    pub(super) fn check_plain_import(&self, value: &SecretBytes) -> Result<(), Refusal> {
         let ways = self.token().import_ways();
         if ways.wrapped.is_none() {
             return Err(ResultCode::ImportNotSupported.into());
@@ -145,9 +145,12 @@ impl Service {
         if !ways.plain {
             return Err(Invalid::new(KEY_DATA, "can't be taken by this token: send importToken and wrappedKey").into());
         }
-        if value.len() != AES_256_BYTES {
-            return Err(Invalid::new(KEY_DATA, "must be exactly 32 bytes").into());
-        }
+        if value.len() == AES_256_BYTES { Ok(()) } else { Err(Invalid::new(KEY_DATA, "must be exactly 32 bytes").into()) }
+    }
+
+    /// Makes a key of a value that is in hand.
+    pub(super) async fn make_imported_key(&self, scope: &mut Scope, key: NewKey, value: SecretBytes) -> Result<(), Refusal> {
+        self.check_plain_import(&value)?;
         scope.details(format!("{} {}, imported in the clear", key.kind, key.name));
         self.make_token_key(scope, key, NewMaterial::Imported(value)).await
     }
@@ -163,7 +166,7 @@ impl Service {
         let pair = self
             .store()
             .change::<_, Refusal, _>(move |tx| {
-                require_active(tx, &inserted)?;
+                require_active(tx, inserted.key_store)?;
                 let pair = tx.spend_import_pair(token, inserted.project, now, row.lease_until)?.ok_or(ResultCode::InvalidImportToken)?;
                 tx.insert_key(&inserted, Some(&row))?;
                 Ok(pair)

@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 
 use super::Service;
 use super::client_rules::{Wanted, shown_kept};
+use super::create_key::KeyStoreRef;
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use crate::domain::audit::Operation;
@@ -250,6 +251,11 @@ impl Service {
         scope.names_key_store(number);
         let project = scope.project.id;
         let found = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.key_store_by_number(project, number)?)).await?;
-        found.filter(|key_store| key_store.state.is_visible()).ok_or(ResultCode::InvalidKeyStore.into())
+        if let Some(key_store) = found.filter(|key_store| key_store.state.is_visible()) {
+            return Ok(key_store);
+        }
+        // Whoever works on drafts sees the key stores that are to come into being with them.
+        let drafted = self.drafted_key_store(scope, &KeyStoreRef::Numbered(number.to_string())).await?;
+        drafted.map(|view| view.key_store.clone()).ok_or(ResultCode::InvalidKeyStore.into())
     }
 }

@@ -4,8 +4,8 @@
 //! A key store that is being destroyed holds no keys, since they are counted while its row is held: nothing of it is looked at here.
 
 mod change;
-mod deletion;
-mod versions;
+pub(super) mod deletion;
+pub(super) mod versions;
 
 pub(super) use change::put;
 pub use change::{ChangedKey, KeyChange};
@@ -43,6 +43,22 @@ pub(super) fn require_as_seen(key: &Key, seen: Option<Timestamp>) -> Result<(), 
     if seen.is_none_or(|seen| seen == key.changed.at) { Ok(()) } else { Err(ResultCode::Conflict) }
 }
 
+/// Carries out `command` by `act`, which is given the key as it is while its row is held.
+pub(super) fn on_held_key<T>(
+    tx: &mut Tx<'_>,
+    (key, seen): (KeyId, Option<Timestamp>),
+    command: Command,
+    stamp: &Stamp,
+    act: impl FnOnce(&mut Tx<'_>, &KeyRow, &Stamp) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let (_, row) = tx.hold_key(key)?.ok_or(ResultCode::InvalidKeyId)?;
+    require_as_seen(&row.key, seen)?;
+    permit(&row.key, &row.versions, command)?;
+    let done = act(tx, &row, stamp)?;
+    tx.changed(Change::Key(key))?;
+    Ok(done)
+}
+
 impl Service {
     /// Carries out `command` by `act`, which is given the key as it is while its row is held.
     async fn change_held_key<T, F>(&self, scope: &mut Scope, (key, seen): (KeyId, Option<Timestamp>), command: Command, act: F) -> Result<T, Refusal>
@@ -55,11 +71,7 @@ impl Service {
         let done = self
             .store()
             .change::<_, Refusal, _>(move |tx| {
-                let (_, row) = tx.hold_key(key)?.ok_or(ResultCode::InvalidKeyId)?;
-                require_as_seen(&row.key, seen)?;
-                permit(&row.key, &row.versions, command)?;
-                let done = act(tx, &row, &stamp)?;
-                tx.changed(Change::Key(key))?;
+                let done = on_held_key(tx, (key, seen), command, &stamp, act)?;
                 tx.audit(event, uses)?;
                 Ok(done)
             })

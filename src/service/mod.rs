@@ -4,6 +4,7 @@
 //! its audit record even if the caller hangs up.
 
 mod administration;
+mod approval;
 mod audit_log;
 pub mod audit_verify;
 mod authorities;
@@ -73,6 +74,7 @@ pub use crate::store::{KeyCalls, NamedKey};
 pub use administration::{
     AccountDetails, AccountRef, Administrator, Counts, Endpoint, LIST_PAGE, NewAccessKey, NewAppkey, Operator, ProjectDetails, ProjectRef, check_password,
 };
+pub use approval::{ApprovalStatus, GovernanceState, ListedRequest, OpenRequest, ProjectChange, ProjectEmergency, RequestDetails, RequestQuery};
 pub use audit_log::CheckpointOutcome;
 pub use authorities::{AuthorityInfo, CertificateSettings};
 pub use certificates::{CertificateSelector, DownloadedCertificate, Expiry, ServerIdentity, SignedCertificate, SigningRequest};
@@ -98,9 +100,9 @@ pub use own_account::Visit;
 pub use pki::LIFE_MAX_DAYS as CERTIFICATE_LIFE_MAX_DAYS;
 pub use public_key::PublicKey;
 pub use reconcile::{Comparison, MissingObject, Orphan, Reconciled};
-pub use refusal::Refusal;
+pub use refusal::{Proposed, Refusal};
 pub use register_clients::{CheckedClients, ClientEntry, EntryProblem, REGISTERED_AT_ONCE_MAX};
-pub use request::{Credentials, Named, Request, Right};
+pub use request::{Asking, Credentials, Named, Request, Right};
 pub use revocation::MAX_AGE as REVOCATION_LIST_MAX_AGE;
 pub use rotate_key::RotatedKey;
 pub use second_factor::{Enrolment, SecondFactorState};

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::pki::PkiError;
+use crate::domain::approval::RequestState;
 use crate::domain::client_checks::Method;
+use crate::domain::ids::ChangeRequestId;
 use crate::domain::result_code::ResultCode;
 use crate::domain::text::Invalid;
 use crate::hsm::HsmError;
@@ -11,6 +13,17 @@ use crate::store::{StoreError, Unique};
 
 /// How long a caller is asked to wait when the token or the database can't be used.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What became of a change that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proposed {
+    /// The draft or request that it is in.
+    pub request: ChangeRequestId,
+    /// Its place there.
+    pub position: u32,
+    /// `DRAFT` or `READY`.
+    pub state: RequestState,
+}
 
 /// Why a request is not done.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -35,6 +48,9 @@ pub enum Refusal {
         /// What exists already.
         what: Unique,
     },
+    /// Not done now: approval is on, and it was asked for instead.
+    #[error("Asked for")]
+    Proposed(Proposed),
     /// Ask again after a while.
     #[error("Too Many Requests")]
     TooMany(Duration),
@@ -55,6 +71,8 @@ impl Refusal {
             Self::Malformed(_) => ResultCode::MalformedBody,
             Self::TooLarge(_) => ResultCode::BodyTooLarge,
             Self::Exists { .. } => ResultCode::AlreadyExists,
+            // Its record tells that it was asked for; this is what would be told of one that was not.
+            Self::Proposed(_) => ResultCode::ApprovalRequired,
             Self::TooMany(_) => ResultCode::TooManyRequests,
             Self::Unavailable { .. } => ResultCode::ServiceUnavailable,
         }
@@ -114,8 +132,10 @@ impl From<PkiError> for Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::Exists { what: Unique::OpenRequest } => Self::Code(ResultCode::OpenApprovalRequest),
             StoreError::Exists { what } => Self::Exists { field: field_of(what), what },
             StoreError::Stale { .. } => Self::Code(ResultCode::Conflict),
+            StoreError::Governed => Self::Code(ResultCode::ApprovalRequired),
             StoreError::Busy | StoreError::Unavailable { .. } | StoreError::Corrupt { .. } | StoreError::Schema(_) | StoreError::Failed { .. } => {
                 Self::unavailable(error.to_string())
             }
@@ -126,7 +146,7 @@ impl From<StoreError> for Refusal {
 /// The field on the wire that a unique constraint is about.
 const fn field_of(what: Unique) -> &'static str {
     match what {
-        Unique::ProjectName | Unique::KeyStoreName | Unique::KeyName | Unique::Other => "name",
+        Unique::ProjectName | Unique::KeyStoreName | Unique::KeyName | Unique::OpenRequest | Unique::Other => "name",
         Unique::Appkey => "appkey",
         Unique::Login => "login",
         Unique::Role => "role",

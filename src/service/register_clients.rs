@@ -9,17 +9,18 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 
 use super::Service;
+use super::approval::Proposal;
 use super::client_rules::{RULES_MAX, Wanted};
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use crate::domain::audit::Operation;
 use crate::domain::client_checks::Method;
 use crate::domain::ids::KeyStoreId;
-use crate::domain::key::State;
+use crate::domain::key::{Stamp, State};
 use crate::domain::key_store::KeyStore;
 use crate::domain::result_code::ResultCode;
 use crate::domain::text::{Description, Invalid};
-use crate::store::{Change, NewClientEntry, StoreError};
+use crate::store::{Change, NewClientEntry, StoreError, Tx};
 
 /// The most clients that are registered at once: as many as a key store may have of one method.
 pub const REGISTERED_AT_ONCE_MAX: usize = 10_000;
@@ -90,7 +91,7 @@ fn digest(entries: &[NewClientEntry]) -> String {
 impl Service {
     /// Looks whether entries could be registered now, and changes nothing. `number` as the path names it.
     pub async fn check_clients(&self, request: Request, number: String, method: Method, entries: Vec<ClientEntry>) -> Result<CheckedClients, Refusal> {
-        self.run(request, Operation::ReadInventory, Right::Change, move |service, scope| {
+        self.run(request, Operation::ReadInventory, Right::Prepare, move |service, scope| {
             Box::pin(async move {
                 let key_store = service.key_store_numbered(scope, &number).await?;
                 let id = key_store.id;
@@ -113,12 +114,14 @@ impl Service {
         self.run(request, Operation::CreateClientRule, Right::Change, move |service, scope| {
             Box::pin(async move {
                 let key_store = service.key_store_numbered(scope, &number).await?;
-                if key_store.state != State::Active {
+                // One that is to come into being with the draft is none yet.
+                if key_store.state != State::Active && !scope.is_asked() {
                     return Err(ResultCode::InvalidKeyStore.into());
                 }
                 let parsed = off_the_runtime(move || parse(method, entries)).await??;
                 let entries: Vec<NewClientEntry> = parsed.into_iter().collect::<Result<_, _>>().map_err(refused)?;
                 scope.details(format!("{} {} entries, SHA-256 {}", method.as_str(), entries.len(), digest(&entries)));
+                service.unless_asked(scope, || Proposal::of_entries(key_store.id, method, &entries)).await?;
                 service.insert_entries(scope, key_store.id, method, entries).await
             })
         })
@@ -131,21 +134,25 @@ impl Service {
         let count = entries.len();
         self.store()
             .change::<_, Refusal, _>(move |tx| {
-                tx.hold_active_key_store(id)?;
-                let there = tx.count_client_rules(id, method)?;
-                if there.saturating_add(i64::try_from(count).unwrap_or(i64::MAX)) > RULES_MAX {
-                    return Err(Invalid::new("keyStoreName", format!("has {there} entries of that kind, of at most {RULES_MAX}")).into());
-                }
-                tx.insert_client_entries(id, method, &entries, &stamp).map_err(taken)?;
-                tx.changed(Change::KeyStore(id))?;
-                tx.audit(event, uses)?;
-                Ok(())
+                put_entries(tx, id, method, &entries, &stamp)?;
+                Ok(tx.audit(event, uses)?)
             })
             .await?;
         scope.committed();
         self.apply(&[Change::KeyStore(id)]);
         Ok(count)
     }
+}
+
+/// New IPv4 or MAC entries of a key store in service.
+pub(super) fn put_entries(tx: &mut Tx<'_>, id: KeyStoreId, method: Method, entries: &[NewClientEntry], stamp: &Stamp) -> Result<(), Refusal> {
+    tx.hold_active_key_store(id)?;
+    let there = tx.count_client_rules(id, method)?;
+    if there.saturating_add(i64::try_from(entries.len()).unwrap_or(i64::MAX)) > RULES_MAX {
+        return Err(Invalid::new("keyStoreName", format!("has {there} entries of that kind, of at most {RULES_MAX}")).into());
+    }
+    tx.insert_client_entries(id, method, entries, stamp).map_err(taken)?;
+    Ok(tx.changed(Change::KeyStore(id))?)
 }
 
 fn taken(error: StoreError) -> Refusal {

@@ -13,14 +13,16 @@ use super::limits::Limit;
 use super::refusal::Refusal;
 use super::to_the_end::ToTheEnd;
 use crate::domain::account::{AccessKey, AccessKeyId, Role};
+use crate::domain::approval::Note;
 use crate::domain::audit::{Actor, AuditEvent, DETAIL_MAX_CHARS, KeyUse, Operation, Uses};
 use crate::domain::caller::{Caller, MacHeader};
 use crate::domain::client_checks::{self, Admitted};
-use crate::domain::ids::{ClientRuleId, KeyId, KeyStoreNumber, KeyVersion, ProjectId, RequestId};
+use crate::domain::ids::{AccountId, ClientRuleId, KeyId, KeyStoreNumber, KeyVersion, ProjectId, RequestId};
 use crate::domain::key::Stamp;
 use crate::domain::key_store::Project;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
+use crate::domain::text::Invalid;
 use crate::telemetry::metrics::Outcome;
 
 /// How the caller proves who it is, by the version of the API.
@@ -52,6 +54,27 @@ pub enum Named {
     Project(ProjectId),
 }
 
+/// How a change is meant where approval is on; elsewhere it is made at once, and nothing else.
+#[derive(Debug, Clone, Default)]
+pub enum Asking {
+    /// It is to be made now: refused.
+    #[default]
+    Directly,
+    /// It goes into the key store's draft.
+    Draft,
+    /// It becomes a request of its own, with this note.
+    Request(Note),
+    /// It can't be told: what was sent for it is wrong.
+    Wrong(Invalid),
+}
+
+impl Asking {
+    /// Whether somebody asks for a change, rather than to make it.
+    pub(super) const fn asks(&self) -> bool {
+        matches!(self, Self::Draft | Self::Request(_) | Self::Wrong(_))
+    }
+}
+
 /// A request as the listener hands it on.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -63,6 +86,8 @@ pub struct Request {
     pub project: Named,
     /// How the caller proves who it is.
     pub credentials: Credentials,
+    /// How a change is meant where approval is on.
+    pub asking: Asking,
 }
 
 /// Which right an operation needs in the appkey's project, beside the client checks.
@@ -72,8 +97,17 @@ pub enum Right {
     Use,
     /// Read the inventory: `API.VIEWER` or above; by appkey alone where the project allows it.
     Read,
-    /// Change things: `API.ADMIN` or above; never by appkey alone.
+    /// Change things: `API.ADMIN` or above; never by appkey alone. Where approval is on and a change is asked for: [`Right::Ask`].
     Change,
+    /// What goes before a change, and changes nothing itself: whoever may change, or ask for changes.
+    Prepare,
+    /// Ask for changes, see what others ask for, withdraw one's own: `ADMIN`, `APPROVAL ADMIN`, `APPROVAL MEMBER`; with an access key
+    /// `API.ADMIN`, too.
+    Ask,
+    /// Approve or deny what others ask for: `APPROVAL ADMIN`; with an access key if that may approve.
+    Approve,
+    /// Decide that changes of the project need approval: `ADMIN`.
+    Govern,
     /// None: what is asked for doesn't exist. Who asks is noted where credentials tell.
     Nothing,
 }
@@ -87,6 +121,12 @@ pub struct Scope {
     pub caller: Caller,
     /// Who is held to have asked.
     pub actor: Actor,
+    /// That account, where it is one's.
+    pub(super) account: Option<AccountId>,
+    /// Whether it may approve as it comes: an access key must have been given that.
+    pub(super) key_may_approve: bool,
+    /// How a change is meant.
+    pub(super) asking: Asking,
     /// Whether a person asks at the console: the key store's client checks are for programs.
     at_console: bool,
     event: AuditEvent,
@@ -98,7 +138,49 @@ pub struct Scope {
 impl Scope {
     fn new(service: &Service, request: &Request, project: Arc<Project>, operation: Operation) -> Self {
         let event = draft(service, request.id, &request.caller, Some(&project), operation);
-        Self { project, caller: request.caller.clone(), actor: Actor::Unknown, at_console: false, event, uses: Uses::default(), recorded: false }
+        Self {
+            project,
+            caller: request.caller.clone(),
+            actor: Actor::Unknown,
+            account: None,
+            key_may_approve: false,
+            asking: request.asking.clone(),
+            at_console: false,
+            event,
+            uses: Uses::default(),
+            recorded: false,
+        }
+    }
+
+    /// Whether a change needs approval here: then it is asked for, or refused. Where it doesn't, however it is meant, it is made.
+    fn pass_approval(&mut self) -> Result<(), Refusal> {
+        if !self.project.approval {
+            self.asking = Asking::Directly;
+        }
+        if let Asking::Wrong(invalid) = &self.asking {
+            return Err(invalid.clone().into());
+        }
+        if !self.project.approval || !self.event.operation.is_change() || self.asking.asks() { Ok(()) } else { Err(ResultCode::ApprovalRequired.into()) }
+    }
+
+    /// Whether this asks for a change, rather than to make it.
+    fn asks(&self) -> bool {
+        self.project.approval && self.event.operation.is_change() && self.asking.asks()
+    }
+
+    /// Whether the change is only asked for, which has been allowed.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.asking.asks()
+    }
+
+    /// The same request, recorded as another operation: a change that is only asked for.
+    pub(super) fn becomes(&mut self, operation: Operation) {
+        self.event.operation = operation;
+    }
+
+    /// Whose account asks; none of what comes by appkey alone.
+    pub(super) fn account(&self) -> Result<AccountId, Refusal> {
+        self.account.ok_or(ResultCode::Forbidden.into())
     }
 
     /// Names the key that the request is about.
@@ -233,7 +315,7 @@ impl Service {
         self.require_freshness()?;
         let project = self.admit(request).await?;
         let mut scope = Scope::new(self, request, project, operation);
-        let authorized = self.authorize(&request.credentials, right, &mut scope).await;
+        let authorized = self.authorize(&request.credentials, right, &mut scope).await.and_then(|()| scope.pass_approval());
         let authorized = authorized.map_err(|refusal| scope.over_failures(self, refusal));
         let unproved = authorized.as_ref().err().map(Refusal::code);
         let outcome = match authorized {
@@ -281,7 +363,7 @@ impl Service {
                 let allowed = match right {
                     Right::Use | Right::Nothing => true,
                     Right::Read => scope.project.appkey_reads,
-                    Right::Change => false,
+                    Right::Change | Right::Prepare | Right::Ask | Right::Approve | Right::Govern => false,
                 };
                 return if allowed { Ok(()) } else { Err(ResultCode::Forbidden.into()) };
             }
@@ -291,11 +373,17 @@ impl Service {
         };
         scope.actor = Actor::AccessKey { id: access_key.id.clone(), login: access_key.login.clone() };
         scope.uses.access_key = Some(access_key.id.clone());
+        (scope.account, scope.key_may_approve) = (Some(access_key.account), access_key.may_approve);
         let mut roles = access_key.roles_in(scope.project.id);
         let allowed = match right {
             Right::Use => roles.next().is_some(),
             Right::Read => roles.any(Role::may_read_by_api),
+            Right::Change if scope.asks() => roles.any(Role::may_ask_by_api),
             Right::Change => roles.any(Role::may_change_by_api),
+            Right::Prepare => roles.any(|role| role.may_change_by_api() || scope.project.approval && role.may_ask_by_api()),
+            Right::Ask => roles.any(Role::may_ask_by_api),
+            Right::Approve => access_key.may_approve && roles.any(Role::may_approve),
+            Right::Govern => roles.any(Role::may_govern),
             Right::Nothing => true,
         };
         if allowed { Ok(()) } else { Err(ResultCode::Forbidden.into()) }
@@ -306,10 +394,16 @@ impl Service {
         let session = self.session(token, &scope.caller).await?.ok_or(ResultCode::Unauthorized)?;
         scope.actor = Actor::Account(session.login.clone());
         scope.at_console = true;
+        (scope.account, scope.key_may_approve) = (Some(session.account), true);
         let mut roles = session.roles_in(scope.project.id);
         let allowed = match right {
             Right::Read => roles.any(Role::may_read_at_console),
+            Right::Change if scope.asks() => roles.any(Role::may_ask_at_console),
             Right::Use | Right::Change => roles.any(Role::may_change_at_console),
+            Right::Prepare => roles.any(|role| role.may_change_at_console() || scope.project.approval && role.may_ask_at_console()),
+            Right::Ask => roles.any(Role::may_ask_at_console),
+            Right::Approve => roles.any(Role::may_approve),
+            Right::Govern => roles.any(Role::may_govern),
             Right::Nothing => true,
         };
         // Whoever has no role in a project learns nothing of it, not even that it is there.
@@ -358,7 +452,7 @@ impl Service {
 
 fn outcome_of<T>(outcome: &Result<T, Refusal>) -> Outcome {
     match outcome {
-        Ok(_) => Outcome::Success,
+        Ok(_) | Err(Refusal::Proposed(_)) => Outcome::Success,
         Err(Refusal::Unavailable { .. }) => Outcome::Failed,
         Err(_) => Outcome::Refused,
     }

@@ -7,12 +7,14 @@
 //!    while lease and current version are still as they were. Nothing to heal.
 
 use super::Service;
+use super::approval::Proposal;
 use super::create_key::lost_lease;
 use super::key_life::{KeyAsSeen, require_as_seen};
 use super::notifications::telling;
 use super::provisioning::{NewMaterial, random_id};
 use super::refusal::Refusal;
 use super::request::{Request, Right};
+use crate::domain::approval::ProposedChange;
 use crate::domain::audit::{AuditEvent, Operation, Uses};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{KeyId, KeyVersion, ObjectId};
@@ -47,9 +49,9 @@ pub struct RotatedKey {
 
 /// A rotation under way.
 #[derive(Debug, Clone)]
-struct Plan {
-    planned: PlannedObject,
-    kind: ObjectKind,
+pub(super) struct Plan {
+    pub(super) planned: PlannedObject,
+    pub(super) kind: ObjectKind,
     current: KeyVersion,
 }
 
@@ -59,7 +61,9 @@ impl Service {
         let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::RotateKey, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &id).await?.id();
+                let access = service.find_key(scope, &id).await?;
+                let key = access.id();
+                service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::RotateKey { key }).seen(seen)).await?;
                 let (stamp, record) = (scope.stamp(service), scope.record_of_success(service));
                 let rotated = service.rotate(key, RotateWhen::Asked(seen), stamp, record).await?.ok_or(ResultCode::Conflict)?;
                 scope.committed();
@@ -93,7 +97,14 @@ impl Service {
 }
 
 /// Holds the key, decides, and inserts the next version.
-fn plan_rotation(tx: &mut Tx<'_>, id: KeyId, when: RotateWhen, object: ObjectId, lease_until: Timestamp, created: &Stamp) -> Result<Option<Plan>, Refusal> {
+pub(super) fn plan_rotation(
+    tx: &mut Tx<'_>,
+    id: KeyId,
+    when: RotateWhen,
+    object: ObjectId,
+    lease_until: Timestamp,
+    created: &Stamp,
+) -> Result<Option<Plan>, Refusal> {
     let (_, row) = tx.hold_key(id)?.ok_or(ResultCode::InvalidKeyId)?;
     let wanted = match when {
         RotateWhen::Asked(seen) => require_as_seen(&row.key, seen).map(|()| true)?,
@@ -123,7 +134,13 @@ fn plan_rotation(tx: &mut Tx<'_>, id: KeyId, when: RotateWhen, object: ObjectId,
 
 /// Holds the key, looks at it once more, and makes the new version the current one. What was changed meanwhile stays changed: a period that
 /// was set while the version was made says when the next one is due.
-fn finish_rotation(tx: &mut Tx<'_>, plan: &Plan, public_key: Option<&[u8]>, stamp: &Stamp, record: (AuditEvent, Uses)) -> Result<RotatedKey, Refusal> {
+pub(super) fn finish_rotation(
+    tx: &mut Tx<'_>,
+    plan: &Plan,
+    public_key: Option<&[u8]>,
+    stamp: &Stamp,
+    record: (AuditEvent, Uses),
+) -> Result<RotatedKey, Refusal> {
     let (key, version) = (plan.planned.key, plan.planned.version);
     let (_, row) = tx.hold_key(key)?.filter(|(_, row)| row.key.state.is_visible()).ok_or(ResultCode::InvalidKeyId)?;
     is_in_service(&row.key)?;

@@ -23,6 +23,7 @@ struct AccessKeyRow {
     token_life_seconds: i64,
     enabled: bool,
     account_enabled: bool,
+    may_approve: bool,
 }
 
 #[derive(Queryable)]
@@ -32,6 +33,7 @@ pub(super) struct SummaryRow {
     enabled: bool,
     account_enabled: bool,
     token_life_seconds: i64,
+    may_approve: bool,
     created: i64,
 }
 
@@ -50,6 +52,7 @@ impl Reader<'_> {
                 access_keys::token_life_seconds,
                 access_keys::enabled,
                 accounts::enabled,
+                access_keys::may_approve,
             ))
             .first(self.db)
             .optional()?;
@@ -63,6 +66,7 @@ impl Reader<'_> {
             secret: SecretHash(bytes(row.secret, WHAT)?),
             token_life: known(TokenLife::from_seconds(row.token_life_seconds).ok(), WHAT)?,
             enabled: row.enabled && row.account_enabled,
+            may_approve: row.may_approve,
             roles: self.roles(AccountId(row.account))?,
         }))
     }
@@ -74,7 +78,15 @@ impl Reader<'_> {
             .filter(access_keys::id.gt(after.map_or("", AccessKeyId::as_str)))
             .order(access_keys::id)
             .limit(limit)
-            .select((access_keys::id, accounts::login, access_keys::enabled, accounts::enabled, access_keys::token_life_seconds, access_keys::created_at))
+            .select((
+                access_keys::id,
+                accounts::login,
+                access_keys::enabled,
+                accounts::enabled,
+                access_keys::token_life_seconds,
+                access_keys::may_approve,
+                access_keys::created_at,
+            ))
             .into_boxed();
         if let Some(account) = account {
             query = query.filter(access_keys::account_id.eq(account.0));
@@ -96,6 +108,7 @@ impl Reader<'_> {
             enabled: row.enabled,
             account_enabled: row.account_enabled,
             token_life: known(TokenLife::from_seconds(row.token_life_seconds).ok(), WHAT)?,
+            may_approve: row.may_approve,
             created: Timestamp::from_micros(row.created),
             last_access: last_access.map(Timestamp::from_micros),
         })
@@ -145,6 +158,14 @@ impl Tx<'_> {
                 access_keys::changed_by.eq(&changed.user),
                 access_keys::changed_at.eq(changed.at.micros()),
             ))
+            .execute(self.db)?;
+        changed_one(rows, "access key")
+    }
+
+    /// Sets whether an access key approves in its account's name; `Stale` if there is none.
+    pub fn set_may_approve(&mut self, id: &AccessKeyId, allowed: bool, changed: &Stamp) -> Result<(), StoreError> {
+        let rows = diesel::update(access_keys::table.find(id.as_str()))
+            .set((access_keys::may_approve.eq(allowed), access_keys::changed_by.eq(&changed.user), access_keys::changed_at.eq(changed.at.micros())))
             .execute(self.db)?;
         changed_one(rows, "access key")
     }

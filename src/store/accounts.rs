@@ -71,6 +71,12 @@ impl Reader<'_> {
         Ok(id.map(AccountId))
     }
 
+    /// When an account was last changed.
+    pub fn account_changed(&mut self, account: AccountId) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<i64> = accounts::table.find(account.0).select(accounts::changed_at).first(self.db).optional()?;
+        Ok(at.map(Timestamp::from_micros))
+    }
+
     /// A page of accounts in the order in which they were made.
     pub fn accounts(&mut self, after: Option<AccountId>, limit: i64) -> Result<Vec<AccountSummary>, StoreError> {
         let rows: Vec<Row> =

@@ -111,7 +111,7 @@ impl Batch {
 fn run_in_savepoint(change: &mut dyn ChangeWork, db: &mut Db, node: &str, gathered: &mut Gathered) -> Result<(), StoreError> {
     db.batch_execute("SAVEPOINT change")?;
     let mut tx = Tx::new(db, node);
-    let mut keep = change.run(&mut tx);
+    let mut keep = change.run(&mut tx) && !tx.is_rehearsal;
     let noted = tx.noted;
     if keep {
         // PostgreSQL refuses to release a savepoint after an error that the change swallowed.

@@ -106,6 +106,16 @@ fn find_recipient(db: &mut Db, id: i64, postgresql: &str) -> QueryResult<bool> {
     Ok(found.iter().any(|found| found.id == id))
 }
 
+const SHARE_GOVERNANCE: &str = "SELECT approval FROM governance WHERE project_id = $1 FOR SHARE";
+
+/// Keeps whether approval is on in a project as it is until the commit. SQLite has one writer at a time.
+pub(super) fn share_governance(db: &mut Db, project: i64) -> QueryResult<()> {
+    match db {
+        Db::Sqlite(_) => Ok(()),
+        Db::Postgresql(connection) => diesel::sql_query(SHARE_GOVERNANCE).bind::<BigInt, _>(project).execute(connection).map(drop),
+    }
+}
+
 /// What a batch appends to the audit log, and what it adds to the usage counters.
 #[derive(Debug)]
 pub(super) struct LogBatch<'a> {

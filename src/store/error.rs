@@ -26,6 +26,9 @@ pub enum StoreError {
         /// What was to be changed.
         what: &'static str,
     },
+    /// Approval is on in the project, and this was not approved.
+    #[error("approval is on in the project")]
+    Governed,
     /// A row can't be read as what it should be: somebody else wrote it.
     #[error("the database holds a {what} that can't be read")]
     Corrupt {
@@ -58,6 +61,8 @@ pub enum Unique {
     KeyStoreName,
     /// A key's name in its key store.
     KeyName,
+    /// A key store's open draft or request.
+    OpenRequest,
     /// A client rule's value or certificate name in its key store.
     ClientRule,
     /// A recipient's target in its project, or in the installation.
@@ -75,6 +80,7 @@ impl std::fmt::Display for Unique {
             Self::Role => "that role of the account in the project",
             Self::KeyStoreName => "a key store of that name",
             Self::KeyName => "a key of that name",
+            Self::OpenRequest => "an open request of that key store",
             Self::ClientRule => "that entry",
             Self::Recipient => "that recipient",
             Self::Other => "that row",
@@ -83,13 +89,14 @@ impl std::fmt::Display for Unique {
 }
 
 /// Which unique index decides what: its name (as PostgreSQL tells it), and its columns (as SQLite does).
-const UNIQUE_INDEXES: [(&str, &str, Unique); 9] = [
+const UNIQUE_INDEXES: [(&str, &str, Unique); 10] = [
     ("projects_name", "projects.name", Unique::ProjectName),
     ("appkeys_pkey", "appkeys.appkey", Unique::Appkey),
     ("accounts_login", "accounts.login", Unique::Login),
     ("account_roles_pkey", "account_roles.account_id, account_roles.project_id, account_roles.role", Unique::Role),
     ("key_stores_name", "key_stores.project_id, key_stores.name", Unique::KeyStoreName),
     ("keys_name", "keys.key_store_id, keys.name", Unique::KeyName),
+    ("change_requests_open", "change_requests.key_store_id", Unique::OpenRequest),
     ("client_rules_value", "client_rules.key_store_id, client_rules.method, client_rules.value", Unique::ClientRule),
     (
         "notification_recipients_project",

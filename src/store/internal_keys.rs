@@ -80,6 +80,28 @@ impl Reader<'_> {
         row.map(internal_key).transpose()
     }
 
+    /// The own key of a key store that comes into being with a draft, while that is open.
+    pub fn key_of_drafted_store(&mut self, key_store: KeyStoreId) -> Result<Option<InternalKey>, StoreError> {
+        let being_made = token_objects::key_id
+            .eq(internal_keys::key_id)
+            .and(token_objects::version.eq(internal_keys::version))
+            .and(token_objects::state.eq(State::Provisioning.as_str()));
+        let row: Option<Row> = internal_keys::table
+            .inner_join(token_objects::table.on(being_made))
+            .filter(internal_keys::key_store_id.eq(Some(key_store.0)).and(internal_keys::state.eq(State::Provisioning.as_str())))
+            .select((
+                internal_keys::key_id,
+                internal_keys::version,
+                internal_keys::purpose,
+                internal_keys::key_store_id,
+                token_objects::object_id,
+                token_objects::public_key,
+            ))
+            .first(self.db)
+            .optional()?;
+        row.map(internal_key).transpose()
+    }
+
     /// An internal key by name and version, to open what it sealed.
     pub fn internal_key_version(&mut self, id: KeyId, version: KeyVersion) -> Result<Option<InternalKey>, StoreError> {
         let row: Option<Row> = active!()

@@ -68,6 +68,19 @@ impl Reader<'_> {
             .transpose()
     }
 
+    /// Number and name of a key store of any state, `DESTROYED` included.
+    pub fn key_store_label(&mut self, id: KeyStoreId) -> Result<Option<(KeyStoreNumber, Name)>, StoreError> {
+        let row: Option<(i64, String)> = key_stores::table.find(id.0).select((key_stores::number, key_stores::name)).first(self.db).optional()?;
+        Ok(row.map(|(number, name)| (KeyStoreNumber(number), Name::from_stored(name))))
+    }
+
+    /// A project's key store of that number, of any state, `DESTROYED` included.
+    pub fn key_store_ever(&mut self, project: ProjectId, number: KeyStoreNumber) -> Result<Option<KeyStoreId>, StoreError> {
+        let of_project = key_stores::table.filter(key_stores::project_id.eq(project.0).and(key_stores::number.eq(number.0)));
+        let row: Option<i64> = of_project.select(key_stores::id).first(self.db).optional()?;
+        Ok(row.map(KeyStoreId))
+    }
+
     /// A project's key store of that name, of any state that isn't `DESTROYED`.
     pub fn key_store_by_name(&mut self, project: ProjectId, name: &Name) -> Result<Option<KeyStore>, StoreError> {
         key_stores::table

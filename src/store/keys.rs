@@ -127,10 +127,20 @@ impl Tx<'_> {
     /// Inserts key, first version and object, all `PROVISIONING`. For a secret there is no object, nor a version before its data
     /// comes by [`Tx::put_secret_version`]. `Stale` unless the key store is of that project and `ACTIVE`.
     pub fn insert_key(&mut self, key: &NewKey, object: Option<&PlannedObject>) -> Result<(), StoreError> {
+        self.hold_key_store(key.project, key.key_store, &[State::Active])?;
+        self.insert_held_key(key, object)
+    }
+
+    /// The same with an object, where the key store may come into being together with the key.
+    pub fn plan_key(&mut self, key: &NewKey, object: &PlannedObject) -> Result<(), StoreError> {
+        self.hold_key_store(key.project, key.key_store, &[State::Provisioning, State::Active])?;
+        self.insert_held_key(key, Some(object))
+    }
+
+    fn insert_held_key(&mut self, key: &NewKey, object: Option<&PlannedObject>) -> Result<(), StoreError> {
         if object.is_some() == (key.kind == KeyKind::Secret) || object.is_some_and(|object| object.key != key.id) {
             return Err(StoreError::failed("a secret has no object, and every other key one of its own"));
         }
-        self.hold_key_store(key.project, key.key_store)?;
         diesel::insert_into(keys::table)
             .values((
                 keys::id.eq(hex(key.id.as_bytes())),
@@ -156,8 +166,9 @@ impl Tx<'_> {
     }
 
     /// Changes nothing, but holds the key store's row until the commit: it can't be on its way out while a key comes in.
-    fn hold_key_store(&mut self, project: ProjectId, key_store: KeyStoreId) -> Result<(), StoreError> {
-        let there = key_stores::table.find(key_store.0).filter(key_stores::project_id.eq(project.0)).filter(key_stores::state.eq(State::Active.as_str()));
+    fn hold_key_store(&mut self, project: ProjectId, key_store: KeyStoreId, states: &[State]) -> Result<(), StoreError> {
+        let states = states.iter().map(|state| state.as_str());
+        let there = key_stores::table.find(key_store.0).filter(key_stores::project_id.eq(project.0)).filter(key_stores::state.eq_any(states));
         let held = diesel::update(there).set(key_stores::state.eq(key_stores::state)).execute(self.db)?;
         changed_one(held, "key store")
     }

@@ -17,6 +17,8 @@ mod audit;
 mod authorities;
 mod backup;
 mod batch;
+mod change_items;
+mod change_requests;
 mod changes;
 mod checkpoints;
 mod client_entries;
@@ -27,6 +29,7 @@ mod due;
 mod error;
 mod follower;
 mod gate;
+mod governance;
 mod history;
 mod import_pairs;
 mod internal_keys;
@@ -77,7 +80,9 @@ pub use import_pairs::{IMPORT_PAIRS_MAX, TOO_MANY_IMPORT_PAIRS};
 pub use inventory::{KeyPosition, ListedClientRule, ListedKey};
 pub use lists::ClientsPage;
 pub use model::{Change, Checkpoint, DoomedImportPair, Due, DueKind, DueSubject, ExpiredObject, ExpiringCertificates, InternalKey, KeptAuthority};
-pub use model::{KeyRow, NewImportPair, NewKey, OftenUsed, PlannedObject, Purpose, RevocationList, RevokedRule, StoredChain, StoredRecord};
+pub use model::{
+    KeyRow, NewCertificate, NewImportPair, NewKey, OftenUsed, PlannedObject, Purpose, RequestFilter, RevocationList, RevokedRule, StoredChain, StoredRecord,
+};
 pub use outbox::{OutboxCounts, TakenMessage, facts_as_told};
 pub use projects::LAST_APPKEY;
 pub use recipients::{NewRecipient, TOO_MANY_RECIPIENTS};

@@ -284,3 +284,35 @@ pub struct StoredChain {
     /// The time of the newest record of the batch that wrote that one.
     pub head_at: Timestamp,
 }
+
+/// Which drafts and requests are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct RequestFilter {
+    /// Those in this state.
+    pub state: Option<crate::domain::approval::RequestState>,
+    /// Those of this key store.
+    pub key_store: Option<KeyStoreId>,
+    /// Those that somebody has asked for: no drafts, nor what became of one that nobody asked for.
+    pub asked_only: bool,
+    /// What must be in the ID, the requester, the note or the key store's name; letters of ASCII in either case.
+    pub search: Option<String>,
+    /// The column to sort by, of `requester`, `status` and `date`; the newest first otherwise.
+    pub sort: Option<String>,
+    /// Whether the last comes first, where they are sorted by a column.
+    pub descending: bool,
+}
+
+/// A client certificate that was issued.
+#[derive(Debug, Clone, Copy)]
+pub struct NewCertificate<'a> {
+    /// The name of its entry.
+    pub name: &'a str,
+    /// SHA-256 of its DER.
+    pub fingerprint: crate::domain::caller::CertFingerprint,
+    /// Its serial number, hex.
+    pub serial: &'a str,
+    /// When it expires.
+    pub not_after: Timestamp,
+    /// The version of the CA's key that signed it.
+    pub issuer: KeyVersion,
+}

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use super::error::StoreError;
 use super::rows::{changed_one, known};
-use super::schema::{account_roles, appkeys, projects};
+use super::schema::{account_roles, appkeys, governance, projects};
 use super::unit::{Reader, Tx};
 use crate::domain::appkey::Appkey;
 use crate::domain::clock::Timestamp;
@@ -16,7 +16,7 @@ use crate::domain::text::Name;
 /// What is `Stale` about a project whose only appkey was to be deleted.
 pub const LAST_APPKEY: &str = "last appkey";
 
-type Row = (i64, String, bool);
+type Row = (i64, String, bool, Option<bool>);
 
 pub(super) type SummaryRow = (i64, String, bool, i64, i64);
 
@@ -25,32 +25,40 @@ type SummaryColumns = (projects::id, projects::name, projects::appkey_reads, pro
 /// The columns of a [`SummaryRow`].
 pub(super) const SUMMARY: SummaryColumns = (projects::id, projects::name, projects::appkey_reads, projects::created_at, projects::changed_at);
 
-fn project((id, name, appkey_reads): Row) -> Project {
-    Project { id: ProjectId(id), name: Name::from_stored(name), appkey_reads }
+fn project((id, name, appkey_reads, approval): Row) -> Project {
+    Project { id: ProjectId(id), name: Name::from_stored(name), appkey_reads, approval: approval == Some(true) }
+}
+
+/// Projects with their governance, and what a [`Row`] has of both.
+macro_rules! with_governance {
+    () => {
+        projects::table.left_join(governance::table.on(governance::project_id.eq(projects::id))).select((
+            projects::id,
+            projects::name,
+            projects::appkey_reads,
+            governance::approval.nullable(),
+        ))
+    };
 }
 
 impl Reader<'_> {
     /// The project that an appkey names.
     pub fn project_by_appkey(&mut self, appkey: &Appkey) -> Result<Option<Project>, StoreError> {
-        let row: Option<Row> = appkeys::table
-            .inner_join(projects::table.on(projects::id.eq(appkeys::project_id)))
-            .filter(appkeys::appkey.eq(appkey.as_str()))
-            .select((projects::id, projects::name, projects::appkey_reads))
-            .first(self.db)
-            .optional()?;
+        let named = appkeys::table.filter(appkeys::appkey.eq(appkey.as_str())).select(appkeys::project_id);
+        let row: Option<Row> = with_governance!().filter(projects::id.eq_any(named)).first(self.db).optional()?;
         Ok(row.map(project))
     }
 
     /// A project.
     pub fn project(&mut self, id: ProjectId) -> Result<Option<Project>, StoreError> {
-        let row: Option<Row> = projects::table.find(id.0).select((projects::id, projects::name, projects::appkey_reads)).first(self.db).optional()?;
+        let row: Option<Row> = with_governance!().filter(projects::id.eq(id.0)).first(self.db).optional()?;
         Ok(row.map(project))
     }
 
     /// The projects in which an account has a role, or all of them, by name.
     pub fn projects_of(&mut self, account: AccountId, all: bool, limit: i64) -> Result<Vec<Project>, StoreError> {
         let with_role = account_roles::table.filter(account_roles::account_id.eq(account.0)).select(account_roles::project_id);
-        let mut query = projects::table.order(projects::name).limit(limit).select((projects::id, projects::name, projects::appkey_reads)).into_boxed();
+        let mut query = with_governance!().order(projects::name).limit(limit).into_boxed();
         if !all {
             query = query.filter(projects::id.eq_any(with_role));
         }
@@ -59,11 +67,7 @@ impl Reader<'_> {
 
     /// The project of that name.
     pub fn project_by_name(&mut self, name: &Name) -> Result<Option<Project>, StoreError> {
-        let row: Option<Row> = projects::table
-            .filter(projects::name.eq(name.as_str()))
-            .select((projects::id, projects::name, projects::appkey_reads))
-            .first(self.db)
-            .optional()?;
+        let row: Option<Row> = with_governance!().filter(projects::name.eq(name.as_str())).first(self.db).optional()?;
         Ok(row.map(project))
     }
 
@@ -77,7 +81,8 @@ impl Reader<'_> {
     pub(super) fn project_summary(&mut self, (id, name, appkey_reads, created, changed): SummaryRow) -> Result<ProjectSummary, StoreError> {
         let appkeys = appkeys::table.filter(appkeys::project_id.eq(id)).count().get_result(self.db)?;
         let (created, changed) = (Timestamp::from_micros(created), Timestamp::from_micros(changed));
-        Ok(ProjectSummary { project: project((id, name, appkey_reads)), appkeys, created, changed })
+        let approval: Option<bool> = governance::table.find(id).select(governance::approval).first(self.db).optional()?;
+        Ok(ProjectSummary { project: project((id, name, appkey_reads, approval)), appkeys, created, changed })
     }
 
     /// A project as lists show it.
@@ -121,6 +126,7 @@ impl Tx<'_> {
             ))
             .returning(projects::id)
             .get_result(self.db)?;
+        self.insert_governance(ProjectId(id), created)?;
         Ok(ProjectId(id))
     }
 

@@ -224,6 +224,69 @@ diesel::table! {
         created_at -> BigInt,
         changed_by -> Text,
         changed_at -> BigInt,
+        may_approve -> Bool,
+    }
+}
+
+diesel::table! {
+    governance (project_id) {
+        project_id -> BigInt,
+        approval -> Bool,
+        expiry_days -> BigInt,
+        changed_by -> Text,
+        changed_at -> BigInt,
+        emergency_by -> Nullable<Text>,
+        emergency_at -> Nullable<BigInt>,
+        emergency_reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    change_requests (id) {
+        id -> Text,
+        project_id -> BigInt,
+        key_store_id -> Nullable<BigInt>,
+        new_key_store -> Bool,
+        state -> Text,
+        requester_id -> BigInt,
+        requester -> Text,
+        note -> Text,
+        digest -> Nullable<Binary>,
+        decider_id -> Nullable<BigInt>,
+        decider -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        created_at -> BigInt,
+        requested_at -> Nullable<BigInt>,
+        decided_at -> Nullable<BigInt>,
+        ended_at -> Nullable<BigInt>,
+        expires_at -> BigInt,
+        node -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        attempts -> BigInt,
+    }
+}
+
+diesel::table! {
+    change_items (request_id, position) {
+        request_id -> Text,
+        position -> BigInt,
+        change -> Text,
+        base -> Text,
+        sealed -> Nullable<Binary>,
+        sealed_hash -> Nullable<Binary>,
+        object_id -> Nullable<Text>,
+        object_key -> Nullable<Text>,
+        object_version -> Nullable<BigInt>,
+        editor_id -> BigInt,
+        editor -> Text,
+        edited_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    change_editors (request_id, account_id) {
+        request_id -> Text,
+        account_id -> BigInt,
     }
 }
 
@@ -416,6 +479,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     known_browsers,
     account_roles,
     access_keys,
+    governance,
+    change_requests,
+    change_items,
+    change_editors,
     bearer_tokens,
     audit_chains,
     audit_records,

@@ -10,6 +10,7 @@ use super::model::Change;
 use super::usage::Tally;
 use crate::domain::audit::{AuditEvent, Uses};
 use crate::domain::clock::Timestamp;
+use crate::domain::ids::ProjectId;
 
 /// One unit of reading.
 #[derive(Debug)]
@@ -26,6 +27,10 @@ pub struct Tx<'a> {
     /// This process's name.
     pub(super) node: &'a str,
     pub(super) noted: Noted,
+    /// Whether changes of a project with approval on are those that were approved: [`Tx::hold_applying`] alone says so.
+    pub(super) is_approved: bool,
+    /// Whether nothing of it is kept, whatever comes of it.
+    pub(super) is_rehearsal: bool,
 }
 
 /// What a change notes beside what it does; it joins the batch only if its savepoint is kept, so that a change that fails leaves
@@ -51,14 +56,34 @@ impl std::ops::DerefMut for Tx<'_> {
 
 impl<'a> Tx<'a> {
     pub(super) fn new(db: &'a mut Db, node: &'a str) -> Self {
-        Self { reader: Reader { db }, node, noted: Noted::default() }
+        Self { reader: Reader { db }, node, noted: Noted::default(), is_approved: false, is_rehearsal: false }
     }
 
     /// Keeps an audit record with this change: it is chained, and its uses are counted, when the change is kept.
     pub fn audit(&mut self, event: AuditEvent, uses: Uses) -> Result<(), StoreError> {
         super::audit::check_text(&event)?;
+        self.require_approval(&event)?;
         self.noted.records.push((event, uses));
         Ok(())
+    }
+
+    /// In a project with approval on nobody changes anything alone, whichever way he came: [`StoreError::Governed`]. The project's governance
+    /// is held until the commit, so that a change is either before approval was turned on or refused.
+    fn require_approval(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
+        let governed = event.project.filter(|_| event.result_code == 0 && event.operation.is_change() && event.actor.is_person());
+        let Some(project) = governed.filter(|_| !self.is_approved) else { return Ok(()) };
+        if self.hold_governance(project)? { Err(StoreError::Governed) } else { Ok(()) }
+    }
+
+    /// From here on nothing of this is kept: it is done to see whether it could be. Changes that need approval can be tried.
+    pub fn rehearse(&mut self) {
+        self.is_rehearsal = true;
+        self.is_approved = true;
+    }
+
+    /// Whether approval is on in a project, which stays so until the commit.
+    pub fn hold_governance(&mut self, project: ProjectId) -> Result<bool, StoreError> {
+        super::governance::hold(self.reader.db, project)
     }
 
     /// Puts a change number into the change log, in this transaction.

@@ -50,6 +50,14 @@ groups! {
     NAMES = AlreadyExists;
     /// Of what changes something that somebody else may change meanwhile.
     CHANGES = Conflict;
+    /// Of what has to be asked for where approval is on.
+    GOVERNED = ApprovalRequired | OpenApprovalRequest | Conflict | InvalidField;
+    /// Of what names a draft or request.
+    REQUEST = InvalidApprovalRequest;
+    /// Of what needs a draft or request in a certain state.
+    REQUEST_STATUS = InvalidApprovalRequestStatus;
+    /// Of what decides upon a request.
+    DECIDES = OwnApprovalRequest;
     /// Of what the token may not be able to do.
     IMPORTS = ImportNotSupported;
     /// Of what takes an import token.

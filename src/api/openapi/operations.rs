@@ -9,10 +9,14 @@ use utoipa::openapi::{Ref, RefOr, Required};
 
 use super::codes::{ALWAYS, CREDENTIALS, EXTENSION};
 use super::texts;
-use crate::api::context::Version;
+use crate::api::context::{DRAFT_HEADER, NOTE_HEADER, Version};
 
 /// The parameters of paths, by the component that describes them.
-const PATH_PARAMETERS: [(&str, &str); 4] = [("appkey", "Appkey"), ("keyid", "KeyId"), ("id", "KeyStoreId"), ("version", "KeyVersion")];
+const PATH_PARAMETERS: [(&str, &str); 6] =
+    [("appkey", "Appkey"), ("keyid", "KeyId"), ("id", "KeyStoreId"), ("version", "KeyVersion"), ("approvalid", "ApprovalId"), ("position", "Position")];
+
+/// The operation that asks without the headers for it.
+const ASKS_OF_PROJECT: &str = "v1_3_ask_of_project";
 
 /// Adds what is true of every operation of `version`.
 pub(super) fn finish(operation: &mut Operation, version: Version) {
@@ -23,6 +27,11 @@ pub(super) fn finish(operation: &mut Operation, version: Version) {
     operation.security = Some(security(version));
     let parameters = operation.parameters.get_or_insert_default();
     parameters.push(RefOr::Ref(Ref::new("#/components/parameters/ClientMac")));
+    if operation.responses.responses.contains_key("202") {
+        for component in ["ApprovalNote", "ApprovalDraft"].iter().filter(|_| operation.operation_id.as_deref() != Some(ASKS_OF_PROJECT)) {
+            parameters.push(RefOr::Ref(Ref::new(format!("#/components/parameters/{component}"))));
+        }
+    }
     let mut codes = vec![json!(ALWAYS)];
     if version.wants_credentials() {
         codes.push(json!(CREDENTIALS));
@@ -73,6 +82,26 @@ pub(super) fn add_components(components: &mut Components) {
         ("KeyId".to_owned(), parameter::<texts::KeyId>("keyid", ParameterIn::Path, true, "The key's ID.")),
         ("KeyStoreId".to_owned(), parameter::<texts::KeyStoreId>("id", ParameterIn::Path, true, "The key store's ID, unique in its project.")),
         ("KeyVersion".to_owned(), parameter::<texts::KeyVersion>("version", ParameterIn::Path, true, "The number of a version of the key, from 0.")),
+        ("ApprovalId".to_owned(), parameter::<texts::ApprovalId>("approvalid", ParameterIn::Path, true, "The ID of a draft or request.")),
+        ("Position".to_owned(), parameter::<texts::Position>("position", ParameterIn::Path, true, "The place of a change in its draft, from 0.")),
+        (
+            "ApprovalNote".to_owned(),
+            parameter::<texts::Note>(
+                NOTE_HEADER,
+                ParameterIn::Header,
+                false,
+                "Where approval is on: the change becomes a request with this note, UTF-8. Elsewhere it means nothing.",
+            ),
+        ),
+        (
+            "ApprovalDraft".to_owned(),
+            parameter::<texts::DraftWord>(
+                DRAFT_HEADER,
+                ParameterIn::Header,
+                false,
+                "Where approval is on: with `add` the change goes into the key store's draft. Elsewhere it means nothing.",
+            ),
+        ),
         (
             "ClientMac".to_owned(),
             parameter::<texts::ClientMac>(

@@ -27,7 +27,7 @@ impl Responses {
             if let RefOr::T(response) = response {
                 response.headers.insert("X-Request-Id".to_owned(), RefOr::Ref(Ref::new("#/components/headers/RequestId")));
                 let is_file = response.content.keys().any(|media_type| media_type != JSON);
-                if named.is_some() && status == "200" && !is_file {
+                if named.is_some() && (status == "200" || status == "202") && !is_file {
                     envelop(response);
                 }
             }

@@ -265,6 +265,56 @@ pub(in crate::api) struct VersionQuery {
     key_version: Option<KeyVersion>,
 }
 
+/// The query of the list of drafts and requests.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(in crate::api) struct RequestsQuery {
+    /// Those in this state alone.
+    #[param(inline)]
+    status: Option<super::texts::ApprovalStatusQuery>,
+    /// Those of this key store alone.
+    #[param(inline)]
+    key_store_id: Option<super::texts::KeyStoreId>,
+    /// The page, from 1.
+    #[param(inline)]
+    page_number: Option<PageNumber>,
+    /// Entries of a page.
+    #[param(inline)]
+    page_size: Option<PageSize>,
+}
+
+/// What `approvals/{approvalid}/request` wants.
+#[derive(ToSchema)]
+pub(in crate::api) struct AskRequest {
+    note: super::texts::Note,
+}
+
+/// What `approve` wants: nothing, or the digest of what the approver has looked at.
+#[derive(ToSchema)]
+pub(in crate::api) struct DecisionRequest {
+    digest: Option<super::texts::Digest>,
+}
+
+/// What `deny` wants.
+#[derive(ToSchema)]
+pub(in crate::api) struct DenialRequest {
+    reason: super::texts::Note,
+}
+
+/// What `POST /approvals` wants: `change`, and what that needs.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct ProjectChangeRequest {
+    change: super::texts::ProjectChangeWord,
+    note: super::texts::Note,
+    login: Option<String>,
+    role: Option<super::texts::RoleWord>,
+    password: Option<String>,
+    access_key_id: Option<String>,
+    may_approve: Option<YesNo>,
+    expiry_days: Option<super::texts::ExpiryDaysNumber>,
+}
+
 /// The query of a list.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]

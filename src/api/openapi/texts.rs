@@ -6,7 +6,9 @@ use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::domain::account::Role;
 use crate::domain::appkey::APPKEY_MAX_CHARS;
+use crate::domain::approval::{ExpiryDays, RequestState};
 use crate::domain::ids::KeyVersion as Version;
 use crate::domain::inventory::Page;
 use crate::domain::key::RotationPeriod;
@@ -166,6 +168,18 @@ schemas! {
     Ipv4EntryQuery: or_empty(IPV4_PATTERN);
     MacEntryQuery: or_empty(MAC_PATTERN);
     NameQuery: or_empty(&name_pattern());
+    ApprovalId: of(text().pattern(Some("^[0-9a-f]{32}$")).examples([json!("0f8fad5bd9cb469fa16570867728950e")]));
+    ApprovalStatus: of(text().enum_values(Some(RequestState::ALL.map(RequestState::as_str))));
+    ApprovalStatusQuery: of(text().enum_values(Some(RequestState::ALL.map(RequestState::as_str).into_iter().chain([""]))));
+    Digest: of(text().pattern(Some("^[0-9a-f]{64}$")).description(Some("SHA-256 of exactly what is asked for.")));
+    Position: of(number(0, u32::MAX).examples([json!(0)]));
+    Note: of(text().min_length(Some(1)).max_length(Some(DESCRIPTION_MAX_CHARS)).pattern(Some(format!("^{}$", name_pattern()))));
+    DraftWord: of(text().enum_values(Some(["add"])));
+    RoleWord: of(text().enum_values(Some(Role::ALL.map(Role::as_str))));
+    ProjectChangeWord: of(text().enum_values(Some([
+        "GRANT_ROLE", "REVOKE_ROLE", "CREATE_ACCOUNT", "RESET_PASSWORD", "SET_MAY_APPROVE", "CHANGE_EXPIRY", "TURN_APPROVAL_OFF",
+    ])));
+    ExpiryDaysNumber: of(number(1, ExpiryDays::MAX).examples([json!(14)]));
     PageNumber: of(number(1, Page::NUMBER_MAX).examples([json!(1)]));
     PageSize: of(number(Page::SIZE_MIN, Page::SIZE_MAX).examples([json!(10)]));
     NamePart: of(text().max_length(Some(NAME_MAX_CHARS)).pattern(Some(r"^[^\x00-\x1F\x7F-\x9F]*$")));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::confirm::Confirmation;
 use super::list::{Page, Row, fetch, print, yes_or_no};
+use super::project::Switch;
 use super::{Admin, Command, Commands, Show, exposed, reach};
 use crate::cli::audit::time;
 use crate::cli::exit::Failure;
@@ -53,8 +54,11 @@ pub(super) enum Arguments {
         /// The User Access Key ID
         id: String,
         /// How long tokens that it gets from now on live, 60 to 86400 seconds
-        #[arg(long, value_name = "SECONDS")]
-        token_life: i64,
+        #[arg(long, value_name = "SECONDS", required_unless_present = "may_approve")]
+        token_life: Option<i64>,
+        /// Whether it approves in its account's name, if that has the role APPROVAL ADMIN
+        #[arg(long, value_enum, value_name = "on|off")]
+        may_approve: Option<Switch>,
     },
 }
 
@@ -81,9 +85,15 @@ pub(super) fn run(named: Option<&Path>, show: Show, arguments: Arguments) -> Res
             reach.ask(DeleteAccessKey { id })?;
             show.done(&done)
         }
-        Arguments::Set { id, token_life } => {
-            let done = format!("tokens of access key {id} live {token_life} seconds from now on");
-            reach.ask(SetAccessKey { id, token_life_seconds: token_life })?;
+        Arguments::Set { id, token_life, may_approve } => {
+            if let Some(token_life) = token_life {
+                let done = format!("tokens of access key {id} live {token_life} seconds from now on");
+                reach.ask(SetAccessKey { id: id.clone(), token_life_seconds: token_life })?;
+                show.done(&done)?;
+            }
+            let Some(may_approve) = may_approve.map(|switch| switch == Switch::On) else { return Ok(()) };
+            let done = format!("access key {id} {} from now on", if may_approve { "may approve" } else { "may not approve" });
+            reach.ask(SetMayApprove { id, may_approve })?;
             show.done(&done)
         }
     })
@@ -96,7 +106,13 @@ fn enable(reach: &reach::Reach, show: Show, id: String, enabled: bool) -> Result
 }
 
 pub(super) fn add(commands: Commands) -> Commands {
-    commands.with::<CreateAccessKey>().with::<ListAccessKeys>().with::<EnableAccessKey>().with::<DeleteAccessKey>().with::<SetAccessKey>()
+    commands
+        .with::<CreateAccessKey>()
+        .with::<ListAccessKeys>()
+        .with::<EnableAccessKey>()
+        .with::<DeleteAccessKey>()
+        .with::<SetAccessKey>()
+        .with::<SetMayApprove>()
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -144,6 +160,7 @@ struct AccessKeyRow {
     enabled: bool,
     account_enabled: bool,
     token_life_seconds: u32,
+    may_approve: bool,
     created_at: String,
     last_used_at: Option<String>,
 }
@@ -156,6 +173,7 @@ impl AccessKeyRow {
             enabled: found.enabled,
             account_enabled: found.account_enabled,
             token_life_seconds: found.token_life.seconds(),
+            may_approve: found.may_approve,
             created_at: time(found.created.micros()),
             last_used_at: found.last_access.map(|at| time(at.micros())),
         }
@@ -163,12 +181,13 @@ impl AccessKeyRow {
 }
 
 impl Row for AccessKeyRow {
-    const HEADINGS: &'static [&'static str] = &["ACCESS KEY ID", "LOGIN", "ENABLED", "TOKEN LIFE", "CREATED", "LAST USED"];
+    const HEADINGS: &'static [&'static str] = &["ACCESS KEY ID", "LOGIN", "ENABLED", "TOKEN LIFE", "MAY APPROVE", "CREATED", "LAST USED"];
 
     fn cells(&self) -> Vec<String> {
         let enabled = if self.enabled && !self.account_enabled { "no, its account".to_owned() } else { yes_or_no(self.enabled) };
         let last_used = self.last_used_at.clone().unwrap_or_else(|| "never".to_owned());
-        vec![self.access_key_id.clone(), self.login.clone(), enabled, format!("{} s", self.token_life_seconds), self.created_at.clone(), last_used]
+        let token_life = format!("{} s", self.token_life_seconds);
+        vec![self.access_key_id.clone(), self.login.clone(), enabled, token_life, yes_or_no(self.may_approve), self.created_at.clone(), last_used]
     }
 }
 
@@ -229,5 +248,21 @@ impl Command for SetAccessKey {
     async fn run(self, admin: Admin, operator: Operator) -> Result<(), Failure> {
         let life = TokenLife::from_seconds(self.token_life_seconds);
         Ok(admin.service.set_token_life(operator, &self.id, life).await?)
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SetMayApprove {
+    id: String,
+    may_approve: bool,
+}
+
+impl Command for SetMayApprove {
+    const PATH: &'static str = "/access-key/may-approve";
+    type Answer = ();
+
+    async fn run(self, admin: Admin, operator: Operator) -> Result<(), Failure> {
+        Ok(admin.service.set_may_approve(operator, &self.id, self.may_approve).await?)
     }
 }

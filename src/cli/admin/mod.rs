@@ -11,6 +11,7 @@
 mod access_key;
 mod account;
 mod appkey;
+mod approval;
 mod confirm;
 mod list;
 mod project;
@@ -62,6 +63,9 @@ enum What {
     /// Access keys: what programs show for an account
     #[command(subcommand)]
     AccessKey(access_key::Arguments),
+    /// Approval: whether changes of a project need a second person
+    #[command(subcommand)]
+    Approval(approval::Arguments),
 }
 
 pub(super) fn run(named: Option<&Path>, arguments: Arguments) -> Result<(), Failure> {
@@ -74,6 +78,7 @@ pub(super) fn run(named: Option<&Path>, arguments: Arguments) -> Result<(), Fail
         What::Account(arguments) => account::run(named, show, arguments),
         What::Role(arguments) => role::run(named, show, arguments),
         What::AccessKey(arguments) => access_key::run(named, show, arguments),
+        What::Approval(arguments) => approval::run(named, show, arguments),
     }
 }
 
@@ -119,7 +124,7 @@ impl Commands {
 fn commands() -> Commands {
     let commands = Commands::default().with::<backup::BackUp>().with::<orphans::CompareToken>();
     let commands = certificate::add(commands);
-    [project::add, appkey::add, account::add, role::add, access_key::add].into_iter().fold(commands, |commands, add| add(commands))
+    [project::add, appkey::add, account::add, role::add, access_key::add, approval::add].into_iter().fold(commands, |commands, add| add(commands))
 }
 
 /// How answers are printed.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::super::Console;
 use super::super::address::Path;
+use super::super::door::Door;
 use super::super::form::{Form, Posted};
 use super::super::key_stores::present;
 use super::super::page;
@@ -74,8 +75,8 @@ pub(super) struct At {
 }
 
 impl At {
-    fn list(&self) -> String {
-        format!("/projects/{}/key-stores/{}", self.project, self.store)
+    fn list(&self, door: Door) -> String {
+        format!("{}/{}", door.stores(ProjectId(self.project)), self.store)
     }
 }
 
@@ -83,6 +84,7 @@ impl At {
 #[template(path = "key_form.html")]
 pub(super) struct KeyForm<'a> {
     pub(super) t: &'static Texts,
+    pub(super) in_draft: bool,
     pub(super) title: &'static str,
     pub(super) action: String,
     pub(super) csrf: String,
@@ -102,8 +104,9 @@ async fn present_form(console: &Console, visitor: &Visitor, at: &At, content: Co
     let t = &ENGLISH.keys;
     let fragment = KeyForm {
         t: &ENGLISH,
+        in_draft: visitor.drafts(),
         title: content.title(),
-        action: format!("{}/keys/new/{}", at.list(), content.as_str()),
+        action: format!("{}/keys/new/{}", at.list(visitor.door), content.as_str()),
         csrf: visitor.csrf(),
         form,
         in_dialog,
@@ -143,7 +146,8 @@ pub(super) async fn add(State(console): State<Console>, Path(at): Path<At>, post
     // Key material is never sent back: the browser keeps what was typed.
     form.forget(KEY_DATA);
     let form = match made {
-        Some(Ok(key)) => return page::go(in_dialog, &format!("{}/keys/{}?done=added", at.list(), key.id)),
+        Some(Ok(key)) => return page::go(in_dialog, &format!("{}/keys/{}?done=added", at.list(visitor.door), key.id)),
+        Some(Err(Refusal::Proposed(_))) => return page::go(in_dialog, &format!("{}?done=drafted", at.list(visitor.door))),
         Some(Err(refusal)) => match form.refuse(refusal) {
             Ok(form) => form,
             Err(refusal) => return page::refused(&refusal, visitor.request),

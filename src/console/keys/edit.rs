@@ -6,6 +6,7 @@ use axum::response::Response;
 
 use super::super::Console;
 use super::super::address::Path;
+use super::super::draft::Draft;
 use super::super::form::{Form, Posted};
 use super::super::key_stores::present;
 use super::super::page;
@@ -32,8 +33,9 @@ async fn present_form(console: &Console, visitor: &Visitor, at: &At, details: &K
     let (t, title) = (&ENGLISH.keys, ENGLISH.keys.edit);
     let fragment = KeyForm {
         t: &ENGLISH,
+        in_draft: visitor.drafts(),
         title,
-        action: format!("{}/edit", at.path()),
+        action: format!("{}/edit", at.path(visitor.door)),
         csrf: visitor.csrf(),
         form,
         in_dialog,
@@ -49,7 +51,15 @@ pub(super) async fn show(State(console): State<Console>, visitor: Visitor, heade
         return page::refused(&refusal, visitor.request);
     }
     let in_dialog = wants_fragment(&headers);
-    match at.details(&console, &visitor).await {
+    let found = async {
+        let mut details = at.details(&console, &visitor).await?;
+        // Whoever edits a draft goes on from what is in it.
+        if let Some(draft) = Draft::read(&console, &visitor, at.project(), &at.store).await? {
+            draft.over_key(&mut details.listed.key);
+        }
+        Ok(details)
+    };
+    match found.await {
         Ok(details) => present_form(&console, &visitor, &at, &details, &filled(&details), in_dialog).await,
         Err(refusal) => page::gone_or_refused(&refusal, visitor.request, in_dialog),
     }
@@ -68,7 +78,8 @@ pub(super) async fn change(State(console): State<Console>, Path(at): Path<At>, p
     let Posted { visitor, form, in_dialog, is_ours } = posted;
     let changed = if is_ours { Some(put(&console, &visitor, &at, &form).await) } else { None };
     let form = match changed {
-        Some(Ok(())) => return page::go(in_dialog, &format!("{}?done=changed", at.path())),
+        Some(Ok(())) => return page::go(in_dialog, &format!("{}?done=changed", at.path(visitor.door))),
+        Some(Err(Refusal::Proposed(_))) => return page::go(in_dialog, &format!("{}?done=drafted", at.path(visitor.door))),
         Some(Err(refusal)) => match form.refuse(refusal) {
             Ok(form) => form,
             Err(refusal) => return page::refused(&refusal, visitor.request),

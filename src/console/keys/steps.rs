@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::super::Console;
 use super::super::address::Path;
+use super::super::door::Door;
 use super::super::form::{Form, Posted};
 use super::super::key_stores::present;
 use super::super::page;
@@ -115,9 +116,9 @@ impl StepAt {
         At { project: self.project, store: self.store.clone(), key: self.key.clone() }
     }
 
-    fn action(&self) -> String {
+    fn action(&self, door: Door) -> String {
         let version = self.version.as_ref().map(|version| format!("/versions/{version}")).unwrap_or_default();
-        format!("{}{version}/steps/{}", self.key().path(), self.step)
+        format!("{}{version}/steps/{}", self.key().path(door), self.step)
     }
 }
 
@@ -125,6 +126,7 @@ impl StepAt {
 #[template(path = "key_step.html")]
 struct Confirm<'a> {
     t: &'static Texts,
+    in_draft: bool,
     step: Step,
     told: &'static str,
     action: String,
@@ -149,9 +151,10 @@ async fn present_step(console: &Console, visitor: &Visitor, at: &StepAt, step: S
     let seen = if form.is_sent("seen") { form.value("seen").to_owned() } else { key.changed.at.micros().to_string() };
     let fragment = Confirm {
         t: &ENGLISH,
+        in_draft: visitor.drafts(),
         step,
         told: step.told(at.version.is_some(), key.kind),
-        action: at.action(),
+        action: at.action(visitor.door),
         csrf: visitor.csrf(),
         seen,
         kind: super::kind(key.kind),
@@ -188,8 +191,11 @@ pub(super) async fn take(State(console): State<Console>, Path(at): Path<StepAt>,
     let Some(step) = Step::parse(&at.step) else { return page::refused(&ResultCode::UrlNotFound.into(), visitor.request) };
     let taken = if is_ours { Some(carry_out(&console, &visitor, &at, step, &form).await) } else { None };
     let form = match taken {
-        Some(Ok(())) if step == Step::Delete && at.version.is_none() => return page::go(in_dialog, &format!("{}?done=key-deleted", at.key().list())),
-        Some(Ok(())) => return page::go(in_dialog, &format!("{}?done={}", at.key().path(), step.done())),
+        Some(Ok(())) if step == Step::Delete && at.version.is_none() => {
+            return page::go(in_dialog, &format!("{}?done=key-deleted", at.key().list(visitor.door)));
+        }
+        Some(Ok(())) => return page::go(in_dialog, &format!("{}?done={}", at.key().path(visitor.door), step.done())),
+        Some(Err(Refusal::Proposed(_))) => return page::go(in_dialog, &format!("{}?done=drafted", at.key().path(visitor.door))),
         Some(Err(refusal)) => match form.refuse(refusal) {
             Ok(form) => form,
             Err(refusal) => return page::refused(&refusal, visitor.request),

@@ -228,7 +228,7 @@ async fn present_taking(console: &Console, visitor: &Visitor, taking: Taking, na
             (format!("{path}/messages/{message}/discard"), t.discard_title, format!("{}: {message}", t.discard_told), t.discard)
         }
     };
-    let fragment = Confirm { t: &ENGLISH, title, told, action: &action, button, csrf: visitor.csrf(), seen: None, form, in_dialog };
+    let fragment = Confirm { t: &ENGLISH, title, told, action: &action, button, csrf: visitor.csrf(), seen: None, in_draft: false, form, in_dialog };
     present(console, visitor, named, form, &fragment, in_dialog).await
 }
 

@@ -11,6 +11,7 @@ use super::{Question, Tried, attempt, seen};
 use crate::console::Console;
 use crate::console::account::{present, shown_time};
 use crate::console::address::{Path, Query};
+use crate::console::approvals::note;
 use crate::console::assets::Assets;
 use crate::console::form::{Form, Posted};
 use crate::console::list::{Around, Asked};
@@ -22,7 +23,8 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::AccountId;
 use crate::domain::listing::Listed;
 use crate::domain::result_code::ResultCode;
-use crate::service::{AccountDetails, AccountRef, Refusal};
+use crate::domain::secret::SecretText;
+use crate::service::{AccountDetails, AccountRef, ProjectChange, Refusal, check_password};
 
 const HERE: &str = "/organization/accounts";
 
@@ -90,6 +92,10 @@ impl AccountPage {
 struct AccountForm<'a> {
     t: &'static Texts,
     title: &'static str,
+    /// Whether it becomes a request: the account asks or approves where approval is on.
+    with_note: bool,
+    /// The projects with approval on where this person doesn't ask for it.
+    elsewhere: Option<String>,
     /// Whose password it is, of an account that is there.
     of: Option<&'a str>,
     action: &'a str,
@@ -105,6 +111,7 @@ fn notice(done: &str) -> Option<&'static str> {
         "enabled" => Some(t.account_enabled),
         "disabled" => Some(t.account_disabled),
         "password" => Some(t.password_reset),
+        "asked" => Some(ENGLISH.approval.asked),
         "made" => Some(t.made),
         "unmade" => Some(t.unmade),
         "ended" => Some(t.ended),
@@ -139,7 +146,7 @@ async fn show(State(console): State<Console>, visitor: Visitor, Path(account): P
 
 async fn present_new(console: &Console, visitor: &Visitor, form: &Form, in_dialog: bool) -> Response {
     let (title, action) = (ENGLISH.organization.add_account, format!("{HERE}/new"));
-    let fragment = AccountForm { t: &ENGLISH, title, of: None, action: &action, csrf: visitor.csrf(), form, in_dialog };
+    let fragment = AccountForm { t: &ENGLISH, title, with_note: false, elsewhere: None, of: None, action: &action, csrf: visitor.csrf(), form, in_dialog };
     present(console, visitor, form, title, &fragment, in_dialog).await
 }
 
@@ -165,12 +172,15 @@ async fn details(console: &Console, visitor: &Visitor, account: i64) -> Result<A
 }
 
 async fn present_password(console: &Console, visitor: &Visitor, account: i64, form: Form, in_dialog: bool) -> Response {
-    let listed = match details(console, visitor, account).await {
-        Ok(details) => details.listed,
+    let AccountDetails { listed, governed, .. } = match details(console, visitor, account).await {
+        Ok(details) => details,
         Err(response) => return response,
     };
+    let elsewhere: Vec<_> = governed.iter().filter(|project| !visitor.is_admin_of(project.id)).map(|project| project.name.as_str()).collect();
+    let (with_note, elsewhere) = (!governed.is_empty(), Some(elsewhere.join(", ")).filter(|names| !names.is_empty()));
     let (title, action, form) = (ENGLISH.organization.reset_password, format!("{}/password", path_of(account)), form.seen_at(listed.changed));
-    let fragment = AccountForm { t: &ENGLISH, title, of: Some(&listed.login), action: &action, csrf: visitor.csrf(), form: &form, in_dialog };
+    let fragment =
+        AccountForm { t: &ENGLISH, title, with_note, elsewhere, of: Some(&listed.login), action: &action, csrf: visitor.csrf(), form: &form, in_dialog };
     present(console, visitor, &form, title, &fragment, in_dialog).await
 }
 
@@ -178,12 +188,25 @@ async fn ask_password(State(console): State<Console>, visitor: Visitor, headers:
     present_password(&console, &visitor, account, Form::default(), wants_fragment(&headers)).await
 }
 
+/// Gives an account another password; of one that asks or approves where approval is on, asks for that. Answers the word of the page that
+/// follows.
+async fn put_password(console: &Console, visitor: &Visitor, account: i64, form: &Form, password: SecretText) -> Result<&'static str, Refusal> {
+    let details = console.service.account_details(visitor.visit(), AccountId(account)).await?;
+    let Some(project) = details.governed.first() else {
+        let named = AccountRef::as_seen(AccountId(account), form.seen());
+        return console.service.set_password(visitor.visit(), named, password, true).await.map(|()| "password");
+    };
+    let input = check_password(&password).and_then(|()| Ok((note(form, "note")?, ProjectChange::ResetPassword { login: details.listed.login, password })));
+    console.service.ask_of_project(visitor.about(project.id), input.map_err(Refusal::from)).await.map(|_| "asked")
+}
+
 async fn set_password(State(console): State<Console>, Path(account): Path<i64>, posted: Posted) -> Response {
     let Posted { visitor, mut form, in_dialog, is_ours } = posted;
-    let (password, named) = (form.secret("password"), AccountRef::as_seen(AccountId(account), form.seen()));
+    let password = form.secret("password");
     form.forget("password");
-    let form = match attempt(&visitor, form, is_ours, console.service.set_password(visitor.visit(), named, password, true)).await {
-        Ok(()) => return page::go(in_dialog, &format!("{}?done=password", path_of(account))),
+    let set = if is_ours { put_password(&console, &visitor, account, &form, password).await } else { Err(ResultCode::Conflict.into()) };
+    let form = match attempt(&visitor, form, is_ours, async { set }).await {
+        Ok(done) => return page::go(in_dialog, &format!("{}?done={done}", path_of(account))),
         Err(Tried::Again(form)) => form,
         Err(Tried::Refused(response)) => return response,
     };

@@ -115,6 +115,11 @@ pub(super) fn level_of(console: &Console, report: &HealthReport) -> Level {
     Levels::of(console, report).worst()
 }
 
+/// That approval was turned off alone is everybody's business who administers.
+pub(super) fn level_of_approval(frame: &Frame) -> Level {
+    Level::alarm_if(!frame.emergencies.is_empty())
+}
+
 /// A line of the page: what, how it is, and how it does.
 struct Line {
     label: &'static str,
@@ -174,10 +179,10 @@ async fn show(State(console): State<Console>, visitor: Visitor) -> Response {
         let page = HealthPage {
             t: &ENGLISH,
             assets: frame.assets,
-            frame,
-            level: levels.worst(),
+            level: levels.worst().max(level_of_approval(&frame)),
             problems: report.health.problems.clone(),
             parts,
+            frame,
             runs: runs(&console, &report),
             node: report.node,
         };

@@ -17,6 +17,7 @@ macro_rules! texts {
 
 mod access_keys;
 mod account;
+mod approval;
 mod clients;
 mod endpoint;
 mod frame;
@@ -35,6 +36,7 @@ pub(super) struct Texts {
     pub(super) language: &'static str,
     pub(super) access_keys: access_keys::Texts,
     pub(super) account: account::Texts,
+    pub(super) approval: approval::Texts,
     pub(super) frame: frame::Texts,
     pub(super) sign_in: sign_in::Texts,
     pub(super) key_stores: key_stores::Texts,
@@ -61,5 +63,6 @@ pub(super) static ENGLISH: Texts = Texts {
     access_keys: access_keys::Texts::ENGLISH,
     account: account::Texts::ENGLISH,
     notifications: notifications::Texts::ENGLISH,
+    approval: approval::Texts::ENGLISH,
     statistics: statistics::Texts::ENGLISH,
 };

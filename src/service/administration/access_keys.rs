@@ -1,6 +1,6 @@
 //! Access keys of accounts.
 
-use super::{AccountRef, Administrator, LIST_PAGE, parse_login, random_name};
+use super::{AccountRef, Administrator, LIST_PAGE, parse_login, random_name, require_no_accomplice};
 use crate::domain::account::{ACCESS_KEYS_MAX, AccessKeyId, AccessKeySummary, SecretHash, TokenLife};
 use crate::domain::audit::Operation;
 use crate::domain::secret::SecretText;
@@ -44,7 +44,8 @@ fn known(outcome: Result<(), StoreError>) -> Result<(), Refusal> {
 }
 
 impl Service {
-    /// Makes an access key for an account; the secret is kept as a hash only.
+    /// Makes an access key for an account, unless that asks or approves in a project with approval on: its owner makes them himself. The
+    /// secret is kept as a hash only.
     pub async fn create_access_key(&self, by: impl Into<Administrator>, login: &str, life: Result<TokenLife, Invalid>) -> Result<NewAccessKey, Refusal> {
         let NewAccessKey { id, secret } = fresh_access_key()?;
         let (row, hash) = (id.clone(), SecretHash::of(secret.expose()));
@@ -52,6 +53,7 @@ impl Service {
         let prepared = parsed.map(|(login, life)| (format!("{id} for {login}"), (login, life))).map_err(Refusal::from);
         self.administer(by.into(), Operation::CreateAccessKey, prepared, move |tx, (login, life), act| {
             let (account, _) = AccountRef::from(login.as_str()).find(tx)?;
+            require_no_accomplice(tx, account)?;
             tx.insert_access_key(&row, account, hash, life, &act.stamp).map_err(|error| match error {
                 StoreError::Stale { what: TOO_MANY_ACCESS_KEYS } => {
                     Invalid::new("login", format!("names an account with {ACCESS_KEYS_MAX} access keys: delete one first")).into()
@@ -84,6 +86,23 @@ impl Service {
         let prepared = parsed.map(|(id, life)| (format!("{id} token life {} s", life.seconds()), (id, life))).map_err(Refusal::from);
         self.administer(by.into(), Operation::ChangeAccessKey, prepared, move |tx, (id, life), act| {
             known(tx.set_token_life(&id, life, &act.stamp))?;
+            act.changes.push(Change::AccessKey(id));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets whether an access key approves in its account's name.
+    pub async fn set_may_approve(&self, by: impl Into<Administrator>, id: &str, allowed: bool) -> Result<(), Refusal> {
+        let told = if allowed { "may approve" } else { "may not approve" };
+        let prepared = parse_id(id).map(|id| (format!("{id} {told}"), id)).map_err(Refusal::from);
+        self.administer(by.into(), Operation::SetMayApprove, prepared, move |tx, id, act| {
+            let account = tx.access_key(&id)?.ok_or_else(unknown)?.account;
+            // Taken away it can be at any time.
+            if allowed {
+                require_no_accomplice(tx, account)?;
+            }
+            known(tx.set_may_approve(&id, allowed, &act.stamp))?;
             act.changes.push(Change::AccessKey(id));
             Ok(())
         })

@@ -3,7 +3,7 @@
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher as _;
 
-use super::{AccountRef, Act, Administrator, LIST_PAGE, parse_login};
+use super::{AccountRef, Act, Administrator, LIST_PAGE, parse_login, require_no_accomplice};
 use crate::domain::account::{AccountSummary, SecretHash};
 use crate::domain::audit::Operation;
 use crate::domain::ids::AccountId;
@@ -36,7 +36,7 @@ pub(in crate::service) fn hash_password(password: &SecretText) -> Result<String,
 }
 
 /// A password's hash, made where it may take its time.
-async fn hashed(password: SecretText) -> Result<String, Refusal> {
+pub(in crate::service) async fn hashed(password: SecretText) -> Result<String, Refusal> {
     // Before it takes a turn.
     check_password(&password)?;
     let _turn = hashing_turn().await?;
@@ -97,7 +97,7 @@ impl Service {
         self.insert_account(by.into(), login, password, (true, administrator)).await
     }
 
-    /// Gives an account another password. Its sessions end, and so does its second factor, if it has one. Nobody does that to himself at the
+    /// Gives an account another password, unless it asks or approves in a project with approval on. Its sessions end, and so does its second factor, if it has one. Nobody does that to himself at the
     /// console: there one's own password is changed by who knows the old one.
     pub async fn set_password(
         &self,
@@ -117,6 +117,7 @@ impl Service {
             let (id, login) = named.hold(tx)?;
             act.event.detail = Some(told(&login));
             refuse_own(act, id, "is your own: change your password under Password and sessions")?;
+            require_no_accomplice(tx, id)?;
             tx.set_password(id, &hash, must_change, &act.stamp)?;
             act.changes.push(Change::Identity);
             Ok(())

@@ -30,8 +30,10 @@ use super::refusal::Refusal;
 use super::request::event_without_project;
 use super::to_the_end::ToTheEnd;
 use crate::domain::audit::{Actor, AuditEvent, Operation, Uses};
+use crate::domain::ids::AccountId;
 use crate::domain::key::Stamp;
 use crate::domain::key_store::Project;
+use crate::domain::result_code::ResultCode;
 use crate::domain::text::Invalid;
 use crate::store::{Change, Reader, StoreError, Tx};
 use standing::Standing;
@@ -44,15 +46,15 @@ const RANDOM_NAME_CHARS: usize = 20;
 const LOGIN_MAX_CHARS: usize = 64;
 
 /// What a use case does beside changing rows.
-struct Act {
+pub(super) struct Act {
     /// The draft of its record.
-    event: AuditEvent,
+    pub(super) event: AuditEvent,
     /// Who and when, for rows.
-    stamp: Stamp,
+    pub(super) stamp: Stamp,
     /// What whoever acts may.
     standing: Standing,
     /// What it touched, for the caches of all nodes.
-    changes: Vec<Change>,
+    pub(super) changes: Vec<Change>,
 }
 
 /// Why it isn't done, with the record as far as it was known by then.
@@ -94,6 +96,12 @@ pub(super) fn parse_login(login: &str) -> Result<String, Invalid> {
     if fits { Ok(login.to_owned()) } else { Err(Invalid::new("login", "must have 1 to 64 letters, digits, '.', '-', '_' or '@'")) }
 }
 
+/// Refuses where an account asks or approves in a project with approval on: whoever gives it a password or an access key makes himself an
+/// accomplice.
+fn require_no_accomplice(tx: &mut Tx<'_>, account: AccountId) -> Result<(), Refusal> {
+    if tx.governed_projects_of(account)?.is_empty() { Ok(()) } else { Err(ResultCode::ApprovalRequired.into()) }
+}
+
 impl Service {
     fn operator_event(&self, operator: Operator, operation: Operation, detail: String) -> Result<AuditEvent, Refusal> {
         Ok(AuditEvent { actor: Actor::Operator(operator.uid), detail: Some(detail), ..self.own_event(operation)? })
@@ -126,7 +134,13 @@ impl Service {
     }
 
     /// The same, of what an `ADMIN` of the project does too.
-    async fn administer_in<P, T, F>(&self, by: Administrator, operation: Operation, prepared: Prepared<(ProjectRef, P)>, act: F) -> Result<T, Refusal>
+    pub(super) async fn administer_in<P, T, F>(
+        &self,
+        by: Administrator,
+        operation: Operation,
+        prepared: Prepared<(ProjectRef, P)>,
+        act: F,
+    ) -> Result<T, Refusal>
     where
         P: Send + 'static,
         T: Send + 'static,
@@ -190,7 +204,7 @@ impl Service {
     }
 
     /// Reads something for an administrator of the installation, such as a page of a list. The first page leaves the record of it all.
-    async fn look<P, T, F>(&self, by: Administrator, prepared: Prepared<P>, is_first: bool, read: F) -> Result<T, Refusal>
+    pub(super) async fn look<P, T, F>(&self, by: Administrator, prepared: Prepared<P>, is_first: bool, read: F) -> Result<T, Refusal>
     where
         P: Send + 'static,
         T: Send + 'static,
@@ -204,7 +218,7 @@ impl Service {
     }
 
     /// The same, of what others see too: `read` decides who, and says of which project it was.
-    async fn look_as<P, T, F>(&self, by: Administrator, prepared: Prepared<P>, is_first: bool, read: F) -> Result<T, Refusal>
+    pub(in crate::service) async fn look_as<P, T, F>(&self, by: Administrator, prepared: Prepared<P>, is_first: bool, read: F) -> Result<T, Refusal>
     where
         P: Send + 'static,
         T: Send + 'static,

@@ -50,7 +50,7 @@ impl ProjectRef {
     }
 
     /// Refused where no project can have that name.
-    pub(super) fn parsed(self) -> Result<Self, Invalid> {
+    pub(in crate::service) fn parsed(self) -> Result<Self, Invalid> {
         let named = match self.named {
             NamedProject::Typed(text) => NamedProject::Name(Name::parse("project", &text)?),
             named => named,
@@ -59,7 +59,7 @@ impl ProjectRef {
     }
 
     /// The project, which must be there.
-    pub(super) fn find(&self, reader: &mut Reader<'_>) -> Result<Project, Refusal> {
+    pub(in crate::service) fn find(&self, reader: &mut Reader<'_>) -> Result<Project, Refusal> {
         let unknown = || Refusal::from(Invalid::new("project", "names no project"));
         match &self.named {
             NamedProject::Typed(_) => Err(unknown()),

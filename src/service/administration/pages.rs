@@ -39,6 +39,8 @@ pub struct AccountDetails {
     pub access_keys: Vec<AccessKeySummary>,
     /// Its sessions that are good now, the one that was used last first.
     pub sessions: Vec<Session>,
+    /// The projects with approval on in which it asks or approves: there somebody else approves what is done to its credentials.
+    pub governed: Vec<Project>,
 }
 
 /// What programs of a project need to know.
@@ -101,7 +103,11 @@ impl Service {
             event.detail = Some(format!("account {}", listed.login));
             let (roles, access_keys) = (reader.role_grants(None, Some(account), None, LIST_PAGE)?, reader.access_keys(Some(account), None, LIST_PAGE)?);
             let sessions = reader.sessions_of(account, now)?.into_iter().filter(|session| session.is_live(now)).collect();
-            Ok(AccountDetails { listed, roles, access_keys, sessions })
+            let mut governed = Vec::new();
+            for project in reader.governed_projects_of(account)? {
+                governed.extend(reader.project(project)?);
+            }
+            Ok(AccountDetails { listed, roles, access_keys, sessions, governed })
         })
         .await
     }

@@ -55,7 +55,7 @@ impl From<Visit> for Administrator {
 }
 
 /// What somebody may, as the database says now.
-pub(super) enum Standing {
+pub(in crate::service) enum Standing {
     /// Everything.
     Operator,
     /// What the account may that the session is of.
@@ -92,6 +92,16 @@ impl Standing {
     pub(super) fn require_member_of(&self, project: ProjectId) -> Result<(), Refusal> {
         match self {
             Self::Account(session) if !session.administrator && session.roles_in(project).next().is_none() => Err(ResultCode::InvalidAppkey.into()),
+            Self::Account(_) | Self::Operator => Ok(()),
+        }
+    }
+
+    /// Refused unless he administers the installation, or asks for changes of the project at the console, or approves them.
+    pub(in crate::service) fn require_asker_of(&self, project: ProjectId) -> Result<(), Refusal> {
+        self.require_member_of(project)?;
+        let may = |session: &Session| session.administrator || session.roles_in(project).any(|role| role.may_ask_at_console() || role.may_approve());
+        match self {
+            Self::Account(session) if !may(session) => Err(ResultCode::Forbidden.into()),
             Self::Account(_) | Self::Operator => Ok(()),
         }
     }

@@ -1,6 +1,7 @@
 //! Changing a key's name, description and rotation period.
 
 use super::KeyAsSeen;
+use crate::domain::approval::ProposedChange;
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::KeyId;
@@ -8,6 +9,7 @@ use crate::domain::key::{RotationPeriod, Stamp};
 use crate::domain::lifecycle::{Command, is_rotatable};
 use crate::domain::text::{Description, Invalid, Name};
 use crate::service::Service;
+use crate::service::approval::Proposal;
 use crate::service::refusal::Refusal;
 use crate::service::request::{Request, Right};
 use crate::store::{KeyRow, Tx};
@@ -46,6 +48,10 @@ impl KeyChange {
         if is_empty { Err(Invalid::new("name", "or description or autoRotationPeriod is required")) } else { Ok(()) }
     }
 
+    fn proposed(self, key: KeyId) -> ProposedChange {
+        ProposedChange::ChangeKey { key, name: self.name, description: self.description, rotation: self.rotation }
+    }
+
     /// What the audit record says: the fields, and of short ones their new values.
     pub(in crate::service) fn told(&self) -> String {
         let name = self.name.as_ref().map(|name| format!("name {name}"));
@@ -62,10 +68,12 @@ impl Service {
         let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::ChangeKey, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &id).await?.id();
+                let access = service.find_key(scope, &id).await?;
+                let key = access.id();
                 let input = input?;
                 input.check()?;
                 scope.details(input.told());
+                service.unless_asked(scope, || Proposal::of_key(&access, input.clone().proposed(key)).seen(seen)).await?;
                 service.change_held_key(scope, (key, seen), Command::Change, move |tx, row, stamp| put(tx, row, input, stamp)).await
             })
         })

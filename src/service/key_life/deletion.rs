@@ -6,15 +6,18 @@
 //! 3. the answer. The key is gone, the caller doesn't know.
 
 use super::KeyAsSeen;
+use crate::domain::approval::ProposedChange;
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::KeyId;
-use crate::domain::key::State;
+use crate::domain::ids::{KeyId, ObjectId};
+use crate::domain::key::{Stamp, State};
 use crate::domain::lifecycle::{Command, deletion_due};
 use crate::service::Service;
+use crate::service::approval::Proposal;
 use crate::service::notifications::telling::{deleted, deletion_scheduled, key_subject};
 use crate::service::refusal::Refusal;
 use crate::service::request::{Request, Right};
+use crate::store::{KeyRow, Tx};
 
 /// A key whose deletion was asked for, or that was deleted.
 #[derive(Debug, Clone)]
@@ -40,14 +43,12 @@ impl Service {
         let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::RequestKeyDeletion, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &id).await?.id();
+                let access = service.find_key(scope, &id).await?;
+                let key = access.id();
+                service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::RequestKeyDeletion { key }).seen(seen)).await?;
                 let due = deletion_due(service.latest_time());
-                let ask = service.change_held_key(scope, (key, seen), Command::RequestDeletion, move |tx, row, stamp| {
-                    let about = key_subject(tx, &row.key, None)?;
-                    deletion_scheduled(tx, about, due, stamp)?;
-                    tx.set_key_state(key, State::Active, State::PendingDeletion, Some(due), stamp)?;
-                    Ok(due)
-                });
+                let act = move |tx: &mut Tx<'_>, row: &KeyRow, stamp: &Stamp| request_deletion(tx, row, due, stamp);
+                let ask = service.change_held_key(scope, (key, seen), Command::RequestDeletion, act);
                 Ok(KeyDeletion { key, at: ask.await? })
             })
         })
@@ -59,11 +60,10 @@ impl Service {
         let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::RestoreKey, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &id).await?.id();
-                let restore = service.change_held_key(scope, (key, seen), Command::Restore, move |tx, _, stamp| {
-                    Ok(tx.set_key_state(key, State::PendingDeletion, State::Active, None, stamp)?)
-                });
-                restore.await?;
+                let access = service.find_key(scope, &id).await?;
+                let key = access.id();
+                service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::RestoreKey { key }).seen(seen)).await?;
+                service.change_held_key(scope, (key, seen), Command::Restore, restore).await?;
                 Ok(RestoredKey { key, state: State::Active })
             })
         })
@@ -75,12 +75,12 @@ impl Service {
         let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::DeleteKey, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let key = service.find_key(scope, &id).await?.id();
+                let access = service.find_key(scope, &id).await?;
+                let key = access.id();
+                service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::DeleteKey { key }).seen(seen)).await?;
                 let lease_until = service.lease();
                 let begin = service.change_held_key(scope, (key, seen), Command::Destroy, move |tx, row, stamp| {
-                    let about = key_subject(tx, &row.key, None)?;
-                    deleted(tx, about, stamp)?;
-                    Ok((tx.begin_destroying_key(key, lease_until, stamp)?, stamp.at))
+                    Ok((begin_destroying(tx, row, lease_until, stamp)?, stamp.at))
                 });
                 let (objects, at) = begin.await?;
                 service.finish_destruction_soon(objects).await;
@@ -89,4 +89,24 @@ impl Service {
         })
         .await
     }
+}
+
+/// Schedules a held key to be deleted; answers when.
+pub(in crate::service) fn request_deletion(tx: &mut Tx<'_>, row: &KeyRow, due: Timestamp, stamp: &Stamp) -> Result<Timestamp, Refusal> {
+    let about = key_subject(tx, &row.key, None)?;
+    deletion_scheduled(tx, about, due, stamp)?;
+    tx.set_key_state(row.key.id, State::Active, State::PendingDeletion, Some(due), stamp)?;
+    Ok(due)
+}
+
+/// Begins to destroy a held key whose deletion is pending; answers its objects.
+pub(in crate::service) fn begin_destroying(tx: &mut Tx<'_>, row: &KeyRow, lease_until: Timestamp, stamp: &Stamp) -> Result<Vec<ObjectId>, Refusal> {
+    let about = key_subject(tx, &row.key, None)?;
+    deleted(tx, about, stamp)?;
+    Ok(tx.begin_destroying_key(row.key.id, lease_until, stamp)?)
+}
+
+/// Calls the deletion of a held key off.
+pub(in crate::service) fn restore(tx: &mut Tx<'_>, row: &KeyRow, stamp: &Stamp) -> Result<(), Refusal> {
+    Ok(tx.set_key_state(row.key.id, State::PendingDeletion, State::Active, None, stamp)?)
 }

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::KeyAsSeen;
+use crate::domain::approval::ProposedChange;
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{KeyId, KeyVersion};
-use crate::domain::key::{State, Version};
+use crate::domain::ids::{KeyId, KeyVersion, ObjectId};
+use crate::domain::key::{Stamp, State, Version};
 use crate::domain::lifecycle::{Command, deletion_due};
 use crate::domain::result_code::ResultCode;
 use crate::service::Service;
+use crate::service::approval::Proposal;
+use crate::service::key_access::KeyAccess;
 use crate::service::notifications::telling::{deleted, deletion_scheduled, key_subject};
 use crate::service::refusal::Refusal;
 use crate::service::request::{Request, Right, Scope};
+use crate::store::{KeyRow, Tx};
 
 /// A key's versions that aren't deleted.
 #[derive(Debug, Clone)]
@@ -84,14 +88,12 @@ impl Service {
         let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::RequestVersionDeletion, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let (key, version) = service.find_version(scope, &id, &version).await?;
+                let (access, version) = service.find_version(scope, &id, &version).await?;
+                let key = access.id();
+                service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::RequestVersionDeletion { key, version }).seen(seen)).await?;
+                let command = Command::RequestVersionDeletion(version);
                 let due = deletion_due(service.latest_time());
-                let ask = service.change_held_key(scope, (key, seen), Command::RequestVersionDeletion(version), move |tx, row, stamp| {
-                    let about = key_subject(tx, &row.key, Some(version))?;
-                    deletion_scheduled(tx, about, due, stamp)?;
-                    tx.set_version_state(key, version, (State::Active, State::PendingDeletion), Some(due), stamp)?;
-                    Ok(due)
-                });
+                let ask = service.change_held_key(scope, (key, seen), command, move |tx, row, stamp| request_deletion(tx, row, (version, due), stamp));
                 Ok(VersionDeletion { key, version, at: ask.await? })
             })
         })
@@ -103,11 +105,11 @@ impl Service {
         let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::RestoreVersion, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let (key, version) = service.find_version(scope, &id, &version).await?;
-                let restore = service.change_held_key(scope, (key, seen), Command::RestoreVersion(version), move |tx, _, stamp| {
-                    Ok(tx.set_version_state(key, version, (State::PendingDeletion, State::Active), None, stamp)?)
-                });
-                restore.await?;
+                let (access, version) = service.find_version(scope, &id, &version).await?;
+                let key = access.id();
+                service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::RestoreVersion { key, version }).seen(seen)).await?;
+                let command = Command::RestoreVersion(version);
+                service.change_held_key(scope, (key, seen), command, move |tx, row, stamp| restore(tx, row, version, stamp)).await?;
                 Ok(RestoredVersion { key, version, state: State::Active })
             })
         })
@@ -119,12 +121,12 @@ impl Service {
         let KeyAsSeen { id, changed: seen } = key.into();
         self.run(request, Operation::DeleteVersion, Right::Change, move |service, scope| {
             Box::pin(async move {
-                let (key, version) = service.find_version(scope, &id, &version).await?;
+                let (access, version) = service.find_version(scope, &id, &version).await?;
+                let key = access.id();
+                service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::DeleteVersion { key, version }).seen(seen)).await?;
                 let lease_until = service.lease();
                 let begin = service.change_held_key(scope, (key, seen), Command::DestroyVersion(version), move |tx, row, stamp| {
-                    let about = key_subject(tx, &row.key, Some(version))?;
-                    deleted(tx, about, stamp)?;
-                    Ok((tx.begin_destroying_version(key, version, lease_until, stamp)?, stamp.at))
+                    Ok((begin_destroying(tx, row, (version, lease_until), stamp)?, stamp.at))
                 });
                 let (objects, at) = begin.await?;
                 service.finish_destruction_soon(objects).await;
@@ -135,12 +137,42 @@ impl Service {
     }
 
     /// A key of the scope's project, and the version that is meant, whether or not there is one.
-    async fn find_version(&self, scope: &mut Scope, key: &str, version: &str) -> Result<(KeyId, KeyVersion), Refusal> {
-        let key = self.find_key(scope, key).await?.id();
+    async fn find_version(&self, scope: &mut Scope, key: &str, version: &str) -> Result<(KeyAccess, KeyVersion), Refusal> {
+        let access = self.find_key(scope, key).await?;
         let version = parse_version(version)?;
         scope.names_version(version);
-        Ok((key, version))
+        Ok((access, version))
     }
+}
+
+/// Schedules an old version of a held key to be deleted; answers when.
+pub(in crate::service) fn request_deletion(
+    tx: &mut Tx<'_>,
+    row: &KeyRow,
+    (version, due): (KeyVersion, Timestamp),
+    stamp: &Stamp,
+) -> Result<Timestamp, Refusal> {
+    let about = key_subject(tx, &row.key, Some(version))?;
+    deletion_scheduled(tx, about, due, stamp)?;
+    tx.set_version_state(row.key.id, version, (State::Active, State::PendingDeletion), Some(due), stamp)?;
+    Ok(due)
+}
+
+/// Begins to destroy an old version of a held key whose deletion is pending; answers its objects.
+pub(in crate::service) fn begin_destroying(
+    tx: &mut Tx<'_>,
+    row: &KeyRow,
+    (version, lease_until): (KeyVersion, Timestamp),
+    stamp: &Stamp,
+) -> Result<Vec<ObjectId>, Refusal> {
+    let about = key_subject(tx, &row.key, Some(version))?;
+    deleted(tx, about, stamp)?;
+    Ok(tx.begin_destroying_version(row.key.id, version, lease_until, stamp)?)
+}
+
+/// Calls the deletion of an old version of a held key off.
+pub(in crate::service) fn restore(tx: &mut Tx<'_>, row: &KeyRow, version: KeyVersion, stamp: &Stamp) -> Result<(), Refusal> {
+    Ok(tx.set_version_state(row.key.id, version, (State::PendingDeletion, State::Active), None, stamp)?)
 }
 
 /// What is shown of versions that aren't deleted.

@@ -126,7 +126,15 @@ impl Reader<'_> {
         };
         let page = page.limit(query.limit()).offset(query.offset());
         let rows: Vec<AccessKeyRow> = page
-            .select((access_keys::id, accounts::login, access_keys::enabled, accounts::enabled, access_keys::token_life_seconds, access_keys::created_at))
+            .select((
+                access_keys::id,
+                accounts::login,
+                access_keys::enabled,
+                accounts::enabled,
+                access_keys::token_life_seconds,
+                access_keys::may_approve,
+                access_keys::created_at,
+            ))
             .load(self.db)?;
         let entries = rows.into_iter().map(|row| self.access_key_summary(row)).collect::<Result<_, _>>()?;
         Ok(Listed { entries, total })

@@ -4,6 +4,7 @@
 //! sleep. `SKM_SCREENSHOTS=directory` keeps a picture of each page that [`Browser::looks_right`] looks at.
 
 mod account;
+mod approval;
 mod driver;
 mod files;
 mod history;

@@ -51,7 +51,7 @@ fn and(lists: Vec<Vec<Wrong>>) -> Vec<Wrong> {
 fn forms(store: &str, secret: &str, key: &str, access_key: &str, account: &str) -> Vec<Form> {
     let csr = signing_request("client");
     let base = store.rsplit_once('/').expect("a path").0;
-    let project = base.trim_end_matches("/key-stores");
+    let project = base.trim_end_matches("/key-stores").trim_end_matches("/management");
     let long = "n".repeat(101);
     let project_names = || wrong("name", &["", "   ", "a\u{1}b", "a\u{202e}b", HOSTILE_AND_LONG, &long]);
     let logins = || wrong("login", &["", "two words", HOSTILE, "é", &"l".repeat(65)]);
@@ -121,6 +121,11 @@ fn forms(store: &str, secret: &str, key: &str, access_key: &str, account: &str) 
         form(format!("/organization{project}/rename"), &[("name", "a name")], project_names()),
         form(format!("/organization{project}/members/new"), &[("login", "admin"), ("role", "VIEWER")], members()),
         form(format!("{project}/members/new"), &[("login", "admin"), ("role", "VIEWER")], members()),
+        form(
+            format!("{project}/governance/expiry"),
+            &[("expiryDays", "20")],
+            wrong("expiryDays", &["", "0", "-1", "91", "x", "99999999999999999999", HOSTILE]),
+        ),
         form("/organization/accounts/new", &[("login", "kim"), ("password", "5-a first password")], and(vec![logins(), first_passwords()])),
         form(format!("/organization/accounts/{account}/password"), &[("password", "5-a first password")], first_passwords()),
     ]
@@ -179,17 +184,9 @@ impl World {
     }
 }
 
-#[test]
-fn what_is_wrong_stands_at_its_field_in_every_form() {
-    let world = World::new();
-    let admin = Person::administrator(&world.installation, &world.service);
-    let stores = admin.get("/").to.expect("the first project");
-    let store = format!("{stores}/1");
-    let demo = |name: &str| world.installation.demo(name);
-    let before = world.rows();
-    let mut random = Random::of_test("console::forms");
-    let account = world.installation.database().number("id", "accounts WHERE login = 'kai'").to_string();
-    for form in forms(&store, demo("SECRET_ID"), demo("SYMMETRIC_ID"), demo("ACCESS_KEY_ID"), &account) {
+/// Every form with every field wrong: it is told at its field.
+fn fill_in_wrong(admin: &Person<'_>, forms: Vec<Form>, random: &mut Random) {
+    for form in forms {
         let opened = admin.ask(&form.path);
         let csrf = opened.hidden("csrf");
         let seen = opened.has("name=\"seen\"").then(|| opened.hidden("seen"));
@@ -211,7 +208,56 @@ fn what_is_wrong_stands_at_its_field_in_every_form() {
             is_told(&page, &form, wrong, &fields);
         }
     }
+}
+
+#[test]
+fn what_is_wrong_stands_at_its_field_in_every_form() {
+    let world = World::new();
+    let admin = Person::administrator(&world.installation, &world.service);
+    let stores = admin.get("/").to.expect("the first project");
+    let store = format!("{stores}/1");
+    let demo = |name: &str| world.installation.demo(name);
+    let before = world.rows();
+    let mut random = Random::of_test("console::forms");
+    let account = world.installation.database().number("id", "accounts WHERE login = 'kai'").to_string();
+    fill_in_wrong(&admin, forms(&store, demo("SECRET_ID"), demo("SYMMETRIC_ID"), demo("ACCESS_KEY_ID"), &account), &mut random);
     assert_eq!(world.rows(), before, "something was made");
+}
+
+#[test]
+fn what_is_wrong_stands_at_its_field_where_approval_is_on() {
+    let world = World::new();
+    make_account(&world.installation, "axel", &[("APPROVAL ADMIN", "demo")]);
+    let (status, _, log) = world.installation.run(&["admin", "approval", "enable", "--project", "demo"]);
+    assert_eq!(status, 0, "{log}");
+    let admin = Person::administrator(&world.installation, &world.service);
+    let stores = admin.get("/").to.expect("the first project");
+    let project = stores.trim_end_matches("/key-stores").to_owned();
+    let store = format!("{project}/management/1");
+    let demo = |name: &str| world.installation.demo(name);
+    let axel = world.installation.database().number("id", "accounts WHERE login = 'axel'").to_string();
+    let before = world.rows();
+    let with_note = |form: Form| {
+        let right = [form.right, vec![("note", "kept".to_owned())]].concat();
+        Form { right, wrong: and(vec![form.wrong, notes("note")]), path: form.path }
+    };
+    let drafted = forms(&store, demo("SECRET_ID"), demo("SYMMETRIC_ID"), demo("ACCESS_KEY_ID"), &axel).into_iter();
+    let drafted = drafted.filter_map(|form| {
+        let is_asked_for =
+            ["/members/new", "/governance/expiry", "/password"].iter().any(|end| form.path.ends_with(end)) && !form.path.starts_with("/account/");
+        match is_asked_for {
+            true => Some(with_note(form)),
+            false => form.path.contains("/management").then_some(form),
+        }
+    });
+    let forms = drafted.chain([form(format!("{project}/governance/off"), &[("note", "kept")], notes("note"))]).collect();
+    fill_in_wrong(&admin, forms, &mut Random::of_test("console::forms::approval"));
+    assert_eq!((world.rows(), world.installation.database().count("change_requests")), (before, 0), "something was made");
+}
+
+/// What no note is.
+fn notes(field: &'static str) -> Vec<Wrong> {
+    wrong(field, &["", "   ", "a\u{1}b", &format!("{HOSTILE}{}", "n".repeat(1_000))])
 }
 
 #[test]

@@ -205,6 +205,9 @@ fn pages_of_clients(world: &World<'_>, pages: &mut Pages, store: &str) {
     }
     pages.get(admin, &format!("{store}/certificates/sign"));
     pages.wrong(admin, &format!("{store}/certificates/sign"), &[("name", NAME), ("lifeTime", "5"), ("csr", NAME)]);
+    if store.contains("/management/") {
+        return;
+    }
     let fields = [("name", "signed"), ("lifeTime", "5"), ("csr", &signing_request(NAME)), ("description", "")];
     pages.take("signed", &admin.fill_in(&format!("{store}/certificates/sign"), &fields));
 }
@@ -331,6 +334,67 @@ fn pages_of_notifications(world: &World<'_>, pages: &mut Pages) {
     }
 }
 
+/// With approval on: the depository, Key Store Management with something of everything in a draft, and what was asked for and decided.
+fn pages_of_approval(installation: &Installation, service: &Running, pages: &mut Pages, store: &str) {
+    let world = World::new(installation, service);
+    let project = world.stores.trim_end_matches("/key-stores").to_owned();
+    let governance = format!("{project}/governance");
+    for rest in ["", "/on", "/off", "/expiry", "/acknowledge"] {
+        pages.get(&world.admin, &format!("{governance}{rest}"));
+    }
+    pages.get(&world.admin, &format!("{project}/approvals"));
+    installation.run(&["admin", "approval", "enable", "--project", "demo"]);
+    let axel = Person::sign_in(installation, service, "axel", super::person::PASSWORD);
+    for path in [store.to_owned(), format!("{store}/ipv4"), world.key_named(store, "rotated"), format!("{governance}?done=on")] {
+        pages.take(&format!("read only {path}"), &world.admin.get(&path));
+    }
+    pages.take("approval required", &world.admin.get(&format!("{store}/edit")));
+    pages.wrong(&world.admin, &format!("{governance}/off"), &[("note", "")]);
+    pages.wrong(&world.admin, &format!("{governance}/expiry"), &[("expiryDays", "x"), ("note", NAME)]);
+    pages.get(&world.admin, &format!("{project}/members/new"));
+    let managed = World { stores: format!("{project}/management"), ..world };
+    let store = store.replace("/key-stores/", "/management/");
+    pages.visit(&managed.stores);
+    pages_of_key_stores(&managed, pages, &store);
+    pages_of_keys(&managed, pages, &store);
+    pages_of_clients(&managed, pages, &store);
+    let admin = &managed.admin;
+    let draft = |rest: &str, fields: &[(&str, &str)]| {
+        let page = admin.fill_in(&format!("{store}/{rest}"), fields);
+        assert!(page.to.is_some(), "{rest}: {}", page.text);
+    };
+    draft("keys/new/symmetric-key", &[("name", &format!("{NAME}2")), ("description", NAME), ("autoRotationPeriod", "0")]);
+    draft("certificates/new", &[("name", &format!("{NAME}2")), ("password", "a password"), ("lifeTime", "20"), ("description", NAME)]);
+    draft("ipv4/new", &[("value", "10.3.3.3"), ("description", NAME)]);
+    draft("edit", &[("name", NAME), ("description", NAME), ("ip4AuthUse", "Y"), ("authMode", "AND")]);
+    let rotated = format!("keys/{}", managed.key_named("", "rotated").rsplit('/').next().expect("a key"));
+    draft(&format!("{rotated}/steps/rotate"), &[]);
+    for rest in ["", "/ipv4", "/certificates", "/ipv4/csv", &format!("/{rotated}")] {
+        pages.take(&format!("drafted {rest}"), &admin.get(&format!("{store}{rest}")));
+    }
+    pages.get(admin, &format!("{project}/approvals?status=DENIED"));
+    let id = installation.database().texts("id", "change_requests WHERE state = 'DRAFT'").pop().expect("a draft");
+    let request = format!("{project}/approvals/{id}");
+    for rest in ["", "/request", "/withdraw", "/changes/0/withdraw"] {
+        pages.get(admin, &format!("{request}{rest}"));
+    }
+    pages.wrong(admin, &format!("{request}/request"), &[("note", "")]);
+    assert!(admin.fill_in(&format!("{request}/request"), &[("note", NAME)]).to.is_some());
+    pages.take("frozen", &admin.get(&store));
+    for rest in ["", "/approve", "/deny"] {
+        pages.get(&axel, &format!("{request}{rest}"));
+    }
+    pages.wrong(&axel, &format!("{request}/deny"), &[("reason", "")]);
+    pages.wrong(&axel, &format!("{request}/approve"), &[("digest", NAME)]);
+    pages.get(&axel, &format!("{project}/approvals"));
+    assert!(axel.fill_in(&format!("{request}/deny"), &[("reason", NAME)]).to.is_some());
+    pages.take("denied", &admin.get(&request));
+    installation.run(&["admin", "approval", "disable", "--project", "demo", "--reason", NAME]);
+    pages.take("emergency", &admin.get(&governance));
+    pages.take("emergency elsewhere", &admin.get("/account"));
+    pages.take("emergency acknowledged", &admin.ask(&format!("{governance}/acknowledge")));
+}
+
 /// What the checker has to say, page by page.
 fn complaints(jar: &Path, pages: &Pages) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
@@ -389,6 +453,8 @@ fn every_page_and_dialog_is_as_the_html_standard_wants_it() {
     let emil = Person::sign_in(&installation, &service, "emil", super::person::PASSWORD);
     pages.get(&emil, &emil.get("/").to.expect("the empty project"));
     pages_of_a_second_factor(&installation, &service, &mut pages);
+    make_account(&installation, "axel", &[("APPROVAL ADMIN", "demo")]);
+    pages_of_approval(&installation, &service, &mut pages, &store);
 
     let posts_only = |route: &str| {
         ["/data", "/download", "/register", "/enable", "/{recipient}/disable", "/test", "/send", "/begin", "/sign-out"].iter().any(|end| route.ends_with(end))

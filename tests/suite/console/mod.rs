@@ -1,5 +1,6 @@
 //! The console's pages, asked for as a browser does it, with and without the script.
 
+mod approval;
 mod authorization;
 mod clients;
 mod forms;

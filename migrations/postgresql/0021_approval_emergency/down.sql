@@ -1,0 +1,3 @@
+ALTER TABLE governance DROP COLUMN emergency_reason;
+ALTER TABLE governance DROP COLUMN emergency_at;
+ALTER TABLE governance DROP COLUMN emergency_by;

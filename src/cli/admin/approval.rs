@@ -1,0 +1,163 @@
+//! `skm admin approval`
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Admin, Command, Commands, Show, reach};
+use crate::cli::audit::time;
+use crate::cli::exit::Failure;
+use crate::service::Operator;
+
+/// `skm admin approval`
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Arguments {
+    /// Show whether changes of a project need approval, and who could ask and approve
+    Status(Named),
+    /// From now on each change of a project needs somebody else's approval
+    Enable(Named),
+    /// EMERGENCY: turn approval off without anybody's approval. Audit log, log and metrics tell of it
+    Disable {
+        #[command(flatten)]
+        named: Named,
+        /// Why nobody can approve it
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// A project.
+#[derive(Debug, clap::Args)]
+pub(super) struct Named {
+    /// The project's name
+    #[arg(long)]
+    project: String,
+}
+
+pub(super) fn run(named: Option<&Path>, show: Show, arguments: Arguments) -> Result<(), Failure> {
+    reach::with(named, |reach| match arguments {
+        Arguments::Status(Named { project }) => {
+            let status = reach.ask(ApprovalStatus { project })?;
+            show.answer(&status, &status.lines())
+        }
+        Arguments::Enable(Named { project }) => {
+            let done = format!("each change of {project} needs approval from now on");
+            reach.ask(EnableApproval { project })?;
+            show.done(&done)
+        }
+        Arguments::Disable { named: Named { project }, reason } => {
+            let done = format!("EMERGENCY: changes of {project} need no approval from now on");
+            reach.ask(DisableApproval { project, reason })?;
+            show.done(&done)
+        }
+    })
+}
+
+pub(super) fn add(commands: Commands) -> Commands {
+    commands.with::<ApprovalStatus>().with::<EnableApproval>().with::<DisableApproval>()
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ApprovalStatus {
+    project: String,
+}
+
+/// How approval stands.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    project: String,
+    approval: bool,
+    expiry_days: u32,
+    workable: bool,
+    approvers: Vec<String>,
+    askers: Vec<String>,
+    changed_by: String,
+    changed_at: String,
+    emergency: Option<Emergency>,
+}
+
+/// That approval was turned off alone, which nobody has acknowledged.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Emergency {
+    disabled_by: String,
+    disabled_at: String,
+    reason: String,
+}
+
+impl Status {
+    fn lines(&self) -> Vec<String> {
+        let names = |names: &[String]| if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+        let mut lines = vec![
+            format!("approval   {}, since {} by {}", if self.approval { "on" } else { "off" }, self.changed_at, self.changed_by),
+            format!("requests   wait {} days", self.expiry_days),
+            format!("approve    {}", names(&self.approvers)),
+            format!("ask        {}", names(&self.askers)),
+        ];
+        if !self.workable {
+            lines.push("nobody could change anything: somebody must approve, and somebody else ask".to_owned());
+        }
+        if let Some(Emergency { disabled_by, disabled_at, reason }) = &self.emergency {
+            lines.push(format!("EMERGENCY: approval was turned off alone at {disabled_at} by {disabled_by}: {reason}"));
+        }
+        lines
+    }
+}
+
+impl Command for ApprovalStatus {
+    const PATH: &'static str = "/approval/status";
+    type Answer = Status;
+
+    async fn run(self, admin: Admin, operator: Operator) -> Result<Status, Failure> {
+        let found = admin.service.approval_status(operator, &self.project).await?;
+        let governance = found.state.governance;
+        Ok(Status {
+            project: found.project.to_string(),
+            approval: governance.approval,
+            expiry_days: governance.expiry.days(),
+            workable: found.state.workable,
+            approvers: found.approvers,
+            askers: found.askers,
+            changed_by: governance.changed.user,
+            changed_at: time(governance.changed.at.micros()),
+            emergency: governance.emergency.map(|found| Emergency {
+                disabled_by: found.disabled.user,
+                disabled_at: time(found.disabled.at.micros()),
+                reason: found.reason,
+            }),
+        })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EnableApproval {
+    project: String,
+}
+
+impl Command for EnableApproval {
+    const PATH: &'static str = "/approval/enable";
+    type Answer = ();
+
+    async fn run(self, admin: Admin, operator: Operator) -> Result<(), Failure> {
+        Ok(admin.service.enable_approval(operator, &self.project).await?)
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DisableApproval {
+    project: String,
+    reason: String,
+}
+
+impl Command for DisableApproval {
+    const PATH: &'static str = "/approval/disable";
+    type Answer = ();
+
+    async fn run(self, admin: Admin, operator: Operator) -> Result<(), Failure> {
+        Ok(admin.service.disable_approval(operator, &self.project, &self.reason).await?)
+    }
+}

@@ -1,0 +1,198 @@
+//! Decisions upon requests: approved, denied, withdrawn, expired.
+
+use std::time::Duration;
+
+use super::propose::no_uses;
+use super::telling::{self, By};
+use super::undo::undo_all;
+use super::{held, parse_id, with_detail};
+use crate::domain::account::AccessKeyId;
+use crate::domain::approval::{ChangeRequest, Note, RequestEvent, RequestState, Standing, may_decide};
+use crate::domain::audit::{Actor, AuditEvent, Operation};
+use crate::domain::ids::{ChangeRequestId, ObjectId};
+use crate::domain::result_code::ResultCode;
+use crate::service::due::Swept;
+use crate::service::request::{Request, Right, Scope};
+use crate::service::{Refusal, Service};
+use crate::store::{Change, StoreError, Tx};
+
+/// How long somebody who approves waits for it to be applied.
+const APPLY_WAIT: Duration = Duration::from_secs(8);
+/// The most requests that one run ends.
+const SWEEP_MAX: i64 = 64;
+
+/// Who decides.
+#[derive(Debug, Clone)]
+struct Decider {
+    account: crate::domain::ids::AccountId,
+    access_key: Option<AccessKeyId>,
+}
+
+impl Decider {
+    fn of(scope: &Scope) -> Result<Self, Refusal> {
+        let access_key = match &scope.actor {
+            Actor::AccessKey { id, .. } => Some(id.clone()),
+            _ => None,
+        };
+        Ok(Self { account: scope.account()?, access_key })
+    }
+
+    /// How he stands now, if he decides upon the request.
+    fn standing(&self, tx: &mut Tx<'_>, request: &ChangeRequest) -> Result<Standing, Refusal> {
+        if let Some(id) = &self.access_key {
+            let may = tx.access_key(id)?.is_some_and(|access_key| access_key.enabled && access_key.may_approve);
+            if !may {
+                return Err(ResultCode::Forbidden.into());
+            }
+        }
+        let standing = tx.standing(request.project, self.account)?.ok_or(ResultCode::Forbidden)?;
+        may_decide(&standing, request.requester, &tx.change_editors(request.id)?)?;
+        Ok(standing)
+    }
+}
+
+/// A request that waits for a decision, its row held.
+fn ready(tx: &mut Tx<'_>, scope: (crate::domain::ids::ProjectId, crate::domain::clock::Timestamp), id: ChangeRequestId) -> Result<ChangeRequest, Refusal> {
+    let request = held(tx, scope.0, id)?;
+    // One whose time is over has expired, whether or not that was noticed.
+    if request.state == RequestState::Ready && scope.1 < request.expires { Ok(request) } else { Err(ResultCode::InvalidApprovalRequestStatus.into()) }
+}
+
+fn told(event: AuditEvent, request: &ChangeRequest, more: &str) -> AuditEvent {
+    let digest = request.digest.map(hex::encode).unwrap_or_default();
+    with_detail(event, &format!("request {} by {}, SHA-256 {digest}{more}", request.id, request.requester_login))
+}
+
+impl Service {
+    /// Approves a request, which is applied then. Answers it as it is after a while: applied, failed, or still being applied. `seen` is the
+    /// digest of what the approver has looked at: where the request's is another, nothing is done.
+    pub async fn approve_request(&self, request: Request, id: String, seen: Result<Option<String>, Refusal>) -> Result<ChangeRequest, Refusal> {
+        self.run(request, Operation::ApproveRequest, Right::Approve, move |service, scope| {
+            Box::pin(async move {
+                let id = parse_id(&id)?;
+                service.names_request(scope, id).await?;
+                let seen = seen?;
+                let lease_until = service.begin_applying(scope, id, seen).await?;
+                scope.committed();
+                let worker = service.clone();
+                let work = service.tasks().spawn(async move { worker.apply_request(id, lease_until).await });
+                drop(tokio::time::timeout(APPLY_WAIT, work).await);
+                let found = service.store().read::<_, Refusal, _>(move |reader| Ok(reader.change_request(id)?)).await?;
+                Ok(found.ok_or(ResultCode::InvalidApprovalRequest)?)
+            })
+        })
+        .await
+    }
+
+    async fn begin_applying(&self, scope: &Scope, id: ChangeRequestId, seen: Option<String>) -> Result<crate::domain::clock::Timestamp, Refusal> {
+        let (decider, project, now, lease_until) = (Decider::of(scope)?, scope.project.id, self.now(), self.lease());
+        let (event, uses) = scope.record_of_success(self);
+        self.store()
+            .change::<_, Refusal, _>(move |tx| {
+                let request = ready(tx, (project, now), id)?;
+                let standing = decider.standing(tx, &request)?;
+                if seen.is_some_and(|seen| request.digest.map(hex::encode) != Some(seen)) {
+                    return Err(ResultCode::Conflict.into());
+                }
+                tx.begin_applying(id, (standing.account, &standing.login), now, lease_until)?;
+                tx.audit(told(event, &request, ""), uses)?;
+                Ok(lease_until)
+            })
+            .await
+    }
+
+    /// Denies a request, with a reason; what was made for it is destroyed or revoked.
+    pub async fn deny_request(&self, request: Request, id: String, reason: Result<Note, Refusal>) -> Result<ChangeRequest, Refusal> {
+        self.run(request, Operation::DenyRequest, Right::Approve, move |service, scope| {
+            Box::pin(async move {
+                let id = parse_id(&id)?;
+                service.names_request(scope, id).await?;
+                let reason = reason?;
+                let (decider, project, now, lease) = (Decider::of(scope)?, scope.project.id, service.now(), service.lease());
+                let (stamp, (event, uses)) = (scope.stamp(service), scope.record_of_success(service));
+                let ended = service.store().change::<_, Refusal, _>(move |tx| {
+                    let request = ready(tx, (project, now), id)?;
+                    let standing = decider.standing(tx, &request)?;
+                    telling::end(tx, &request, RequestEvent::Denied, By::Decider(standing.account, &standing.login), Some(reason.as_str()), now)?;
+                    let items = tx.change_items(id)?;
+                    let doomed = undo_all(tx, &request, &items, &stamp, lease)?;
+                    tx.audit(told(event, &request, &format!(": {}", reason.as_str())), uses)?;
+                    Ok((tx.change_request(id)?.ok_or(StoreError::Stale { what: "change request" })?, doomed))
+                });
+                let (ended, doomed) = ended.await?;
+                scope.committed();
+                service.after_the_end(&ended, doomed).await;
+                Ok(ended)
+            })
+        })
+        .await
+    }
+
+    /// Withdraws a draft, or the request that one has made oneself; what was made for it is destroyed or revoked.
+    pub async fn withdraw_request(&self, request: Request, id: String) -> Result<ChangeRequest, Refusal> {
+        self.run(request, Operation::WithdrawRequest, Right::Ask, move |service, scope| {
+            Box::pin(async move {
+                let id = parse_id(&id)?;
+                service.names_request(scope, id).await?;
+                let (account, project, now, lease) = (scope.account()?, scope.project.id, service.now(), service.lease());
+                let (stamp, (event, uses)) = (scope.stamp(service), scope.record_of_success(service));
+                let ended = service.store().change::<_, Refusal, _>(move |tx| {
+                    let request = held(tx, project, id)?;
+                    match request.state {
+                        // A draft is everybody's who asks.
+                        RequestState::Draft => {}
+                        RequestState::Ready if request.requester == account => {}
+                        RequestState::Ready => return Err(ResultCode::Forbidden.into()),
+                        _ => return Err(ResultCode::InvalidApprovalRequestStatus.into()),
+                    }
+                    telling::end(tx, &request, RequestEvent::Withdrawn, By::Another(&stamp.user), None, now)?;
+                    let items = tx.change_items(id)?;
+                    let doomed = undo_all(tx, &request, &items, &stamp, lease)?;
+                    tx.audit(told(event, &request, ""), uses)?;
+                    Ok((tx.change_request(id)?.ok_or(StoreError::Stale { what: "change request" })?, doomed))
+                });
+                let (ended, doomed) = ended.await?;
+                scope.committed();
+                service.after_the_end(&ended, doomed).await;
+                Ok(ended)
+            })
+        })
+        .await
+    }
+
+    /// Ends drafts and requests that nobody has decided upon in time.
+    pub async fn expire_requests(&self) -> Result<Swept, Refusal> {
+        let now = self.now();
+        let due = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.expired_requests(now, SWEEP_MAX)?)).await?;
+        let mut swept = Swept::default();
+        for id in due {
+            swept.count(&format!("the end of request {id}"), self.expire_request(id).await);
+        }
+        Ok(swept)
+    }
+
+    async fn expire_request(&self, id: ChangeRequestId) -> Result<bool, Refusal> {
+        let (event, stamp, lease) = (self.own_event(Operation::ExpireRequest)?, self.own_stamp(), self.lease());
+        let ended = self.store().change::<_, Refusal, _>(move |tx| {
+            let waits = |request: &ChangeRequest| matches!(request.state, RequestState::Draft | RequestState::Ready) && request.expires <= stamp.at;
+            let Some(request) = tx.hold_change_request(id)?.filter(waits) else { return Ok(None) };
+            telling::end(tx, &request, RequestEvent::Expired, By::Another(&stamp.user), None, stamp.at)?;
+            let items = tx.change_items(id)?;
+            let doomed = undo_all(tx, &request, &items, &stamp, lease)?;
+            let event = AuditEvent { project: Some(request.project), ..event };
+            tx.audit(told(event, &request, ""), no_uses())?;
+            Ok(Some((request, doomed)))
+        });
+        let Some((request, doomed)) = ended.await? else { return Ok(false) };
+        self.after_the_end(&request, doomed).await;
+        Ok(true)
+    }
+
+    /// Destroys what a request leaves in the token, and drops what this node has of its key store.
+    pub(super) async fn after_the_end(&self, request: &ChangeRequest, doomed: Vec<ObjectId>) {
+        if let Some(key_store) = request.key_store {
+            self.apply(&[Change::KeyStore(key_store)]);
+        }
+        self.finish_destruction_soon(doomed).await;
+    }
+}

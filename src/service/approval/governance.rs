@@ -1,0 +1,200 @@
+//! Whether changes of a project need approval: turned on by one who may, turned off by two; and the operator's emergency way.
+
+use crate::domain::account::{Role, Session};
+use crate::domain::approval::{Emergency, Governance, Note, Standing, is_workable};
+use crate::domain::audit::Operation;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::ProjectId;
+use crate::domain::text::{Invalid, Name};
+use crate::service::administration::{Administrator, Operator, ProjectRef};
+use crate::service::request::{Request, Right};
+use crate::service::{Refusal, Service};
+use crate::store::{Change, Reader, StoreError, Tx};
+
+/// The most roles of a project that are looked at: who has one beyond that doesn't count among those who could ask and approve.
+const STANDINGS_MAX: i64 = 1_000;
+
+/// The most projects that are told of as having approval turned off alone.
+const EMERGENCIES_MAX: i64 = 20;
+
+/// Approval of a project was turned off alone.
+#[derive(Debug, Clone)]
+pub struct ProjectEmergency {
+    /// The project's row.
+    pub id: ProjectId,
+    /// Its name.
+    pub project: Name,
+    /// By whom, when, why.
+    pub emergency: Emergency,
+}
+
+/// How approval stands in a project.
+#[derive(Debug, Clone)]
+pub struct GovernanceState {
+    /// Whether it is on, and how long requests wait.
+    pub governance: Governance,
+    /// Whether enough accounts could ask and approve.
+    pub workable: bool,
+}
+
+/// How approval stands in a project, with the people whom that concerns.
+#[derive(Debug, Clone)]
+pub struct ApprovalStatus {
+    /// The project.
+    pub project: Name,
+    /// Its governance.
+    pub state: GovernanceState,
+    /// The login names that approve.
+    pub approvers: Vec<String>,
+    /// The login names that ask.
+    pub askers: Vec<String>,
+}
+
+fn governance_of(reader: &mut Reader<'_>, project: ProjectId) -> Result<(Governance, Vec<Standing>), Refusal> {
+    let governance = reader.governance(project)?.ok_or(StoreError::Stale { what: "approval" })?;
+    Ok((governance, reader.standings(project, STANDINGS_MAX)?))
+}
+
+/// In the transaction that turns it on, or takes a role away while it is on: somebody must be left who approves, and somebody else who asks.
+pub(super) fn require_two(tx: &mut Tx<'_>, project: ProjectId) -> Result<(), Refusal> {
+    if is_workable(&tx.standings(project, STANDINGS_MAX)?) {
+        return Ok(());
+    }
+    let problem = "needs an enabled account with the role APPROVAL ADMIN, and another one that asks: nobody could change anything otherwise";
+    Err(Invalid::new("approval", problem).into())
+}
+
+fn turn_on(tx: &mut Tx<'_>, project: ProjectId, stamp: &crate::domain::key::Stamp) -> Result<(), Refusal> {
+    tx.turn_approval(project, true, stamp).map_err(|error| already(error, "is on already"))?;
+    require_two(tx, project)?;
+    Ok(tx.changed(Change::Project(project))?)
+}
+
+fn already(error: StoreError, problem: &str) -> Refusal {
+    match error {
+        StoreError::Stale { .. } => Invalid::new("approval", problem).into(),
+        other => other.into(),
+    }
+}
+
+impl Service {
+    /// How approval stands in a project.
+    pub async fn read_governance(&self, request: Request) -> Result<GovernanceState, Refusal> {
+        self.run(request, Operation::ReadApprovals, Right::Ask, |service, scope| {
+            Box::pin(async move {
+                let project = scope.project.id;
+                let read = service.store().read::<_, Refusal, _>(move |reader| governance_of(reader, project));
+                let (governance, standings) = read.await?;
+                Ok(GovernanceState { governance, workable: is_workable(&standings) })
+            })
+        })
+        .await
+    }
+
+    /// From now on each change of the project needs somebody else's approval. Refused where nobody could ever change anything then.
+    pub async fn turn_approval_on(&self, request: Request) -> Result<(), Refusal> {
+        self.run(request, Operation::TurnApprovalOn, Right::Govern, |service, scope| {
+            Box::pin(async move {
+                let (project, stamp) = (scope.project.id, scope.stamp(service));
+                let (event, uses) = scope.record_of_success(service);
+                service
+                    .store()
+                    .change::<_, Refusal, _>(move |tx| {
+                        turn_on(tx, project, &stamp)?;
+                        Ok(tx.audit(event, uses)?)
+                    })
+                    .await?;
+                scope.committed();
+                service.apply(&[Change::Project(project)]);
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The same, by an administrator of the installation, or by an operator.
+    pub async fn enable_approval(&self, by: impl Into<Administrator>, project: impl Into<ProjectRef>) -> Result<(), Refusal> {
+        self.administer_in(by.into(), Operation::TurnApprovalOn, named(project.into()), |tx, (project, ()), act| {
+            act.event.detail = Some(project.name.to_string());
+            turn_on(tx, project.id, &act.stamp)?;
+            act.changes.push(Change::Project(project.id));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Turns approval off without anybody's approval: the way out for whoever has the machine in hand. It is told wherever something can be
+    /// told: audit log, log, metrics.
+    pub async fn disable_approval(&self, operator: Operator, name: &str, reason: &str) -> Result<(), Refusal> {
+        let told = |project: &dyn std::fmt::Display, reason: &Note| -> String {
+            let told = format!("EMERGENCY: approval of {project} turned off alone: {}", reason.as_str());
+            told.chars().take(crate::domain::audit::DETAIL_MAX_CHARS).collect()
+        };
+        let read = || -> Result<_, Invalid> { Ok((ProjectRef::from(name).parsed()?, Note::parse("reason", reason)?)) };
+        let prepared = read().map(|(project, reason)| (told(&project, &reason), (project, reason.as_str().to_owned()))).map_err(Refusal::from);
+        self.administer_in(operator.into(), Operation::DisableApproval, prepared, |tx, (project, reason), act| {
+            tx.turn_approval(project.id, false, &act.stamp).map_err(|error| already(error, "is off already"))?;
+            super::telling::disabled(tx, project.id, &act.stamp)?;
+            tx.note_emergency(project.id, &Emergency { disabled: act.stamp.clone(), reason })?;
+            act.changes.push(Change::Project(project.id));
+            Ok(())
+        })
+        .await?;
+        self.metrics().approval_disabled();
+        tracing::warn!(project = name, uid = operator.uid, reason, "EMERGENCY: an operator turned approval off alone");
+        Ok(())
+    }
+
+    /// Whoever keeps a project has seen that approval was turned off alone at `disabled`.
+    pub async fn acknowledge_disabling(
+        &self,
+        by: impl Into<Administrator>,
+        project: impl Into<ProjectRef>,
+        disabled: Result<Timestamp, Refusal>,
+    ) -> Result<(), Refusal> {
+        let prepared = named(project.into()).and_then(|(told, (project, ()))| Ok((format!("approval of {told} was turned off alone"), (project, disabled?))));
+        self.administer_in(by.into(), Operation::AcknowledgeDisabling, prepared, |tx, (project, disabled), act| {
+            act.event.detail = Some(format!("approval of {} was turned off alone", project.name));
+            Ok(tx.acknowledge_emergency(project.id, disabled)?)
+        })
+        .await
+    }
+
+    /// The projects in which approval was turned off alone, as far as the person at the console keeps them: an administrator of the
+    /// installation all, an `ADMIN` his own.
+    pub async fn emergencies(&self, by: &Session) -> Result<Vec<ProjectEmergency>, Refusal> {
+        let keeps = |project: ProjectId| by.administrator || by.roles_in(project).any(Role::may_govern);
+        if !by.administrator && !by.roles.iter().any(|(_, role)| role.may_govern()) {
+            return Ok(Vec::new());
+        }
+        let found = self.store().read::<_, Refusal, _>(|reader| Ok(reader.emergencies(EMERGENCIES_MAX)?)).await?;
+        let kept = found.into_iter().filter(|(id, ..)| keeps(*id));
+        Ok(kept.map(|(id, project, emergency)| ProjectEmergency { id, project, emergency }).collect())
+    }
+
+    /// Whether changes of a project need approval; of one that isn't there they don't.
+    pub async fn needs_approval(&self, project: ProjectId) -> Result<bool, Refusal> {
+        let found = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.project(project)?)).await?;
+        Ok(found.is_some_and(|project| project.approval))
+    }
+
+    /// How approval stands in a project, and who could ask and approve: for those whom it concerns, and for who administers the installation.
+    pub async fn approval_status(&self, by: impl Into<Administrator>, project: impl Into<ProjectRef>) -> Result<ApprovalStatus, Refusal> {
+        let prepared = named(project.into()).map(|(told, (project, ()))| (format!("approval of {told}"), project));
+        self.look_as(by.into(), prepared, true, |reader, project, standing, event| {
+            let project = project.find(reader)?;
+            event.project = Some(project.id);
+            standing.require_asker_of(project.id)?;
+            let (governance, standings) = governance_of(reader, project.id)?;
+            let state = GovernanceState { governance, workable: is_workable(&standings) };
+            let named = |wanted: fn(&Standing) -> bool| standings.iter().filter(|found| wanted(found)).map(|found| found.login.clone()).collect();
+            Ok(ApprovalStatus { project: project.name, state, approvers: named(Standing::may_approve), askers: named(Standing::may_ask) })
+        })
+        .await
+    }
+}
+
+fn named(project: ProjectRef) -> Result<(String, (ProjectRef, ())), Refusal> {
+    let project = project.parsed()?;
+    Ok((project.to_string(), (project, ())))
+}

@@ -1,0 +1,284 @@
+//! The job that applies an approved request: all of it, or nothing.
+
+use std::collections::BTreeMap;
+
+use super::apply::{AllInToken, Application, InToken, Obstacle};
+use super::propose::no_uses;
+use super::telling::{self, By};
+use super::undo::undo_all;
+use super::with_detail;
+use crate::domain::approval::{ChangeItem, ChangeRequest, Made, Note, ProposedChange, RequestEvent, digest, may_decide};
+use crate::domain::audit::{AuditEvent, Operation};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{ChangeRequestId, ObjectId, RequestId};
+use crate::domain::key::{KeyKind, Stamp};
+use crate::domain::lifecycle::deletion_due;
+use crate::domain::result_code::ResultCode;
+use crate::hsm::ObjectKind;
+use crate::service::due::Swept;
+use crate::service::provisioning::NewMaterial;
+use crate::service::{Refusal, Service};
+use crate::store::{PlannedObject, StoreError, Tx};
+
+/// How often a request is begun: whatever keeps it from being applied (a crash, a token that is away) has had its time then.
+const ATTEMPTS_MAX: u32 = 5;
+/// The most jobs that one run takes over.
+const SWEEP_MAX: i64 = 16;
+
+/// The changes whose part in the token is made at once.
+pub(super) fn material_of(items: &[ChangeItem]) -> Vec<u32> {
+    items.iter().filter(|item| item.change.made() == Made::AtOnce).map(|item| item.position).collect()
+}
+
+/// Makes this node the maker of what was made with the draft, until `lease_until`; refuses where some of it is gone.
+pub(super) fn lease_material(tx: &mut Tx<'_>, request: &ChangeRequest, items: &[ChangeItem], lease_until: Timestamp) -> Result<AllInToken, Refusal> {
+    let positions = material_of(items);
+    if positions.is_empty() {
+        return Ok(AllInToken::new());
+    }
+    let mut leased = AllInToken::new();
+    tx.lease_objects(request.id, lease_until)?;
+    for (position, object) in tx.objects_of_request(request.id)?.into_iter().filter(|(position, _)| positions.contains(position)) {
+        let planned = PlannedObject { object: object.object, key: object.key, version: object.version, lease_until };
+        leased.insert(position, (InToken::Object(planned), None));
+    }
+    Ok(leased)
+}
+
+/// Why a job is over, or not.
+enum Halt {
+    /// It can't be applied.
+    Failed(String),
+    /// Not now: it goes on once the lease has ended.
+    Later(Refusal),
+}
+
+impl From<Obstacle> for Halt {
+    fn from(obstacle: Obstacle) -> Self {
+        match (obstacle.refusal, obstacle.what) {
+            (refusal @ Refusal::Unavailable { .. }, _) => Self::Later(refusal),
+            (refusal, Some(what)) => Self::Failed(format!("{what}: {refusal}")),
+            (refusal, None) => Self::Failed(refusal.to_string()),
+        }
+    }
+}
+
+impl From<Refusal> for Halt {
+    fn from(refusal: Refusal) -> Self {
+        Obstacle::from(refusal).into()
+    }
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Refusal::from(error).into()
+    }
+}
+
+impl Service {
+    /// Takes over requests that somebody began to apply and didn't come back to.
+    pub async fn resume_requests(&self) -> Result<Swept, Refusal> {
+        let now = self.agreed_time();
+        let abandoned = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.abandoned_requests(now, SWEEP_MAX)?)).await?;
+        let mut swept = Swept::default();
+        for id in abandoned {
+            // Each try counts.
+            self.require_token()?;
+            let lease_until = self.lease();
+            let taken = self.store().change::<_, Refusal, _>(move |tx| Ok(tx.take_over_request(id, now, lease_until)?)).await?;
+            if taken {
+                tracing::info!(request = %id, "an approved request that somebody began to apply is taken over");
+                self.apply_request(id, lease_until).await;
+            }
+            swept.count(&format!("request {id}"), Ok(taken));
+        }
+        Ok(swept)
+    }
+
+    /// Applies a request that this node holds until `lease_until`, or ends it as failed. What can't be decided now is left to whoever takes it
+    /// over.
+    pub(super) async fn apply_request(&self, id: ChangeRequestId, lease_until: Timestamp) {
+        let mut lease = lease_until;
+        match self.try_apply(id, &mut lease).await {
+            Ok(doomed) => drop(self.finish_destruction(doomed).await),
+            Err(Halt::Later(refusal)) => {
+                tracing::warn!(request = %id, ?refusal, "an approved request could not be applied yet; it is taken over once its lease has ended");
+            }
+            Err(Halt::Failed(reason)) => {
+                tracing::warn!(request = %id, %reason, "an approved request could not be applied: nothing of it is done");
+                if let Err(refusal) = self.fail_request(id, lease, reason).await {
+                    tracing::warn!(request = %id, ?refusal, "a request that failed could not be ended yet");
+                }
+            }
+        }
+    }
+
+    async fn try_apply(&self, id: ChangeRequestId, lease: &mut Timestamp) -> Result<Vec<ObjectId>, Halt> {
+        self.undo_attempt(id, *lease).await?;
+        let mut application = self.plan_request(id, *lease).await?;
+        self.make_planned(&mut application, lease).await?;
+        let touched = application.touched();
+        let doomed = self.store().change::<_, Halt, _>(move |tx| finish(tx, &application)).await?;
+        self.apply(&touched);
+        tracing::info!(request = %id, "an approved request is applied");
+        Ok(doomed)
+    }
+
+    /// Undoes what an attempt before this one has planned.
+    async fn undo_attempt(&self, id: ChangeRequestId, lease: Timestamp) -> Result<(), Halt> {
+        let left = self.store().change::<_, Halt, _>(move |tx| {
+            let request = tx.hold_applying(id, lease)?;
+            if request.attempts > ATTEMPTS_MAX {
+                return Err(Halt::Failed(format!("it was begun {ATTEMPTS_MAX} times and never came to its end")));
+            }
+            let made_later: Vec<u32> = tx.change_items(id)?.iter().filter(|item| item.change.made() == Made::WhenApplied).map(|item| item.position).collect();
+            let mut doomed = Vec::new();
+            for (position, object) in tx.objects_of_request(id)?.into_iter().filter(|(position, _)| made_later.contains(position)) {
+                doomed.extend(tx.doom_planned(&object, lease)?);
+                tx.note_planned(id, position, None)?;
+            }
+            Ok(doomed)
+        });
+        let left = left.await?;
+        Ok(self.finish_destruction(left).await?)
+    }
+
+    async fn plan_request(&self, id: ChangeRequestId, lease: Timestamp) -> Result<Application, Halt> {
+        let event = self.own_event(Operation::ApplyRequest)?;
+        let (now, due) = (self.now(), deletion_due(self.latest_time()));
+        let planned = self.store().change::<_, Halt, _>(move |tx| {
+            let request = tx.hold_applying(id, lease)?;
+            let items = tx.change_items(id)?;
+            require_standing(tx, &request)?;
+            let in_token = lease_material(tx, &request, &items, lease)?;
+            let stamp = Stamp { user: request.requester_login.clone(), at: now };
+            let mut application = Application { request, items, stamp, due, lease_until: lease, in_token, sealed: BTreeMap::new(), event };
+            application.check_bases(tx)?;
+            application.plan(tx)?;
+            for (position, (in_token, _)) in &application.in_token {
+                tx.note_planned(id, *position, Some(in_token.planned()))?;
+            }
+            Ok(application)
+        });
+        planned.await
+    }
+
+    /// Makes the planned objects, and takes more time for that before the half of it is over.
+    async fn make_planned(&self, application: &mut Application, lease: &mut Timestamp) -> Result<(), Halt> {
+        let kinds: BTreeMap<u32, ObjectKind> = application.items.iter().filter_map(|item| Some((item.position, kind(item)?))).collect();
+        let positions: Vec<u32> =
+            application.in_token.keys().copied().filter(|position| material_of(&application.items).iter().all(|made| made != position)).collect();
+        for position in positions {
+            if lease.since(self.agreed_time()) < self.0.settings.lease / 2 {
+                self.take_more_time(application, lease).await?;
+            }
+            let Some((in_token, public_key)) = application.in_token.get_mut(&position) else { continue };
+            let kind = match (&in_token, kinds.get(&position)) {
+                (InToken::Rotation(plan), _) => plan.kind,
+                (InToken::Object(_), Some(kind)) => *kind,
+                (InToken::Object(_), None) => return Err(Halt::Later(Refusal::unavailable("an object of no kind"))),
+            };
+            *public_key = self.make_object(in_token.planned(), NewMaterial::Generated(kind)).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_more_time(&self, application: &mut Application, lease: &mut Timestamp) -> Result<(), Halt> {
+        let (id, until, longer) = (application.request.id, *lease, self.lease());
+        self.store()
+            .change::<_, Refusal, _>(move |tx| {
+                tx.renew_request(id, until, longer)?;
+                tx.lease_objects(id, longer)?;
+                Ok(())
+            })
+            .await?;
+        *lease = longer;
+        application.lease_until = longer;
+        application.in_token.values_mut().for_each(|(in_token, _)| in_token.planned_mut().lease_until = longer);
+        Ok(())
+    }
+
+    /// `APPLYING` to `FAILED`: what was made for it is destroyed or revoked.
+    async fn fail_request(&self, id: ChangeRequestId, lease: Timestamp, reason: String) -> Result<(), Refusal> {
+        let (event, stamp, doomed_until) = (self.own_event(Operation::FailRequest)?, self.own_stamp(), self.lease());
+        let reason: String = reason.chars().take(crate::domain::text::DESCRIPTION_MAX_CHARS).collect();
+        let ended = self.store().change::<_, Refusal, _>(move |tx| {
+            let request = tx.hold_applying(id, lease)?;
+            telling::end(tx, &request, RequestEvent::Failed, By::Another(decider(&request)), Some(&reason), stamp.at)?;
+            let items = tx.change_items(id)?;
+            let doomed = undo_all(tx, &request, &items, &stamp, doomed_until)?;
+            tx.audit(of_request(event, &request, &format!(": {reason}")), no_uses())?;
+            Ok((request, doomed))
+        });
+        let (request, doomed) = ended.await?;
+        self.after_the_end(&request, doomed).await;
+        Ok(())
+    }
+}
+
+/// What kind of object a new key is.
+fn kind(item: &ChangeItem) -> Option<ObjectKind> {
+    match item.change {
+        ProposedChange::CreateKey { key_kind: KeyKind::Symmetric, .. } => Some(ObjectKind::Aes256),
+        ProposedChange::CreateKey { key_kind: KeyKind::Asymmetric, .. } => Some(ObjectKind::Rsa2048),
+        _ => None,
+    }
+}
+
+/// Both people must still be who they were when they asked and approved.
+fn require_standing(tx: &mut Tx<'_>, request: &ChangeRequest) -> Result<(), Halt> {
+    let requester = tx.standing(request.project, request.requester)?.filter(crate::domain::approval::Standing::may_ask);
+    requester.ok_or_else(|| Halt::Failed("whoever asked may not ask any more".to_owned()))?;
+    let (decider, _) = request.decider.as_ref().ok_or_else(|| Halt::Failed("nobody approved it".to_owned()))?;
+    let standing = tx.standing(request.project, *decider)?.ok_or_else(|| Halt::Failed("whoever approved is gone".to_owned()))?;
+    let editors = tx.change_editors(request.id)?;
+    may_decide(&standing, request.requester, &editors).map_err(|code| match code {
+        ResultCode::Forbidden => Halt::Failed("whoever approved may not approve any more".to_owned()),
+        code => Halt::Failed(format!("whoever approved may not: {}", code.message())),
+    })
+}
+
+fn decider(request: &ChangeRequest) -> &str {
+    request.decider.as_ref().map_or("nobody", |(_, login)| login.as_str())
+}
+
+fn of_request(event: AuditEvent, request: &ChangeRequest, more: &str) -> AuditEvent {
+    let decider = decider(request);
+    let digest = request.digest.map(hex::encode).unwrap_or_default();
+    let detail = format!("request {} by {}, approved by {decider}, SHA-256 {digest}{more}", request.id, request.requester_login);
+    with_detail(AuditEvent { request: RequestId::from_bytes(*request.id.as_bytes()), project: Some(request.project), ..event }, &detail)
+}
+
+/// The one transaction: everything is still as it was, the digest is that of what is done, both people may; then all of it is done.
+fn finish(tx: &mut Tx<'_>, application: &Application) -> Result<Vec<ObjectId>, Halt> {
+    let request = tx.hold_applying(application.request.id, application.lease_until)?;
+    let items = tx.change_items(request.id)?;
+    let note = Note::parse("note", &request.note).map_err(Refusal::from)?;
+    if request.digest != Some(digest(&request, &note, &items)) {
+        return Err(Halt::Failed("what was approved is not what would be done: the digest is another".to_owned()));
+    }
+    require_sealed(tx, &request, &items)?;
+    require_standing(tx, &request)?;
+    // What was planned is noted in the rows; all else must be what was read when it was planned.
+    let of = |items: &[ChangeItem]| items.iter().map(|item| ChangeItem { object: None, ..item.clone() }).collect::<Vec<_>>();
+    if of(&items) != of(&application.items) {
+        return Err(Halt::Failed("it was changed while it was applied".to_owned()));
+    }
+    application.check_bases(tx)?;
+    let doomed = application.finish(tx)?;
+    tx.audit(of_request(AuditEvent { at: application.stamp.at, ..application.event.clone() }, &request, &format!(", {} changes", items.len())), no_uses())?;
+    telling::end(tx, &request, RequestEvent::Applied, By::Another(decider(&request)), None, application.stamp.at)?;
+    Ok(doomed)
+}
+
+/// The sealed parts are those whose hashes the digest has.
+fn require_sealed(tx: &mut Tx<'_>, request: &ChangeRequest, items: &[ChangeItem]) -> Result<(), Halt> {
+    use sha2::Digest as _;
+    for item in items.iter().filter(|item| item.sealed_hash.is_some()) {
+        let sealed = tx.sealed_part(request.id, item.position)?.map(|sealed| <[u8; 32]>::from(sha2::Sha256::digest(sealed)));
+        if sealed != item.sealed_hash {
+            return Err(Halt::Failed(format!("the sealed part of change {} is another", item.position)));
+        }
+    }
+    Ok(())
+}
