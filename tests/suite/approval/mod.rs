@@ -5,6 +5,7 @@ mod decisions;
 mod drafts;
 mod gate;
 mod kinds;
+mod told;
 mod walk;
 
 use std::collections::HashMap;
