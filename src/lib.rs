@@ -4,7 +4,7 @@
 //! (`tests/rooms.rs` reads the `use` lines and enforces it):
 //!
 //! ```text
-//! cli ──► api, console, scheduler ──► service ──► hsm, store ──► domain
+//! cli ──► api, console, scheduler ──► service ──► hsm, store, courier ──► domain
 //!          (tls wraps api and console)              (siblings, never meet)
 //! ```
 
@@ -12,6 +12,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod courier;
 pub mod domain;
 pub mod hsm;
 pub mod scheduler;

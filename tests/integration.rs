@@ -33,6 +33,8 @@ mod config;
 mod console;
 #[path = "suite/faults/mod.rs"]
 mod faults;
+#[path = "suite/notifications/mod.rs"]
+mod notifications;
 #[path = "suite/openapi/mod.rs"]
 mod openapi;
 #[path = "suite/operations.rs"]

@@ -52,6 +52,7 @@ impl From<Refusal> for Failure {
 pub(super) fn assemble(config: &Config, file: &Path) -> Result<Assembly, Failure> {
     let token_settings = configuration::token_settings(config, file)?;
     let store_settings = configuration::store_settings(config)?;
+    let courier = configuration::courier(config)?;
     let pin = config.token.pin.read().map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
     let clock: SharedClock = Arc::new(SystemClock);
     // The database first: it asks for no PIN that could be locked.
@@ -72,7 +73,7 @@ pub(super) fn assemble(config: &Config, file: &Path) -> Result<Assembly, Failure
             overlap: DAY.saturating_mul(config.certificates.authority_overlap_days),
         },
     };
-    let service = Service::new(settings, token.clone(), store.clone(), Arc::clone(&clock), metrics.clone());
+    let service = Service::new(settings, token.clone(), store.clone(), courier, Arc::clone(&clock), metrics.clone());
     Ok(Assembly { service, token, store, metrics, clock })
 }
 

@@ -22,8 +22,11 @@ pub(super) fn run(named: Option<&Path>, arguments: &Arguments) -> Result<(), Fai
         Ok(config) => {
             let weak = if arguments.dev { Vec::new() } else { config.weaknesses() };
             let no_profile = configuration::token_settings(&config, &file).and_then(|settings| configuration::check_profile(&settings)).err();
+            let no_courier = configuration::courier(&config).err();
             let weak = weak.iter().map(ToString::to_string);
-            weak.chain(no_profile.iter().flat_map(|failure| failure.lines().to_vec())).map(|line| format!("{}: {line}", file.display())).collect()
+            weak.chain(no_profile.iter().chain(&no_courier).flat_map(|failure| failure.lines().to_vec()))
+                .map(|line| format!("{}: {line}", file.display()))
+                .collect()
         }
     };
     if wrong.is_empty() { Ok(output::line(&format!("{}: ok", file.display()))?) } else { Err(Failure::of_lines(Exit::Configuration, wrong)) }

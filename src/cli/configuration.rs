@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config, DatabaseUrl};
+use crate::courier::{self, Courier, MailSettings, WebhookSettings};
 use crate::hsm::{Profile, TokenSettings};
 use crate::store::{DatabaseSettings, StoreSettings};
 use crate::{cli, telemetry};
@@ -94,6 +95,27 @@ pub fn store_settings(config: &Config) -> Result<StoreSettings, Failure> {
         queue_limit: config.database.queue,
         deadline: config.database.deadline,
     })
+}
+
+/// What brings mail and webhooks; reads the password and the authorities that are named. Blocking.
+pub fn courier(config: &Config) -> Result<Courier, Failure> {
+    let wrong = |line: String| Failure::new(Exit::Configuration, line);
+    let mail = &config.mail;
+    let password = mail.password.as_ref().map(config::PasswordSource::read).transpose().map_err(|error| wrong(error.to_string()))?;
+    let settings = mail.server.as_ref().zip(mail.sender.as_ref()).map(|(server, sender)| MailSettings {
+        server: server.as_str().to_owned(),
+        port: u16::try_from(mail.port).unwrap_or(u16::MAX),
+        security: match mail.security {
+            config::MailSecurity::Tls => courier::MailSecurity::Tls,
+            config::MailSecurity::StartTls => courier::MailSecurity::StartTls,
+            config::MailSecurity::Plain => courier::MailSecurity::Plain,
+        },
+        sender: sender.as_str().to_owned(),
+        credentials: mail.user.clone().zip(password),
+        ca: mail.ca.clone(),
+    });
+    let webhooks = WebhookSettings { ca: config.webhooks.ca.clone(), allowed_networks: config.webhooks.allowed_networks.clone() };
+    Courier::new(settings, webhooks).map_err(|error| wrong(error.to_string()))
 }
 
 /// Starts the log as configured.

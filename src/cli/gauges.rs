@@ -44,7 +44,28 @@ pub(super) fn show_gauges(assembly: &Assembly, certificates: &Listeners) {
     let service = assembly.service.clone();
     metrics.gauge("limited_addresses", "Addresses whose requests are counted against their limit now", move || whole(service.addresses_tracked() as u64));
     metrics.gauge("use_cases", "Use cases under way", health(|h| whole(h.tasks as u64)));
+    show_outbox(assembly);
     show_expiry(assembly, certificates);
+}
+
+/// Notifications that wait. They are no part of readiness: a mail server that is away keeps no key from being used.
+fn show_outbox(assembly: &Assembly) {
+    let metrics = &assembly.metrics;
+    let state = |pick: fn(crate::service::OutboxState) -> Option<f64>| {
+        let service = assembly.service.clone();
+        move || service.outbox_state().and_then(pick)
+    };
+    metrics.gauge("notifications_queued", "Notifications that are to be sent", state(|state| whole(u64::try_from(state.queued).unwrap_or(0))));
+    metrics.gauge(
+        "notifications_parked",
+        "Notifications that were given up, until somebody sends them again or discards them",
+        state(|state| whole(u64::try_from(state.parked).unwrap_or(0))),
+    );
+    metrics.gauge(
+        "notifications_oldest_seconds",
+        "How long the oldest of those that are to be sent has waited",
+        state(|state| Some(state.oldest.as_secs_f64())),
+    );
 }
 
 /// What expires when: points in time, as Prometheus likes them, so that a rule subtracts `time()`.

@@ -176,6 +176,9 @@ impl ServerCertificate {
         if !self.is_configured && self.blocking(Self::is_due).await? {
             self.renew(None).await?;
         }
+        if let Some(listeners) = self.listening.get() {
+            self.service.notice_server_certificate(listeners.api.not_after()).await?;
+        }
         Ok(())
     }
 

@@ -12,6 +12,7 @@ mod document;
 mod freshness;
 mod limits;
 mod log;
+mod mail;
 mod operations;
 mod pin;
 mod secret_file;
@@ -19,6 +20,7 @@ mod server;
 mod setting;
 mod token;
 mod weakness;
+mod webhooks;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -33,6 +35,7 @@ pub use document::{Place, Problem, Variables};
 pub use freshness::Freshness;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
+pub use mail::{Mail, MailAddress, MailSecurity, PasswordError, PasswordSource};
 pub use operations::Operations;
 pub use pin::{PinError, PinSource};
 pub use secret_file::{SECRET_FILE_MAX_BYTES, SecretFileError, read_secret_file};
@@ -40,6 +43,7 @@ pub use server::Server;
 pub use setting::{ByteSize, Hostname};
 pub use token::{ProfileRef, Token};
 pub use weakness::Weakness;
+pub use webhooks::Webhooks;
 
 use document::{Document, Section};
 
@@ -68,6 +72,10 @@ pub struct Config {
     pub limits: Limits,
     /// `[certificates]`
     pub certificates: Certificates,
+    /// `[mail]`
+    pub mail: Mail,
+    /// `[webhooks]`
+    pub webhooks: Webhooks,
 }
 
 /// The largest configuration file that is read, in bytes.
@@ -86,6 +94,8 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     (Freshness::NAME, Freshness::KEYS),
     (Limits::NAME, Limits::KEYS),
     (Certificates::NAME, Certificates::KEYS),
+    (Mail::NAME, Mail::KEYS),
+    (Webhooks::NAME, Webhooks::KEYS),
 ];
 
 impl Config {
@@ -115,6 +125,8 @@ impl Config {
             freshness: document.section(),
             limits: document.section(),
             certificates: document.section(),
+            mail: document.section(),
+            webhooks: document.section(),
         };
         document.refuse_unknown_sections();
         config.find_contradictions(&mut document);
@@ -125,6 +137,8 @@ impl Config {
         self.server.data_dir = directory.join(&self.server.data_dir);
         self.api.resolve(directory);
         self.token.resolve(directory);
+        self.mail.resolve(directory);
+        self.webhooks.resolve(directory);
         let data_dir = self.server.data_dir.clone();
         self.database.resolve(directory, &data_dir);
     }
@@ -157,6 +171,9 @@ impl Config {
         }
         if self.database.password_file.is_some() && matches!(self.database.url, DatabaseUrl::Sqlite(_)) {
             document.refuse(Database::NAME, "password_file", "is for PostgreSQL only");
+        }
+        for (key, message) in self.mail.contradictions() {
+            document.refuse(Mail::NAME, key, message);
         }
     }
 

@@ -53,6 +53,9 @@ pub(super) fn find(config: &Config) -> Vec<Weakness> {
     if let Some(Err(error)) = config.database.password_file.as_deref().map(read_secret_file) {
         weak("[database] password_file", error.to_string());
     }
+    if let Some(Err(error)) = config.mail.password.as_ref().and_then(|password| password.file()).map(read_secret_file) {
+        weak("[mail] password", error.to_string());
+    }
     if let DatabaseUrl::Postgresql(url) = &config.database.url {
         for message in weak_url(url.expose()) {
             weak("[database] url", message.to_owned());

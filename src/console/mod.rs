@@ -26,6 +26,7 @@ mod key_stores;
 mod keys;
 mod list;
 mod members;
+mod notifications;
 mod organization;
 mod page;
 mod qr;
@@ -112,6 +113,7 @@ fn routes() -> Routes {
         .merge(statistics::routes())
         .merge(account::routes())
         .merge(access_keys::routes())
+        .merge(notifications::routes())
         .merge(history::routes())
         .merge(members::routes())
         .merge(endpoint::routes())

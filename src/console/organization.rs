@@ -31,7 +31,13 @@ use health::Level;
 
 /// The pages of the organization area.
 pub(super) fn routes() -> Routes {
-    Routes::new().route("/organization", get(overview)).merge(projects::routes()).merge(accounts::routes()).merge(access_keys::routes()).merge(health::routes())
+    Routes::new()
+        .route("/organization", get(overview))
+        .merge(projects::routes())
+        .merge(accounts::routes())
+        .merge(access_keys::routes())
+        .merge(health::routes())
+        .merge(super::notifications::routes_of_installation())
 }
 
 /// Behind [`admit`].

@@ -61,6 +61,8 @@ pub(super) struct Frame {
     pub(super) seen: Vec<ProjectId>,
     pub(super) project: Option<Project>,
     pub(super) tab: Tab,
+    /// Whether the visitor is an administrator of the project.
+    pub(super) may_change: bool,
     /// The part of the organization area that the page is in, by the last word of its address.
     pub(super) area: &'static str,
     /// Whether whoever looks manages the members of the project.
@@ -85,6 +87,7 @@ impl Frame {
         let found = frame.projects.iter().find(|known| known.id == project).cloned();
         frame.project = Some(found.ok_or(ResultCode::InvalidAppkey)?);
         frame.tab = tab;
+        frame.may_change = visitor.is_admin_of(project);
         frame.manages_members = visitor.session.administrator || visitor.is_admin_of(project);
         frame.governs = visitor.session.administrator || visitor.asks_in(project);
         frame.asks = visitor.governed && visitor.asks_in(project);
@@ -106,6 +109,7 @@ impl Frame {
             seen: visitor.seen_projects(),
             project: None,
             tab: Tab::Elsewhere,
+            may_change: false,
             area: "",
             manages_members: false,
             governs: false,

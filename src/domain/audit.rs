@@ -178,6 +178,20 @@ operations! {
     ApplyRequest => "APPLY_REQUEST",
     /// What was approved could not be applied: nothing of it is done.
     FailRequest => "FAIL_REQUEST",
+    /// Recipients of notifications, and the messages to them, were read.
+    ReadNotifications => "READ_NOTIFICATIONS",
+    /// A recipient of notifications was made.
+    CreateRecipient => "CREATE_RECIPIENT",
+    /// A recipient of notifications was enabled, disabled or gets other events.
+    ChangeRecipient => "CHANGE_RECIPIENT",
+    /// A recipient of notifications was taken away.
+    DeleteRecipient => "DELETE_RECIPIENT",
+    /// A test message was sent to a recipient.
+    TestRecipient => "TEST_RECIPIENT",
+    /// A parked notification is to be sent again.
+    ResendNotification => "RESEND_NOTIFICATION",
+    /// A notification that was not sent was thrown away.
+    DiscardNotification => "DISCARD_NOTIFICATION",
     /// A chain began: the first record of a process.
     StartChain => "START_CHAIN",
     /// A chain ended in good order.
@@ -270,6 +284,13 @@ impl Operation {
             | Self::ExpireRequest
             | Self::ApplyRequest
             | Self::FailRequest
+            | Self::ReadNotifications
+            | Self::CreateRecipient
+            | Self::ChangeRecipient
+            | Self::DeleteRecipient
+            | Self::TestRecipient
+            | Self::ResendNotification
+            | Self::DiscardNotification
             | Self::StartChain
             | Self::EndChain
             | Self::Backup

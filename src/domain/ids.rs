@@ -37,6 +37,10 @@ row_id!(
     /// A client rule's row (an IPv4, MAC or certificate entry of a key store).
     ClientRuleId
 );
+row_id!(
+    /// A recipient of notifications.
+    RecipientId
+);
 
 impl KeyStoreNumber {
     /// The number that a part of a path names: from 1, in decimal, without sign or leading zeroes.
@@ -130,6 +134,11 @@ hex_id!(
     /// An audit chain's name: one chain per process start.
     ChainId,
     InvalidChainId
+);
+hex_id!(
+    /// A notification's name, the same at each attempt to send it: by it receivers see that they have it already.
+    MessageId,
+    InvalidMessageId
 );
 
 hex_id!(

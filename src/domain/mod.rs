@@ -18,6 +18,7 @@ pub mod key_material;
 pub mod key_store;
 pub mod lifecycle;
 pub mod listing;
+pub mod notification;
 pub mod rate;
 pub mod renewal;
 pub mod result_code;

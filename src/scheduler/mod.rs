@@ -57,6 +57,11 @@ impl Scheduler {
         scheduler.spawn("forget_tokens", every(1).minute().in_timezone(&Utc), Duration::ZERO, tasks::forget_tokens(service.clone()));
         scheduler.spawn("forget_sessions", every(1).minute().in_timezone(&Utc), Duration::ZERO, tasks::forget_sessions(service.clone()));
         scheduler.spawn("expire_imports", every(10).seconds().in_timezone(&Utc), Duration::ZERO, tasks::expire_imports(service.clone()));
+        scheduler.spawn("send_notifications", every(1).second().in_timezone(&Utc), RETRY_MAX, tasks::send_notifications(service.clone()));
+        scheduler.spawn("tidy_notifications", every(1).minute().in_timezone(&Utc), Duration::ZERO, tasks::tidy_notifications(service.clone()));
+        scheduler.spawn("count_notifications", every(10).seconds().in_timezone(&Utc), Duration::ZERO, tasks::count_notifications(service.clone()));
+        scheduler.spawn("notice_trouble", every(5).seconds().in_timezone(&Utc), Duration::ZERO, tasks::notice_trouble(service.clone()));
+        scheduler.spawn("notice_due", every(10).minutes().in_timezone(&Utc), Duration::ZERO, tasks::notice_due(service.clone()));
         scheduler.spawn("count_calls", every(5).seconds().in_timezone(&Utc), RETRY_MAX, tasks::count_calls(service.clone()));
         scheduler.spawn("forget_calls", every(1).minute().in_timezone(&Utc), Duration::ZERO, tasks::forget_calls(service.clone()));
         let refusals = tasks::record_refusals(service.clone(), settings.refusals_interval);

@@ -96,6 +96,31 @@ pub(super) fn approvals(service: Service) -> Work {
     })
 }
 
+pub(super) fn send_notifications(service: Service) -> Work {
+    work(service, |service| Box::pin(async move { service.send_notifications().await }))
+}
+
+pub(super) fn tidy_notifications(service: Service) -> Work {
+    work(service, |service| Box::pin(async move { service.tidy_notifications().await }))
+}
+
+pub(super) fn count_notifications(service: Service) -> Work {
+    work(service, |service| Box::pin(async move { service.count_notifications().await }))
+}
+
+pub(super) fn notice_trouble(service: Service) -> Work {
+    work(service, |service| Box::pin(async move { service.notice_trouble().await }))
+}
+
+pub(super) fn notice_due(service: Service) -> Work {
+    work(service, |service| {
+        Box::pin(async move {
+            service.notice_due_soon().await?;
+            service.notice_expiry().await
+        })
+    })
+}
+
 pub(super) fn count_calls(service: Service) -> Work {
     work(service, |service| Box::pin(async move { service.count_calls().await.map(drop) }))
 }

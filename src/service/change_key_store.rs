@@ -7,6 +7,7 @@
 use super::Service;
 use super::approval::Proposal;
 use super::create_key_store::NewKeyStore;
+use super::notifications::telling;
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use crate::domain::approval::ProposedChange;
@@ -122,6 +123,7 @@ pub(super) fn begin_deleting(tx: &mut Tx<'_>, id: KeyStoreId, lease: Timestamp, 
         return Err(ResultCode::KeyStoreNotEmpty.into());
     }
     let doomed = tx.begin_destroying_key_store(id, lease, stamp)?;
+    telling::key_store_deleted(tx, id, stamp)?;
     tx.changed(Change::KeyStore(id))?;
     Ok(doomed)
 }

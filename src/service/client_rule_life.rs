@@ -4,6 +4,7 @@
 use super::Service;
 use super::approval::Proposal;
 use super::client_rules::{RuleSelector, Wanted};
+use super::notifications::telling::{deleted, deletion_scheduled, rule_subject};
 use super::refusal::Refusal;
 use super::request::{Request, Right, Scope};
 use crate::domain::approval::ProposedChange;
@@ -114,6 +115,8 @@ pub(super) fn on_held_rule<T>(
 
 /// Schedules a held entry to be deleted; answers when.
 pub(super) fn request_deletion(tx: &mut Tx<'_>, rule: &ClientRule, due: Timestamp, stamp: &Stamp) -> Result<Timestamp, Refusal> {
+    let about = rule_subject(tx, rule)?;
+    deletion_scheduled(tx, about, due, stamp)?;
     tx.set_client_rule_state(rule.id, State::Active, State::PendingDeletion, Some(due), stamp)?;
     Ok(due)
 }
@@ -126,6 +129,8 @@ pub(super) fn restore(tx: &mut Tx<'_>, rule: &ClientRule, stamp: &Stamp) -> Resu
 
 /// Deletes a held entry; answers when that was. Nothing of it is in the token, so what is destroyed is gone.
 pub(super) fn delete(tx: &mut Tx<'_>, rule: &ClientRule, stamp: &Stamp) -> Result<Timestamp, Refusal> {
+    let about = rule_subject(tx, rule)?;
+    deleted(tx, about, stamp)?;
     tx.set_client_rule_state(rule.id, State::PendingDeletion, State::Destroyed, Some(stamp.at), stamp)?;
     Ok(stamp.at)
 }

@@ -4,6 +4,7 @@
 
 use super::Service;
 use super::client_rules::shown_value;
+use super::notifications::telling;
 use super::refusal::Refusal;
 use super::rotate_key::RotateWhen;
 use crate::domain::audit::{Actor, AuditEvent, Operation, Uses};
@@ -70,7 +71,14 @@ impl Service {
                     if kind != DueKind::ClientRuleDeletion || self.tasks().is_closed() {
                         self.require_token()?;
                     }
-                    swept.count(&format!("{:?}", due.what), self.settle(due, now).await);
+                    let settled = self.settle(due, now).await;
+                    if let (DueSubject::Rotation(key), Err(Refusal::Unavailable { .. })) = (due.what, &settled) {
+                        // Others that are due don't wait for that.
+                        if let Err(refusal) = self.tell_of_failed_rotation(key).await {
+                            tracing::warn!(%key, ?refusal, "a rotation that failed could not be told");
+                        }
+                    }
+                    swept.count(&format!("{:?}", due.what), settled);
                 }
             }
         }
@@ -148,6 +156,8 @@ impl Service {
         let begun = self.store().change::<_, Refusal, _>(move |tx| {
             let Some((project, row)) = tx.hold_key(key)? else { return Ok(None) };
             let Some(objects) = begin(tx, &row, lease_until, &stamp)? else { return Ok(None) };
+            let about = telling::key_subject(tx, &row.key, version)?;
+            telling::deleted(tx, about, &stamp)?;
             tx.changed(Change::Key(key))?;
             let key_store = tx.key_store(row.key.key_store)?.map(|key_store| key_store.number);
             tx.audit(AuditEvent { project: Some(project), key_store, ..record }, Uses::default())?;
@@ -183,6 +193,8 @@ fn end_rule(tx: &mut Tx<'_>, rule: ClientRuleId, now: Timestamp, stamp: &Stamp, 
     if next(found.state, Event::Destroy).is_err() {
         return Ok(None);
     }
+    let about = telling::rule_subject(tx, &found)?;
+    telling::deleted(tx, about, stamp)?;
     tx.set_client_rule_state(rule, State::PendingDeletion, State::Destroyed, Some(stamp.at), stamp)?;
     tx.changed(Change::KeyStore(id))?;
     let key_store = tx.key_store(id)?.ok_or(StoreError::Stale { what: "key store" })?;

@@ -33,6 +33,7 @@ mod key_life;
 mod limits;
 mod lists;
 mod names;
+mod notifications;
 mod own_access_keys;
 mod own_account;
 mod patience;
@@ -62,6 +63,7 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+use crate::courier::Courier;
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::hsm::Token;
 use crate::store::{Change, Store};
@@ -93,6 +95,7 @@ pub use inventory::{ClientListing, KeyListing, KeyPosition, KeyQuery, KeyStoreLi
 pub use key_details::KeyDetails;
 pub use key_life::{ChangedKey, KeyAsSeen, KeyChange, KeyDeletion, KeyVersions, ListedVersion, RestoredKey, RestoredVersion, VersionDeletion};
 pub use limits::{LimitSettings, TRACKED_MAX};
+pub use notifications::{AddedRecipient, NewTarget, NotificationArea, OutboxState, RECENT_MAX, RecipientMessages, TestResult};
 pub use own_account::Visit;
 pub use pki::LIFE_MAX_DAYS as CERTIFICATE_LIFE_MAX_DAYS;
 pub use public_key::PublicKey;
@@ -154,6 +157,8 @@ struct Inner {
     comparison: arc_swap::ArcSwapOption<Comparison>,
     /// Key versions near the limit of their use, as last looked at: a warning.
     near_use_limit: arc_swap::ArcSwap<use_limits::NearLimit>,
+    courier: Courier,
+    outbox: notifications::Outbox,
     metrics: Metrics,
     /// Lists are read a few at a time: they may take long, and what proves who asks is read over the same connections.
     listing: tokio::sync::Semaphore,
@@ -164,7 +169,7 @@ struct Inner {
 
 impl Service {
     /// Puts the service together and begins to follow the change log. [`Service::begin`] must succeed before it is used.
-    pub fn new(settings: ServiceSettings, token: Token, store: Store, clock: SharedClock, metrics: Metrics) -> Self {
+    pub fn new(settings: ServiceSettings, token: Token, store: Store, courier: Courier, clock: SharedClock, metrics: Metrics) -> Self {
         let limits = limits::Limits::new(settings.limits);
         let service = Self(Arc::new(Inner {
             settings,
@@ -182,6 +187,8 @@ impl Service {
             audit: audit_log::AuditKeys::default(),
             comparison: arc_swap::ArcSwapOption::empty(),
             near_use_limit: arc_swap::ArcSwap::default(),
+            courier,
+            outbox: notifications::Outbox::new(),
             metrics,
             listing: tokio::sync::Semaphore::new(LISTS_AT_ONCE),
             downloads: Arc::default(),
@@ -219,6 +226,14 @@ impl Service {
 
     fn patience(&self) -> &patience::Patience {
         &self.0.patience
+    }
+
+    fn courier(&self) -> &Courier {
+        &self.0.courier
+    }
+
+    fn outbox(&self) -> &notifications::Outbox {
+        &self.0.outbox
     }
 
     fn looks(&self) -> &history::Looks {

@@ -151,5 +151,6 @@ const fn field_of(what: Unique) -> &'static str {
         Unique::Login => "login",
         Unique::Role => "role",
         Unique::ClientRule => "value",
+        Unique::Recipient => "target",
     }
 }

@@ -10,6 +10,7 @@ use super::Service;
 use super::approval::Proposal;
 use super::create_key::lost_lease;
 use super::key_life::{KeyAsSeen, require_as_seen};
+use super::notifications::telling;
 use super::provisioning::{NewMaterial, random_id};
 use super::refusal::Refusal;
 use super::request::{Request, Right};
@@ -147,6 +148,7 @@ pub(super) fn finish_rotation(
     tx.activate_object(&plan.planned, public_key, Origin::Generated).map_err(|error| lost_lease(error.into()))?;
     tx.make_current(key, plan.current, version, next_rotation, stamp)?;
     tx.changed(Change::Key(key))?;
+    telling::rotated(tx, &row.key, version, stamp)?;
     let (event, uses) = record;
     tx.audit(AuditEvent { version: Some(version), ..event }, uses)?;
     Ok(RotatedKey { key, version, next_rotation })

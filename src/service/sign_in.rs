@@ -110,10 +110,11 @@ impl Service {
             None if knows_network => pair.to_vec(),
             None => [pair.as_slice(), &[Blamed::Login(request.login.clone())]].concat(),
         };
-        self.patience().begin(&blamed).map_err(|wait| {
+        if let Err(wait) = self.patience().begin(&blamed) {
             self.over_limit_at_token_endpoint(&request.caller);
-            Refusal::TooMany(wait)
-        })?;
+            self.tell_of_lockout(shown_login(&request.login), &request.caller).await;
+            return Err(Refusal::TooMany(wait));
+        }
         let matches = password_matches(found.as_ref().map_or(NOBODYS_HASH, |account| &account.password_hash), request.password.clone()).await?;
         match found.filter(|account| matches && account.enabled) {
             Some(account) => {
@@ -189,7 +190,10 @@ impl Service {
     async fn take_code(&self, request: CodeRequest) -> Result<SignedIn, Refusal> {
         let session = self.awaiting_session(&request.token, &request.caller).await?.ok_or(ResultCode::Conflict)?;
         let blamed = [Blamed::Account(session.account)];
-        self.patience().begin(&blamed).map_err(Refusal::TooMany)?;
+        if let Err(wait) = self.patience().begin(&blamed) {
+            self.tell_of_lockout(session.login.clone(), &request.caller).await;
+            return Err(Refusal::TooMany(wait));
+        }
         let (id, login) = (session.account, session.login.clone());
         let (account, factor) = self.store().read::<_, Refusal, _>(move |reader| Ok((reader.sign_in(&login)?, reader.second_factor(id)?))).await?;
         let (Some(account), Some(sealed)) = (account, factor.sealed) else { return Err(ResultCode::Conflict.into()) };

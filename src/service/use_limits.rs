@@ -90,8 +90,9 @@ impl Service {
             let left = super::views::ENCRYPTIONS_MAX.saturating_sub(self.encryptions(*key, *version).await?);
             tracing::warn!(%key, %version, left, "a key that does not rotate by itself nears the limit of its use, after which it refuses to encrypt: replace it");
         }
-        self.0.near_use_limit.store(Arc::new(near));
-        Ok(())
+        let near = Arc::new(near);
+        self.0.near_use_limit.store(Arc::clone(&near));
+        self.tell_of_near_limits(&near).await
     }
 
     async fn encryptions(&self, key: KeyId, version: KeyVersion) -> Result<u64, Refusal> {

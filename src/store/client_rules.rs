@@ -78,6 +78,26 @@ impl Reader<'_> {
         query.load(self.db)?.into_iter().map(ClientRule::try_from).collect()
     }
 
+    /// Certificates in service that end after `from` and not after `until`, with their key stores, a page of at most `limit`: the first after
+    /// `after`.
+    pub fn expiring_entries(
+        &mut self,
+        from: Timestamp,
+        until: Timestamp,
+        after: Option<ClientRuleId>,
+        limit: i64,
+    ) -> Result<Vec<(KeyStoreId, ClientRule)>, StoreError> {
+        let rows: Vec<(i64, Row)> = client_rules::table
+            .filter(client_rules::state.eq(State::Active.as_str()).and(client_rules::method.eq(Method::Certificate.as_str())))
+            .filter(client_rules::not_after.gt(from.micros()).and(client_rules::not_after.le(until.micros())))
+            .filter(client_rules::id.gt(after.map_or(i64::MIN, |after| after.0)))
+            .order(client_rules::id)
+            .limit(limit)
+            .select((client_rules::key_store_id, Row::as_select()))
+            .load(self.db)?;
+        rows.into_iter().map(|(key_store, row)| Ok((KeyStoreId(key_store), row.try_into()?))).collect()
+    }
+
     /// How many rules of that method and of all visible states a key store has. Whoever adds one holds the key store's row first, by
     /// [`Tx::hold_active_key_store`].
     pub fn count_client_rules(&mut self, key_store: KeyStoreId, method: Method) -> Result<i64, StoreError> {

@@ -87,6 +87,35 @@ pub(super) fn share_governance(db: &mut Db, project: i64) -> QueryResult<()> {
     }
 }
 
+const SHARE_RECIPIENT: &str = "SELECT id FROM notification_recipients WHERE id = $1 FOR KEY SHARE";
+const LOCK_RECIPIENT: &str = "SELECT id FROM notification_recipients WHERE id = $1 FOR UPDATE";
+const FIND_RECIPIENT: &str = "SELECT id FROM notification_recipients WHERE id = $1";
+
+#[derive(diesel::QueryableByName)]
+struct FoundRecipient {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+}
+
+/// Keeps a recipient of notifications from going before this transaction ends; whether it is there. Any number may do so at once.
+pub(super) fn share_recipient(db: &mut Db, id: i64) -> QueryResult<bool> {
+    find_recipient(db, id, SHARE_RECIPIENT)
+}
+
+/// Waits for all who keep a recipient from going, and keeps others from beginning to; whether it is there.
+pub(super) fn lock_recipient(db: &mut Db, id: i64) -> QueryResult<bool> {
+    find_recipient(db, id, LOCK_RECIPIENT)
+}
+
+/// SQLite's one writer holds everything.
+fn find_recipient(db: &mut Db, id: i64, postgresql: &str) -> QueryResult<bool> {
+    let found: Vec<FoundRecipient> = match db {
+        Db::Sqlite(connection) => diesel::sql_query(FIND_RECIPIENT).bind::<BigInt, _>(id).load(connection)?,
+        Db::Postgresql(connection) => diesel::sql_query(postgresql).bind::<BigInt, _>(id).load(connection)?,
+    };
+    Ok(found.iter().any(|found| found.id == id))
+}
+
 /// What a batch appends to the audit log, and what it adds to the usage counters.
 #[derive(Debug)]
 pub(super) struct LogBatch<'a> {

@@ -65,6 +65,8 @@ pub enum Unique {
     OpenRequest,
     /// A client rule's value or certificate name in its key store.
     ClientRule,
+    /// A recipient's target in its project, or in the installation.
+    Recipient,
     /// Something that chance alone can't repeat.
     Other,
 }
@@ -80,13 +82,14 @@ impl std::fmt::Display for Unique {
             Self::KeyName => "a key of that name",
             Self::OpenRequest => "an open request of that key store",
             Self::ClientRule => "that entry",
+            Self::Recipient => "that recipient",
             Self::Other => "that row",
         })
     }
 }
 
 /// Which unique index decides what: its name (as PostgreSQL tells it), and its columns (as SQLite does).
-const UNIQUE_INDEXES: [(&str, &str, Unique); 8] = [
+const UNIQUE_INDEXES: [(&str, &str, Unique); 10] = [
     ("projects_name", "projects.name", Unique::ProjectName),
     ("appkeys_pkey", "appkeys.appkey", Unique::Appkey),
     ("accounts_login", "accounts.login", Unique::Login),
@@ -95,6 +98,12 @@ const UNIQUE_INDEXES: [(&str, &str, Unique); 8] = [
     ("keys_name", "keys.key_store_id, keys.name", Unique::KeyName),
     ("change_requests_open", "change_requests.key_store_id", Unique::OpenRequest),
     ("client_rules_value", "client_rules.key_store_id, client_rules.method, client_rules.value", Unique::ClientRule),
+    (
+        "notification_recipients_project",
+        "notification_recipients.project_id, notification_recipients.channel, notification_recipients.target",
+        Unique::Recipient,
+    ),
+    ("notification_recipients_installation", "notification_recipients.channel, notification_recipients.target", Unique::Recipient),
 ];
 
 /// The constraint that a violation names: PostgreSQL by name, SQLite by columns in its message.

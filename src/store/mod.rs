@@ -42,8 +42,10 @@ mod lists;
 mod migrations;
 mod model;
 mod objects;
+mod outbox;
 mod projects;
 mod queue;
+mod recipients;
 mod rows;
 mod schema;
 mod second_factor;
@@ -81,7 +83,9 @@ pub use model::{Change, Checkpoint, DoomedImportPair, Due, DueKind, DueSubject, 
 pub use model::{
     KeyRow, NewCertificate, NewImportPair, NewKey, OftenUsed, PlannedObject, Purpose, RequestFilter, RevocationList, RevokedRule, StoredChain, StoredRecord,
 };
+pub use outbox::{OutboxCounts, TakenMessage, facts_as_told};
 pub use projects::LAST_APPKEY;
+pub use recipients::{NewRecipient, TOO_MANY_RECIPIENTS};
 pub use second_factor::SecondFactor;
 pub use sessions::{NewSession, SignIn};
 pub use settings::{DatabaseSettings, StoreSettings};

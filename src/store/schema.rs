@@ -419,6 +419,48 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    notification_recipients (id) {
+        id -> BigInt,
+        project_id -> Nullable<BigInt>,
+        channel -> Text,
+        target -> Text,
+        events -> Text,
+        enabled -> Bool,
+        sealed_secret -> Nullable<Binary>,
+        dropped -> BigInt,
+        created_by -> Text,
+        created_at -> BigInt,
+        changed_by -> Text,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    notification_messages (id) {
+        id -> Text,
+        recipient_id -> BigInt,
+        event -> Text,
+        project -> Text,
+        facts -> Text,
+        happened_at -> BigInt,
+        state -> Text,
+        attempts -> BigInt,
+        due_at -> BigInt,
+        node -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        problem -> Nullable<Text>,
+        done_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    notification_marks (mark) {
+        mark -> Text,
+        keep_until -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     projects,
     appkeys,
@@ -452,5 +494,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     counted_chains,
     call_counts,
     change_seq,
-    change_log
+    change_log,
+    notification_recipients,
+    notification_messages,
+    notification_marks
 );

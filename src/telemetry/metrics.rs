@@ -105,6 +105,33 @@ impl RunOutcome {
     }
 }
 
+/// What became of an attempt to send a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// It was sent.
+    Sent,
+    /// It is tried again.
+    Failed,
+    /// It was given up.
+    Parked,
+}
+
+impl Delivery {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DeliveryLabels {
+    channel: &'static str,
+    outcome: &'static str,
+}
+
 /// The last run of a task.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TaskRun {
@@ -146,6 +173,7 @@ pub struct Metrics {
     background_failures: Family<ReasonLabels, Counter>,
     approval_disabled: Counter,
     tasks: Tasks,
+    notifications: Family<DeliveryLabels, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -175,6 +203,7 @@ impl Metrics {
             background_failures: Family::default(),
             approval_disabled: Counter::default(),
             tasks: Tasks::default(),
+            notifications: Family::default(),
         };
         metrics.register();
         metrics
@@ -200,6 +229,8 @@ impl Metrics {
         registry.register("audit_commit_failures", "Commits that failed: their requests were refused", self.audit_commit_failures.clone());
         registry.register("background_failures", "Failures of background work, by task", self.background_failures.clone());
         registry.register("approval_disabled", "Times that an operator turned approval off alone", self.approval_disabled.clone());
+        let notifications = "Attempts to send notifications, by channel and outcome";
+        registry.register("notification_attempts", notifications, self.notifications.clone());
         let tasks = &self.tasks;
         let last_run = "When the task's last run ended, in seconds since the Unix epoch";
         registry.register_with_unit("task_last_run", last_run, Unit::Seconds, tasks.last_run.clone());
@@ -237,6 +268,11 @@ impl Metrics {
     /// A commit of the audit log failed.
     pub fn audit_commit_failed(&self) {
         self.audit_commit_failures.inc();
+    }
+
+    /// An attempt to send a notification ended. `channel` is a constant of the program.
+    pub fn notification(&self, channel: &'static str, outcome: Delivery) {
+        self.notifications.get_or_create(&DeliveryLabels { channel, outcome: outcome.as_str() }).inc();
     }
 
     /// A background task failed or panicked.

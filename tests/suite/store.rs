@@ -31,6 +31,8 @@ mod history;
 mod nodes;
 #[path = "store/operations.rs"]
 mod operations;
+#[path = "store/outbox.rs"]
+mod outbox;
 #[path = "store/rate.rs"]
 mod rate;
 #[path = "store/rows.rs"]

@@ -24,6 +24,7 @@ mod frame;
 mod history;
 mod key_stores;
 mod keys;
+mod notifications;
 mod organization;
 mod sign_in;
 mod statistics;
@@ -41,6 +42,7 @@ pub(super) struct Texts {
     pub(super) key_stores: key_stores::Texts,
     pub(super) keys: keys::Texts,
     pub(super) clients: clients::Texts,
+    pub(super) notifications: notifications::Texts,
     pub(super) history: history::Texts,
     pub(super) endpoint: endpoint::Texts,
     pub(super) organization: organization::Texts,
@@ -61,5 +63,6 @@ pub(super) static ENGLISH: Texts = Texts {
     access_keys: access_keys::Texts::ENGLISH,
     account: account::Texts::ENGLISH,
     approval: approval::Texts::ENGLISH,
+    notifications: notifications::Texts::ENGLISH,
     statistics: statistics::Texts::ENGLISH,
 };

@@ -261,7 +261,7 @@ impl Application {
             }
             ProposedChange::RestoreKey { .. } => on_held_key(tx, (key, None), Command::Restore, stamp, deletion::restore)?,
             ProposedChange::DeleteKey { .. } => {
-                return on_held_key(tx, (key, None), Command::Destroy, stamp, |tx, _, stamp| Ok(tx.begin_destroying_key(key, lease_until, stamp)?));
+                return on_held_key(tx, (key, None), Command::Destroy, stamp, |tx, row, stamp| deletion::begin_deleting(tx, row, lease_until, stamp));
             }
             ProposedChange::RequestVersionDeletion { version, .. } => {
                 let command = Command::RequestVersionDeletion(*version);
@@ -273,7 +273,7 @@ impl Application {
             }
             ProposedChange::DeleteVersion { version, .. } => {
                 let command = Command::DestroyVersion(*version);
-                return on_held_key(tx, (key, None), command, stamp, |tx, _, stamp| Ok(tx.begin_destroying_version(key, *version, lease_until, stamp)?));
+                return on_held_key(tx, (key, None), command, stamp, |tx, row, stamp| versions::begin_deleting(tx, row, (*version, lease_until), stamp));
             }
             _ => return Err(Refusal::unavailable("no change of a key")),
         }

@@ -9,11 +9,12 @@ use super::KeyAsSeen;
 use crate::domain::approval::ProposedChange;
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::KeyId;
+use crate::domain::ids::{KeyId, ObjectId};
 use crate::domain::key::{Stamp, State};
 use crate::domain::lifecycle::{Command, deletion_due};
 use crate::service::Service;
 use crate::service::approval::Proposal;
+use crate::service::notifications::telling::{deleted, deletion_scheduled, key_subject};
 use crate::service::refusal::Refusal;
 use crate::service::request::{Request, Right};
 use crate::store::{KeyRow, Tx};
@@ -78,9 +79,8 @@ impl Service {
                 let key = access.id();
                 service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::DeleteKey { key }).seen(seen)).await?;
                 let lease_until = service.lease();
-                let begin = service.change_held_key(scope, (key, seen), Command::Destroy, move |tx, _, stamp| {
-                    Ok((tx.begin_destroying_key(key, lease_until, stamp)?, stamp.at))
-                });
+                let begin = service
+                    .change_held_key(scope, (key, seen), Command::Destroy, move |tx, row, stamp| Ok((begin_deleting(tx, row, lease_until, stamp)?, stamp.at)));
                 let (objects, at) = begin.await?;
                 service.finish_destruction_soon(objects).await;
                 Ok(KeyDeletion { key, at })
@@ -92,6 +92,8 @@ impl Service {
 
 /// Schedules a held key to be deleted; answers when.
 pub(in crate::service) fn request_deletion(tx: &mut Tx<'_>, row: &KeyRow, due: Timestamp, stamp: &Stamp) -> Result<Timestamp, Refusal> {
+    let about = key_subject(tx, &row.key, None)?;
+    deletion_scheduled(tx, about, due, stamp)?;
     tx.set_key_state(row.key.id, State::Active, State::PendingDeletion, Some(due), stamp)?;
     Ok(due)
 }
@@ -99,4 +101,11 @@ pub(in crate::service) fn request_deletion(tx: &mut Tx<'_>, row: &KeyRow, due: T
 /// Calls the deletion of a held key off.
 pub(in crate::service) fn restore(tx: &mut Tx<'_>, row: &KeyRow, stamp: &Stamp) -> Result<(), Refusal> {
     Ok(tx.set_key_state(row.key.id, State::PendingDeletion, State::Active, None, stamp)?)
+}
+
+/// Begins the end of a held key; answers the objects to be destroyed.
+pub(in crate::service) fn begin_deleting(tx: &mut Tx<'_>, row: &KeyRow, lease_until: Timestamp, stamp: &Stamp) -> Result<Vec<ObjectId>, Refusal> {
+    let about = key_subject(tx, &row.key, None)?;
+    deleted(tx, about, stamp)?;
+    Ok(tx.begin_destroying_key(row.key.id, lease_until, stamp)?)
 }

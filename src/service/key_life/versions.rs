@@ -6,13 +6,14 @@ use super::KeyAsSeen;
 use crate::domain::approval::ProposedChange;
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{KeyId, KeyVersion};
+use crate::domain::ids::{KeyId, KeyVersion, ObjectId};
 use crate::domain::key::{Stamp, State, Version};
 use crate::domain::lifecycle::{Command, deletion_due};
 use crate::domain::result_code::ResultCode;
 use crate::service::Service;
 use crate::service::approval::Proposal;
 use crate::service::key_access::KeyAccess;
+use crate::service::notifications::telling::{deleted, deletion_scheduled, key_subject};
 use crate::service::refusal::Refusal;
 use crate::service::request::{Request, Right, Scope};
 use crate::store::{KeyRow, Tx};
@@ -124,8 +125,8 @@ impl Service {
                 let key = access.id();
                 service.unless_asked(scope, || Proposal::of_key(&access, ProposedChange::DeleteVersion { key, version }).seen(seen)).await?;
                 let lease_until = service.lease();
-                let begin = service.change_held_key(scope, (key, seen), Command::DestroyVersion(version), move |tx, _, stamp| {
-                    Ok((tx.begin_destroying_version(key, version, lease_until, stamp)?, stamp.at))
+                let begin = service.change_held_key(scope, (key, seen), Command::DestroyVersion(version), move |tx, row, stamp| {
+                    Ok((begin_deleting(tx, row, (version, lease_until), stamp)?, stamp.at))
                 });
                 let (objects, at) = begin.await?;
                 service.finish_destruction_soon(objects).await;
@@ -151,6 +152,8 @@ pub(in crate::service) fn request_deletion(
     (version, due): (KeyVersion, Timestamp),
     stamp: &Stamp,
 ) -> Result<Timestamp, Refusal> {
+    let about = key_subject(tx, &row.key, Some(version))?;
+    deletion_scheduled(tx, about, due, stamp)?;
     tx.set_version_state(row.key.id, version, (State::Active, State::PendingDeletion), Some(due), stamp)?;
     Ok(due)
 }
@@ -164,6 +167,18 @@ pub(in crate::service) fn restore(tx: &mut Tx<'_>, row: &KeyRow, version: KeyVer
 pub(in crate::service) fn listed(versions: Vec<Version>, last_uses: &BTreeMap<KeyVersion, Timestamp>) -> Vec<ListedVersion> {
     let visible = versions.into_iter().filter(|version| version.state.is_visible());
     visible.map(|version| ListedVersion { last_use: last_uses.get(&version.version).copied(), version }).collect()
+}
+
+/// Begins the end of a version of a held key; answers the objects to be destroyed.
+pub(in crate::service) fn begin_deleting(
+    tx: &mut Tx<'_>,
+    row: &KeyRow,
+    (version, lease_until): (KeyVersion, Timestamp),
+    stamp: &Stamp,
+) -> Result<Vec<ObjectId>, Refusal> {
+    let about = key_subject(tx, &row.key, Some(version))?;
+    deleted(tx, about, stamp)?;
+    Ok(tx.begin_destroying_version(row.key.id, version, lease_until, stamp)?)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod history;
 mod key_stores;
 mod keyboard;
 mod meanwhile;
+mod notifications;
 mod organization;
 mod scripts;
 mod statistics;

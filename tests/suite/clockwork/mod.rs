@@ -18,7 +18,7 @@ use crate::support::postgres::Cluster;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A day in microseconds.
-const DAY: i64 = 86_400_000_000;
+pub(crate) const DAY: i64 = 86_400_000_000;
 
 /// An installation, on PostgreSQL if a cluster is given.
 fn installation(cluster: Option<&Cluster>) -> Installation {
@@ -29,14 +29,14 @@ fn installation(cluster: Option<&Cluster>) -> Installation {
 }
 
 /// An answer that is a success.
-fn done(answer: Result<Answer, ureq::Error>) -> Answer {
+pub(crate) fn done(answer: Result<Answer, ureq::Error>) -> Answer {
     let answer = answer.expect("an answer");
     assert_eq!(answer.status, 200, "{answer:?}");
     answer
 }
 
 /// Makes a key of a kind (`symmetric-keys`, `asymmetric-keys`) in the demo's key store and answers its ID.
-fn make_key(client: &Client, kind: &str, name: &str, period: i64) -> String {
+pub(crate) fn make_key(client: &Client, kind: &str, name: &str, period: i64) -> String {
     done(client.change("POST", &format!("/keys/{kind}/create"), &json!({"keyStoreName": STORE, "name": name, "autoRotationPeriod": period}))).text("keyId")
 }
 
@@ -54,14 +54,14 @@ fn current_version(client: &Client, key: &str) -> Value {
 }
 
 /// The value of a metric's line, name and labels as they stand.
-fn metric(running: &Running, name: &str) -> Option<f64> {
+pub(crate) fn metric(running: &Running, name: &str) -> Option<f64> {
     let (_, text) = running.operations("/metrics");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.map(|value| value.parse().expect("a number"))
 }
 
 /// Waits until a task has run at least once since the start.
-fn wait_for_task(running: &Running, task: &str) {
+pub(crate) fn wait_for_task(running: &Running, task: &str) {
     let runs = |outcome: &str| metric(running, &format!("skm_task_runs_total{{task=\"{task}\",outcome=\"{outcome}\"}}")).unwrap_or_default();
     wait_until(task, PATIENCE, || runs("success") + runs("failed") >= 1.0);
 }
@@ -71,6 +71,6 @@ fn own_records(installation: &Installation, operation: &str, and: &str) -> i64 {
     installation.database().count(&format!("audit_records WHERE actor_kind = 'service' AND result_code = 0 AND operation = '{operation}' AND {and}"))
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     i64::try_from(std::time::UNIX_EPOCH.elapsed().expect("a clock").as_micros()).expect("microseconds")
 }

@@ -117,6 +117,22 @@ fn table() -> BTreeMap<String, (Option<Who>, Option<Who>)> {
     ] {
         table.insert(format!("/organization{rest}"), (Some(Administrators), is_form.then_some(Administrators)));
     }
+    for (place, who) in [("/projects/{project}/notifications", Admins), ("/organization/notifications", Administrators)] {
+        for (rest, get, post) in [
+            ("", true, false),
+            ("/new", true, true),
+            ("/{recipient}", true, false),
+            ("/{recipient}/edit", true, true),
+            ("/{recipient}/test", false, true),
+            ("/{recipient}/enable", false, true),
+            ("/{recipient}/disable", false, true),
+            ("/{recipient}/delete", true, true),
+            ("/{recipient}/messages/{message}/send", false, true),
+            ("/{recipient}/messages/{message}/discard", true, true),
+        ] {
+            table.insert(format!("{place}{rest}"), (get.then_some(who), post.then_some(who)));
+        }
+    }
     table
 }
 
@@ -190,6 +206,8 @@ impl Things {
             ("{version}", "0"),
             ("{session}", &"0".repeat(64)),
             ("{name}", "nothing"),
+            ("{recipient}", "0"),
+            ("{message}", &"0".repeat(32)),
             ("{of}", "keys"),
         ] {
             filled = filled.replace(placeholder, with);
@@ -207,7 +225,7 @@ impl Things {
     fn is_there(path: &str) -> bool {
         let names_entry = ["/details", "/request-deletion", "/restore", "/delete"].iter().any(|end| path.ends_with(end));
         !(names_entry && (path.contains("/macs/") || path.contains("/certificates/"))
-            || ["{session}", "{name}", "{place}", "{request}"].iter().any(|nowhere| path.contains(nowhere)))
+            || ["{session}", "{name}", "{place}", "{request}", "{recipient}"].iter().any(|nowhere| path.contains(nowhere)))
     }
 }
 
@@ -467,6 +485,8 @@ fn fate(path: &str) -> Fate {
         "/projects/{project}/governance/on" | "/projects/{project}/governance/acknowledge" => Fate::Decided,
         // Of an account that asks or approves it is asked for; the one here doesn't.
         "/organization/accounts/{account}/password" | "/organization/accounts/{account}/steps/{step}" => Fate::Elsewhere,
+        // Who is told of what happens.
+        _ if path.starts_with("/projects/{project}/notifications") || path.starts_with("/organization/notifications") => Fate::Elsewhere,
         _ if path.starts_with("/account") || path.starts_with("/sign-") => Fate::Elsewhere,
         _ if path.starts_with("/organization/accounts") || path.starts_with("/organization/access-keys") => Fate::Elsewhere,
         _ if path.starts_with("/organization/projects/new") || path.starts_with("/organization/projects/{project}/") => Fate::Elsewhere,

@@ -368,6 +368,33 @@ fn pages_of_approval(installation: &Installation, service: &Running, pages: &mut
     pages.take("emergency acknowledged", &admin.ask(&format!("{governance}/acknowledge")));
 }
 
+fn pages_of_notifications(world: &World<'_>, pages: &mut Pages) {
+    let admin = &world.admin;
+    let of_project = world.stores.replace("/key-stores", "/notifications");
+    for (place, event) in [(of_project.as_str(), "ROTATED"), ("/organization/notifications", "TOKEN_TROUBLE")] {
+        pages.get(admin, place);
+        pages.get(admin, &format!("{place}/new"));
+        pages.wrong(admin, &format!("{place}/new"), &[("target", NAME)]);
+        // Nobody is there: its message stays.
+        let fields = [("target", "https://localhost:1/%3Cb%3E"), ("events", event)];
+        pages.take("webhook added", &admin.fill_in(&format!("{place}/new"), &fields));
+        let recipient = world.installation.database().number("MAX(id)", "notification_recipients");
+        let message = hex::encode([u8::try_from(recipient).expect("a few"); 16]);
+        world.installation.database().run(&format!(
+            "INSERT INTO notification_messages (id, recipient_id, event, project, facts, happened_at, state, attempts, due_at, problem, done_at)
+             VALUES ('{message}', {recipient}, '{event}', '<b>', '[[\"name\", \"<script>\"]]', 1, 'PARKED', 20, 1, '<b>', 9000000000000000)"
+        ));
+        let path = format!("{place}/{recipient}");
+        for rest in ["", "/edit", "/delete", &format!("/messages/{message}/discard")] {
+            pages.get(admin, &format!("{path}{rest}"));
+        }
+        pages.wrong(admin, &format!("{path}/edit"), &[]);
+        let csrf = admin.get("/account").hidden("csrf");
+        pages.take("tested", &admin.send_form(&format!("{path}/test"), &[("csrf", &csrf)]));
+        pages.get(admin, place);
+    }
+}
+
 /// What the checker has to say, page by page.
 fn complaints(jar: &Path, pages: &Pages) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
@@ -416,6 +443,7 @@ fn every_page_and_dialog_is_as_the_html_standard_wants_it() {
     pages_of_accounts(&world, &mut pages);
     pages_of_use(&world, &mut pages);
     pages_of_the_organization(&world, &mut pages);
+    pages_of_notifications(&world, &mut pages);
     let vera = Person::sign_in(&installation, &service, "vera", super::person::PASSWORD);
     for path in [store.clone(), format!("{store}/ipv4"), world.key_named(&store, "rotated"), "/account".to_owned(), "/account/access-keys".to_owned()] {
         pages.take(&format!("viewer {path}"), &vera.get(&path));
@@ -428,7 +456,9 @@ fn every_page_and_dialog_is_as_the_html_standard_wants_it() {
     make_account(&installation, "axel", &[("APPROVAL ADMIN", "demo")]);
     pages_of_approval(&installation, &service, &mut pages, &store);
 
-    let posts_only = |route: &str| ["/data", "/download", "/register", "/enable", "/begin", "/sign-out"].iter().any(|end| route.ends_with(end));
+    let posts_only = |route: &str| {
+        ["/data", "/download", "/register", "/enable", "/{recipient}/disable", "/test", "/send", "/begin", "/sign-out"].iter().any(|end| route.ends_with(end))
+    };
     let unseen: Vec<String> = skm::console::paths()
         .into_iter()
         .filter(|route| !pages.visited.contains(route) && !NO_HTML.iter().any(|end| route.ends_with(end)) && !posts_only(route))

@@ -138,7 +138,7 @@ impl<'a> Person<'a> {
     }
 
     /// An answer whose body is read as the test likes; however long that takes.
-    pub(super) fn open(&self, path: &str) -> ureq::http::Response<ureq::Body> {
+    pub(crate) fn open(&self, path: &str) -> ureq::http::Response<ureq::Body> {
         let url = format!("https://{}{path}", self.service.console_address());
         let request = ureq::http::Request::get(url).header("cookie", &self.cookie).body(()).expect("a request");
         let request = self.agent.configure_request(request).max_redirects(0).timeout_global(None).build();
@@ -216,4 +216,10 @@ impl<'a> Person<'a> {
         let bytes = answer.body_mut().with_config().limit(ANSWER_MAX_BYTES).read_to_vec().expect("an answer");
         (Page { status, to, allow, cookies, bytes: bytes.len(), text: String::from_utf8_lossy(&bytes).into_owned() }, cookie)
     }
+}
+
+/// Tries to sign in, whatever comes of it.
+pub(crate) fn try_to_sign_in(installation: &Installation, service: &Running, fields: &[(&str, &str)]) {
+    let page = Person::stranger(installation, service).post("/sign-in", fields);
+    assert_ne!(page.status, 303, "{}", page.text);
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::import::Importer;
 use super::load::{Client, Kind, Ledger};
 use super::settled::token_objects;
+use crate::console::person::Person;
 use crate::support::installation::{Installation, Running, agent, send};
 use crate::support::wire::{Wire, request, trust};
 
@@ -119,6 +120,7 @@ fn busy_run(installation: &Installation, running: &Running) -> Vec<Secret> {
     secrets.extend(imports(installation, running));
     secrets.extend(credentials(installation, running));
     secrets.extend(bad_requests(installation, running));
+    secrets.push(webhook(installation, running));
     let ledger = Ledger::default();
     Kind::ALL.into_iter().for_each(|kind| ledger.make(&client, kind));
     assert_eq!(ledger.acknowledged().len(), Kind::ALL.len());
@@ -141,6 +143,14 @@ fn imports(installation: &Installation, running: &Running) -> Vec<Secret> {
     [("imported key", key.to_owned()), ("imported key that is too short", short.to_owned()), ("import token", token)]
         .map(|(what, value)| Secret { what, value })
         .into()
+}
+
+/// A webhook's secret, which is shown once.
+fn webhook(installation: &Installation, running: &Running) -> Secret {
+    let admin = Person::sign_in(installation, running, installation.demo("ADMIN_USER"), installation.demo("ADMIN_PASSWORD"));
+    let added = admin.fill_in("/projects/1/notifications/new", &[("target", "https://example.com/"), ("events", "ROTATED")]);
+    let (_, rest) = added.text.split_once("whsec_").unwrap_or_else(|| panic!("no secret in {}", added.text));
+    Secret { what: "webhook's secret", value: rest.split('<').next().expect("a secret").to_owned() }
 }
 
 /// Right and wrong credentials of each kind.

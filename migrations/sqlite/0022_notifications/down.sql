@@ -1,0 +1,3 @@
+DROP TABLE notification_marks;
+DROP TABLE notification_messages;
+DROP TABLE notification_recipients;

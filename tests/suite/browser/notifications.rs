@@ -1,0 +1,73 @@
+//! Recipients of notifications, as an administrator sets them.
+
+use super::Browser;
+use crate::support::installation::Installation;
+
+#[test]
+fn a_webhook_is_added_tested_changed_and_deleted() {
+    let installation = Installation::new();
+    let running = installation.start();
+    let browser = Browser::of_administrator(&installation, &running);
+    browser.go("/");
+    browser.press_at("summary[contains(., 'Account: ')]");
+    browser.press("Notifications: demo");
+    browser.sees("Nobody is told of anything.");
+    browser.sees("Mail is not set up");
+    browser.looks_right("notifications-none");
+    browser.press("Add Recipient");
+    browser.fill("Mail address or webhook URL", "https://127.0.0.1/metrics");
+    browser.press("Key rotated");
+    browser.press("Save");
+    browser.sees("that address is not allowed for webhooks");
+    browser.looks_right("notifications-wrong");
+    assert_eq!(browser.value("Mail address or webhook URL"), "https://127.0.0.1/metrics", "what was typed is still there");
+    browser.fill("Mail address or webhook URL", "https://localhost:1/hooks/skm");
+    browser.press("Scheduled to be deleted");
+    browser.press("Save");
+    browser.sees("Webhook added");
+    let secret = browser.text_of("dialog dd code");
+    assert!(secret.starts_with("whsec_") && secret.len() == 50, "{secret}");
+    browser.looks_right("notifications-added");
+    browser.press("Close");
+    browser.sees("The recipient was added.");
+    assert!(!browser.has(&secret), "the secret is shown once");
+    browser.looks_right("notifications");
+    browser.press("https://localhost:1/hooks/skm");
+    browser.sees("No message yet.");
+    browser.press("Send a test message");
+    browser.sees("The test message could not be sent");
+    browser.looks_right("notifications-tested");
+    browser.press("Close");
+    browser.waits("the page", || !browser.has("could not be sent"));
+    browser.press("Change events");
+    browser.press("Scheduled to be deleted");
+    browser.press("Save");
+    browser.sees("The events were changed.");
+    assert!(!browser.has("Scheduled to be deleted"));
+    browser.press("Disable");
+    browser.sees("The recipient was disabled");
+    browser.press("Enable");
+    browser.sees("The recipient was enabled.");
+    let answer = crate::faults::load::Client::new(&installation, &running).own("POST", &format!("/keys/{}/rotate", installation.demo("SYMMETRIC_ID")), None);
+    assert_eq!(answer.expect("an answer").status, 200);
+    let attempted = "notification_messages WHERE attempts = 1 AND problem IS NOT NULL";
+    browser.waits("an attempt", || installation.database().count(attempted) == 1);
+    installation.database().run("UPDATE notification_messages SET due_at = 1, attempts = 19");
+    browser.waits("parked", || installation.database().count("notification_messages WHERE state = 'PARKED'") == 1);
+    browser.go("/projects/1/notifications/1");
+    browser.sees("Parked");
+    browser.looks_right("notifications-messages");
+    browser.press_at("button[starts-with(normalize-space(.), 'Send again')]");
+    browser.sees("The message is sent again.");
+    browser.press_at("a[starts-with(normalize-space(.), 'Discard')]");
+    browser.sees("It is never sent");
+    browser.press("Discard");
+    browser.sees("The message was discarded.");
+    browser.press("Delete");
+    browser.looks_right("notifications-delete");
+    browser.press("Delete");
+    browser.sees("The recipient was deleted.");
+    browser.go("/organization/notifications");
+    browser.sees("Notifications of the installation");
+    browser.looks_right("notifications-installation");
+}
