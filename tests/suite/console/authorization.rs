@@ -225,7 +225,7 @@ impl Things {
     fn is_there(path: &str) -> bool {
         let names_entry = ["/details", "/request-deletion", "/restore", "/delete"].iter().any(|end| path.ends_with(end));
         !(names_entry && (path.contains("/macs/") || path.contains("/certificates/"))
-            || ["{session}", "{name}", "{place}", "{recipient}", "{request}"].iter().any(|nowhere| path.contains(nowhere)))
+            || ["{session}", "{name}", "{place}", "{request}", "{recipient}"].iter().any(|nowhere| path.contains(nowhere)))
     }
 }
 
@@ -485,6 +485,8 @@ fn fate(path: &str) -> Fate {
         "/projects/{project}/governance/on" | "/projects/{project}/governance/acknowledge" => Fate::Decided,
         // Of an account that asks or approves it is asked for; the one here doesn't.
         "/organization/accounts/{account}/password" | "/organization/accounts/{account}/steps/{step}" => Fate::Elsewhere,
+        // Who is told of what happens.
+        _ if path.starts_with("/projects/{project}/notifications") || path.starts_with("/organization/notifications") => Fate::Elsewhere,
         _ if path.starts_with("/account") || path.starts_with("/sign-") => Fate::Elsewhere,
         _ if path.starts_with("/organization/accounts") || path.starts_with("/organization/access-keys") => Fate::Elsewhere,
         _ if path.starts_with("/organization/projects/new") || path.starts_with("/organization/projects/{project}/") => Fate::Elsewhere,
