@@ -154,11 +154,12 @@ impl Scope {
 
     /// Whether a change needs approval here: then it is asked for, or refused. Where it doesn't, however it is meant, it is made.
     fn pass_approval(&mut self) -> Result<(), Refusal> {
-        if !self.project.approval {
-            self.asking = Asking::Directly;
-        }
+        // Wrong is wrong, whether or not it counts now.
         if let Asking::Wrong(invalid) = &self.asking {
             return Err(invalid.clone().into());
+        }
+        if !self.project.approval {
+            self.asking = Asking::Directly;
         }
         if !self.project.approval || !self.event.operation.is_change() || self.asking.asks() { Ok(()) } else { Err(ResultCode::ApprovalRequired.into()) }
     }

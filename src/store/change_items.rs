@@ -133,9 +133,11 @@ impl Tx<'_> {
     }
 
     /// Makes this node the maker of whatever objects of a draft or request are being made, until `lease_until`; answers how many there are.
-    pub fn lease_objects(&mut self, of: ChangeRequestId, lease_until: Timestamp) -> Result<usize, StoreError> {
+    pub fn lease_objects(&mut self, of: ChangeRequestId, positions: &[u32], lease_until: Timestamp) -> Result<usize, StoreError> {
+        let positions = positions.iter().map(|position| i64::from(*position));
         let ids = change_items::table
             .filter(change_items::request_id.eq(hex(of.as_bytes())).and(change_items::object_id.is_not_null()))
+            .filter(change_items::position.eq_any(positions))
             .select(change_items::object_id.assume_not_null());
         let being_made = token_objects::table.filter(token_objects::object_id.eq_any(ids)).filter(token_objects::state.eq(State::Provisioning.as_str()));
         let rows = diesel::update(being_made)

@@ -302,9 +302,44 @@ pub(in crate::api) struct DenialRequest {
 }
 
 /// What `POST /approvals` wants: `change`, and what that needs.
+#[derive(Debug)]
+pub(in crate::api) struct ProjectChangeRequest;
+
+/// Words of `change`, and the fields that they need.
+type Needed = (&'static [&'static str], &'static [(&'static str, Type)]);
+
+const PROJECT_CHANGES: [Needed; 6] = [
+    (&["GRANT_ROLE", "REVOKE_ROLE"], &[("login", Type::String), ("role", Type::String)]),
+    (&["CREATE_ACCOUNT"], &[("login", Type::String), ("role", Type::String), ("password", Type::String)]),
+    (&["RESET_PASSWORD"], &[("login", Type::String), ("password", Type::String)]),
+    (&["SET_MAY_APPROVE"], &[("accessKeyId", Type::String), ("mayApprove", Type::String)]),
+    (&["CHANGE_EXPIRY"], &[("expiryDays", Type::Integer)]),
+    (&["TURN_APPROVAL_OFF"], &[]),
+];
+
+impl PartialSchema for ProjectChangeRequest {
+    fn schema() -> RefOr<Schema> {
+        let one = PROJECT_CHANGES.into_iter().fold(AnyOfBuilder::new(), |one, (words, needed)| {
+            let word = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words.iter().copied()));
+            let change = ObjectBuilder::new().property("change", word).required("change");
+            let with =
+                |change: ObjectBuilder, (name, kind): &(&str, Type)| change.property(*name, ObjectBuilder::new().schema_type(kind.clone())).required(*name);
+            one.item(needed.iter().fold(change, with))
+        });
+        let description = "What is there beside `change`, `note` and what that change needs counts for nothing.";
+        RefOr::T(Schema::AllOf(AllOfBuilder::new().item(ProjectChangeFields::schema()).item(one).description(Some(description)).build()))
+    }
+}
+
+impl ToSchema for ProjectChangeRequest {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ProjectChangeFields::schemas(schemas);
+    }
+}
+
 #[derive(ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::api) struct ProjectChangeRequest {
+struct ProjectChangeFields {
     change: super::texts::ProjectChangeWord,
     note: super::texts::Note,
     login: Option<String>,

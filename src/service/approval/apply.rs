@@ -20,7 +20,7 @@ use crate::service::change_key_store::{begin_deleting, replace};
 use crate::service::change_secret::put_secret_version;
 use crate::service::client_rule_life;
 use crate::service::client_rules::{Certified, put_rule};
-use crate::service::create_key::{put_in_service, put_new_secret, require_active};
+use crate::service::create_key::{lost_lease, put_in_service, put_new_secret, require_active};
 use crate::service::create_key_store::{self, NewKeyStore};
 use crate::service::key_life::{self, KeyChange, deletion, on_held_key, versions};
 use crate::service::provisioning::random_id;
@@ -200,7 +200,7 @@ impl Application {
         let (id, stamp) = (self.key_store()?, &self.stamp);
         match &item.change {
             ProposedChange::CreateKeyStore { name, description, checks, .. } => {
-                create_key_store::put_in_service(tx, id, self.in_token(item)?.0.planned(), stamp)?;
+                create_key_store::put_in_service(tx, id, self.in_token(item)?.0.planned(), stamp).map_err(lost_lease)?;
                 replace(tx, id, &NewKeyStore { name: name.clone(), description: description.clone(), checks: *checks }, stamp)?;
             }
             ProposedChange::ReplaceKeyStore { name, description, checks } => {
@@ -292,7 +292,7 @@ impl Application {
         }
         let (in_token, public_key) = self.in_token(item)?;
         require_active(tx, self.key_store()?)?;
-        put_in_service(tx, in_token.planned(), public_key.as_deref(), *origin)?;
+        put_in_service(tx, in_token.planned(), public_key.as_deref(), *origin).map_err(lost_lease)?;
         Ok(tx.change_key(key, (name, description), *rotation, next_rotation, &self.stamp)?)
     }
 

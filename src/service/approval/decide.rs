@@ -162,7 +162,9 @@ impl Service {
 
     /// Ends drafts and requests that nobody has decided upon in time.
     pub async fn expire_requests(&self) -> Result<Swept, Refusal> {
-        let now = self.now();
+        // What waits isn't ended, nor what was made for it destroyed, by a clock that is wrong.
+        self.require_right_clock().await?;
+        let now = self.agreed_time();
         let due = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.expired_requests(now, SWEEP_MAX)?)).await?;
         let mut swept = Swept::default();
         for id in due {

@@ -6,7 +6,7 @@ use super::apply::{AllInToken, Application, InToken, Obstacle};
 use super::propose::no_uses;
 use super::telling::{self, By};
 use super::undo::undo_all;
-use super::with_detail;
+use super::{MATERIAL_GRACE, with_detail};
 use crate::domain::approval::{ChangeItem, ChangeRequest, Made, Note, ProposedChange, RequestEvent, digest, may_decide};
 use crate::domain::audit::{AuditEvent, Operation};
 use crate::domain::clock::Timestamp;
@@ -30,14 +30,16 @@ pub(super) fn material_of(items: &[ChangeItem]) -> Vec<u32> {
     items.iter().filter(|item| item.change.made() == Made::AtOnce).map(|item| item.position).collect()
 }
 
-/// Makes this node the maker of what was made with the draft, until `lease_until`; refuses where some of it is gone.
+/// Makes this node the maker of what was made with the draft; refuses where some of it is gone. Its lease is never cut to the job's: whoever
+/// takes the job over after a crash, or once the token is back, must find it.
 pub(super) fn lease_material(tx: &mut Tx<'_>, request: &ChangeRequest, items: &[ChangeItem], lease_until: Timestamp) -> Result<AllInToken, Refusal> {
     let positions = material_of(items);
     if positions.is_empty() {
         return Ok(AllInToken::new());
     }
     let mut leased = AllInToken::new();
-    tx.lease_objects(request.id, lease_until)?;
+    let lease_until = request.expires.max(lease_until).plus(MATERIAL_GRACE);
+    tx.lease_objects(request.id, &positions, lease_until)?;
     for (position, object) in tx.objects_of_request(request.id)?.into_iter().filter(|(position, _)| positions.contains(position)) {
         let planned = PlannedObject { object: object.object, key: object.key, version: object.version, lease_until };
         leased.insert(position, (InToken::Object(planned), None));
@@ -185,16 +187,20 @@ impl Service {
 
     async fn take_more_time(&self, application: &mut Application, lease: &mut Timestamp) -> Result<(), Halt> {
         let (id, until, longer) = (application.request.id, *lease, self.lease());
+        let material = material_of(&application.items);
+        let planned: Vec<u32> = application.in_token.keys().copied().filter(|position| !material.contains(position)).collect();
+        let leased = planned.clone();
         self.store()
             .change::<_, Refusal, _>(move |tx| {
                 tx.renew_request(id, until, longer)?;
-                tx.lease_objects(id, longer)?;
+                tx.lease_objects(id, &leased, longer)?;
                 Ok(())
             })
             .await?;
         *lease = longer;
         application.lease_until = longer;
-        application.in_token.values_mut().for_each(|(in_token, _)| in_token.planned_mut().lease_until = longer);
+        let being_made = application.in_token.iter_mut().filter(|(position, _)| planned.contains(position));
+        being_made.for_each(|(_, (in_token, _))| in_token.planned_mut().lease_until = longer);
         Ok(())
     }
 

@@ -384,9 +384,8 @@ pub(super) fn try_all(
 /// Lets a draft or request wait until it expires, and what was made for it longer.
 pub(super) fn wait_until(tx: &mut Tx<'_>, request: &ChangeRequest) -> Result<(), Refusal> {
     tx.set_request_expiry(request.id, request.expires)?;
-    if !material_of(&tx.change_items(request.id)?).is_empty() {
-        tx.lease_objects(request.id, request.expires.plus(MATERIAL_GRACE))?;
-    }
+    let material = material_of(&tx.change_items(request.id)?);
+    tx.lease_objects(request.id, &material, request.expires.plus(MATERIAL_GRACE))?;
     Ok(())
 }
 
