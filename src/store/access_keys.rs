@@ -170,6 +170,17 @@ impl Tx<'_> {
         changed_one(rows, "access key")
     }
 
+    /// No access key of an account approves in its name any more; answers those that did.
+    pub fn let_none_approve(&mut self, account: AccountId, changed: &Stamp) -> Result<Vec<AccessKeyId>, StoreError> {
+        let approving = access_keys::table.filter(access_keys::account_id.eq(account.0)).filter(access_keys::may_approve.eq(true));
+        let ids: Vec<String> = approving.select(access_keys::id).load(self.reader.db)?;
+        let ids = ids.iter().map(|id| known(AccessKeyId::parse(id), WHAT)).collect::<Result<Vec<_>, _>>()?;
+        for id in &ids {
+            self.set_may_approve(id, false, changed)?;
+        }
+        Ok(ids)
+    }
+
     /// Deletes an access key with its tokens; `Stale` if there is none. Its usage stays, as the audit log does.
     pub fn delete_access_key(&mut self, id: &AccessKeyId) -> Result<(), StoreError> {
         // Held first: a token that another node is issuing is there by now, or won't be.

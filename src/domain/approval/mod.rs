@@ -148,6 +148,11 @@ impl Standing {
         self.enabled && self.roles.iter().any(|role| role.may_ask_at_console() || role.may_ask_by_api())
     }
 
+    /// Whether it asks for changes of the project itself.
+    pub fn may_govern(&self) -> bool {
+        self.enabled && self.roles.iter().any(|role| role.may_govern())
+    }
+
     /// Whether it approves what others ask for.
     pub fn may_approve(&self) -> bool {
         self.enabled && self.roles.iter().any(|role| role.may_approve())

@@ -302,6 +302,12 @@ impl Application {
             ProposedChange::GrantRole { login, role } => {
                 let account = account(tx, login)?;
                 tx.grant_role(account, project, *role, stamp)?;
+                if role.may_approve() {
+                    // Whoever made access keys of this account before made none that approve: that is asked for by itself.
+                    for access_key in tx.let_none_approve(account, stamp)? {
+                        tx.changed(Change::AccessKey(access_key))?;
+                    }
+                }
                 tx.changed(Change::Identity)?;
             }
             ProposedChange::RevokeRole { login, role } => {

@@ -27,7 +27,9 @@ pub(super) fn look_at(reader: &mut Reader<'_>, project: ProjectId, key_store: Op
         ProposedChange::GrantRole { login, .. } | ProposedChange::RevokeRole { login, .. } => {
             let account = account(reader, login)?;
             let standing = reader.standing(project, account)?.ok_or(StoreError::Stale { what: "account" })?;
-            Ok(Base { changed: None, before: standing.roles.iter().map(|role| Field::new("role", role.as_str())).collect() })
+            // Another password, or the end of its second factor, make it another one.
+            let changed = reader.account_changed(account)?;
+            Ok(Base { changed, before: standing.roles.iter().map(|role| Field::new("role", role.as_str())).collect() })
         }
         ProposedChange::ResetPassword { login } => {
             let account = account(reader, login)?;

@@ -7,7 +7,7 @@ use super::propose::no_uses;
 use super::telling::{self, By};
 use super::undo::undo_all;
 use super::{MATERIAL_GRACE, with_detail};
-use crate::domain::approval::{ChangeItem, ChangeRequest, Made, Note, ProposedChange, RequestEvent, digest, may_decide};
+use crate::domain::approval::{ChangeItem, ChangeRequest, Made, Note, ProposedChange, RequestEvent, Standing, digest, may_decide};
 use crate::domain::audit::{AuditEvent, Operation};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChangeRequestId, ObjectId, RequestId};
@@ -233,7 +233,8 @@ fn kind(item: &ChangeItem) -> Option<ObjectKind> {
 
 /// Both people must still be who they were when they asked and approved.
 fn require_standing(tx: &mut Tx<'_>, request: &ChangeRequest) -> Result<(), Halt> {
-    let requester = tx.standing(request.project, request.requester)?.filter(crate::domain::approval::Standing::may_ask);
+    let may_ask = if request.key_store.is_some() { Standing::may_ask } else { Standing::may_govern };
+    let requester = tx.standing(request.project, request.requester)?.filter(may_ask);
     requester.ok_or_else(|| Halt::Failed("whoever asked may not ask any more".to_owned()))?;
     let (decider, _) = request.decider.as_ref().ok_or_else(|| Halt::Failed("nobody approved it".to_owned()))?;
     let standing = tx.standing(request.project, *decider)?.ok_or_else(|| Halt::Failed("whoever approved is gone".to_owned()))?;

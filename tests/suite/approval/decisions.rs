@@ -202,3 +202,29 @@ fn a_job_that_cannot_go_on_is_taken_over() {
     assert!(scene.reason(&id).contains("begun 5 times") && scene.key("given up").is_none(), "{}", scene.reason(&id));
     scene.finish();
 }
+
+/// What somebody asks of the project falls with his role; and a role is granted to the account as it was when that was asked for, and to none of
+/// the access keys that somebody has made for it.
+#[test]
+fn roles_are_granted_to_whom_they_were_asked_for() {
+    let scene = Scene::governed(installation(None), None);
+    let grant = json!({"change": "GRANT_ROLE", "login": "amy", "role": "APPROVAL ADMIN", "note": "n"});
+    let ask = || super::asked(&scene.own("dan1", "POST", "/approvals", &grant), "READY");
+    let fails = |id: &str, change: &str, why: &str| {
+        scene.installation.database().run(change);
+        assert_eq!(scene.decide("bob1", id, "approve", &json!({})).status, 200);
+        scene.wait_for(id, "FAILED");
+        assert!(scene.reason(id).contains(why), "{}", scene.reason(id));
+    };
+    let role_of_dan = |role: &str| format!("UPDATE account_roles SET role = '{role}' WHERE account_id = (SELECT id FROM accounts WHERE login = 'dan')");
+    fails(&ask(), &role_of_dan("APPROVAL MEMBER"), "whoever asked may not ask any more");
+    scene.installation.database().run(&role_of_dan("ADMIN"));
+    fails(&ask(), "UPDATE accounts SET changed_at = changed_at + 1 WHERE login = 'amy'", "GRANT_ROLE");
+    scene.installation.database().run("UPDATE access_keys SET may_approve = TRUE WHERE id = 'amy1'");
+    scene.approve("bob1", &ask());
+    assert_eq!(scene.count("access_keys WHERE id = 'amy1' AND may_approve"), 0);
+    let id = scene.ask("mia1", "POST", "/keys/symmetric-keys/create", &new_key("of mia"));
+    refused(&scene.decide("amy1", &id, "approve", &json!({})), 403, "Forbidden");
+    scene.decide("mia1", &id, "withdraw", &json!({})).body();
+    scene.finish();
+}
