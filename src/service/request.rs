@@ -66,12 +66,14 @@ pub enum Asking {
     Request(Note),
     /// It can't be told: what was sent for it is wrong.
     Wrong(Invalid),
+    /// It can't be told, as two ways were sent at once, each of which is right: wrong where one of them would count.
+    TwoWays(Invalid),
 }
 
 impl Asking {
     /// Whether somebody asks for a change, rather than to make it.
     pub(super) const fn asks(&self) -> bool {
-        matches!(self, Self::Draft | Self::Request(_) | Self::Wrong(_))
+        matches!(self, Self::Draft | Self::Request(_) | Self::Wrong(_) | Self::TwoWays(_))
     }
 }
 
@@ -160,6 +162,9 @@ impl Scope {
         }
         if !self.project.approval {
             self.asking = Asking::Directly;
+        }
+        if let Asking::TwoWays(invalid) = &self.asking {
+            return Err(invalid.clone().into());
         }
         if !self.project.approval || !self.event.operation.is_change() || self.asking.asks() { Ok(()) } else { Err(ResultCode::ApprovalRequired.into()) }
     }
