@@ -174,7 +174,7 @@ impl Tx<'_> {
     pub fn let_none_approve(&mut self, account: AccountId, changed: &Stamp) -> Result<Vec<AccessKeyId>, StoreError> {
         let approving = access_keys::table.filter(access_keys::account_id.eq(account.0)).filter(access_keys::may_approve.eq(true));
         let ids: Vec<String> = approving.select(access_keys::id).load(self.reader.db)?;
-        let ids = ids.iter().map(|id| known(AccessKeyId::parse(id), WHAT)).collect::<Result<Vec<_>, _>>()?;
+        let ids = ids.iter().map(|id| known(AccessKeyId::parse(id), "access key")).collect::<Result<Vec<_>, _>>()?;
         for id in &ids {
             self.set_may_approve(id, false, changed)?;
         }

@@ -43,7 +43,8 @@ struct Definition {
 
 /// `CREATE UNIQUE INDEX i ON public.t USING btree (a, COALESCE(b, (0)::bigint)) WHERE (state <> 'X'::text)` and the like, in one form.
 fn plain(definition: &str) -> String {
-    let mut text = definition.to_lowercase();
+    // PostgreSQL keeps `IN (…)` as `= ANY (ARRAY[…])`.
+    let mut text = definition.to_lowercase().replace("= any (array[", " in (").replace(']', ")");
     for noise in ["public.", " using btree", "::text", "::bigint", "(", ")", ",", "\n", " "] {
         text = text.replace(noise, if noise == "public." || noise == " using btree" { "" } else { " " });
         text = text.replace("::text", "").replace("::bigint", "");
