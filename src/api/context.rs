@@ -136,6 +136,11 @@ fn bearer(value: &str) -> Option<SecretText> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| SecretText::new(token.to_owned()))
 }
 
+/// A header's text: UTF-8, or else ISO 8859-1, as which many clients send what isn't ASCII (RFC 9110, 5.5).
+fn header_text(bytes: &[u8]) -> String {
+    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().copied().map(char::from).collect(), str::to_owned)
+}
+
 /// How a change is meant where approval is on.
 fn asking(version: Version, headers: &HeaderMap) -> Asking {
     if !version.has_changes() {
@@ -146,12 +151,12 @@ fn asking(version: Version, headers: &HeaderMap) -> Asking {
         match (values.next(), values.next()) {
             (Some(_), Some(_)) => Err(Invalid::new(name, "comes twice")),
             (None, _) => Ok(None),
-            (Some(value), None) => std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| Invalid::new(name, "must be UTF-8")),
+            (Some(value), None) => Ok(Some(header_text(value.as_bytes()))),
         }
     };
     let read = || {
-        let note = once(NOTE_HEADER)?.map(|text| Note::parse(NOTE_HEADER, text)).transpose()?;
-        match (note, once(DRAFT_HEADER)?) {
+        let note = once(NOTE_HEADER)?.map(|text| Note::parse(NOTE_HEADER, &text)).transpose()?;
+        match (note, once(DRAFT_HEADER)?.as_deref()) {
             (None, None) => Ok(Asking::Directly),
             (Some(note), None) => Ok(Asking::Request(note)),
             (None, Some("add")) => Ok(Asking::Draft),
@@ -188,6 +193,20 @@ pub(super) fn request(api: &Api, parts: &Parts, version: Version, appkey: String
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
+
+    #[test]
+    fn notes_are_read_in_either_encoding() {
+        let asked = |bytes: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(NOTE_HEADER, HeaderValue::from_bytes(bytes).expect("a value"));
+            match asking(Version::V1_3, &headers) {
+                Asking::Request(note) => note.as_str().to_owned(),
+                other => format!("{other:?}"),
+            }
+        };
+        assert_eq!((asked("Schlüssel, 키".as_bytes()).as_str(), asked(b"Schl\xfcssel").as_str()), ("Schlüssel, 키", "Schlüssel"));
+        assert!(asked(b"\x85x\x80").starts_with("Wrong"), "control characters");
+    }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
