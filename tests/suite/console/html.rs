@@ -313,6 +313,8 @@ fn complaints(jar: &Path, pages: &Pages) -> Vec<String> {
     let output = Command::new("java")
         .args([CHECKER_MEMORY, "-jar"])
         .arg(jar)
+        // It guesses, and takes random names and IDs for Tagalog.
+        .arg("--no-langdetect")
         .args(["--format", "json", "--exit-zero-always", "--skip-non-html"])
         .arg(directory.path())
         .output()
