@@ -63,7 +63,7 @@ impl Service {
         .await
     }
 
-    /// Takes an appkey away, unless it is the only one of its project.
+    /// Takes an appkey away, unless it is the only one of its project. With `of`, one of another project is refused as if it were none.
     pub async fn delete_appkey(&self, by: impl Into<Administrator>, appkey: &str, of: Option<ProjectId>) -> Result<(), Refusal> {
         let unknown = || Invalid::new("appkey", "names no project");
         let prepared = Appkey::parse(appkey).ok_or_else(unknown).map(|appkey| (told(&appkey), appkey)).map_err(Refusal::from);
