@@ -160,9 +160,7 @@ fn asking(version: Version, headers: &HeaderMap) -> Asking {
             (None, None) => Ok(Asking::Directly),
             (Some(note), None) => Ok(Asking::Request(note)),
             (None, Some("add")) => Ok(Asking::Draft),
-            (Some(_), Some("add")) => {
-                Ok(Asking::TwoWays(Invalid::new(DRAFT_HEADER, "must not come with a note: a draft is asked for when all of it is there")))
-            }
+            (Some(_), Some("add")) => Err(Invalid::new(DRAFT_HEADER, "must not come with a note: a draft is asked for when all of it is there")),
             (_, Some(_)) => Err(Invalid::new(DRAFT_HEADER, "must be \"add\"")),
         }
     };

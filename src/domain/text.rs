@@ -110,7 +110,7 @@ impl Description {
 
 /// Whether a character of a name would make people read another: control characters, line and paragraph separators, and those that embed,
 /// override or isolate a direction of writing (UAX 9, 2.1 to 2.5). What merely marks a direction is welcome.
-fn is_misleading(c: char) -> bool {
+pub(crate) fn is_misleading(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

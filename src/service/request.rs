@@ -64,16 +64,14 @@ pub enum Asking {
     Draft,
     /// It becomes a request of its own, with this note.
     Request(Note),
-    /// It can't be told: what was sent for it is wrong.
+    /// It can't be told: what was sent for it is wrong, or two ways were sent at once.
     Wrong(Invalid),
-    /// It can't be told, as two ways were sent at once, each of which is right: wrong where one of them would count.
-    TwoWays(Invalid),
 }
 
 impl Asking {
     /// Whether somebody asks for a change, rather than to make it.
     pub(super) const fn asks(&self) -> bool {
-        matches!(self, Self::Draft | Self::Request(_) | Self::Wrong(_) | Self::TwoWays(_))
+        matches!(self, Self::Draft | Self::Request(_) | Self::Wrong(_))
     }
 }
 
@@ -154,19 +152,19 @@ impl Scope {
         }
     }
 
-    /// Whether a change needs approval here: then it is asked for, or refused. Where it doesn't, however it is meant, it is made.
+    /// Whether a change needs approval here: then it is asked for, or refused. Where it doesn't, how it is meant counts for nothing.
     fn pass_approval(&mut self) -> Result<(), Refusal> {
-        // Wrong is wrong, whether or not it counts now.
-        if let Asking::Wrong(invalid) = &self.asking {
-            return Err(invalid.clone().into());
-        }
         if !self.project.approval {
             self.asking = Asking::Directly;
         }
-        if let Asking::TwoWays(invalid) = &self.asking {
-            return Err(invalid.clone().into());
+        if !self.project.approval || !self.event.operation.is_change() {
+            return Ok(());
         }
-        if !self.project.approval || !self.event.operation.is_change() || self.asking.asks() { Ok(()) } else { Err(ResultCode::ApprovalRequired.into()) }
+        match &self.asking {
+            Asking::Directly => Err(ResultCode::ApprovalRequired.into()),
+            Asking::Wrong(invalid) => Err(invalid.clone().into()),
+            Asking::Draft | Asking::Request(_) => Ok(()),
+        }
     }
 
     /// Whether this asks for a change, rather than to make it.

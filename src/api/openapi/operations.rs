@@ -86,20 +86,20 @@ pub(super) fn add_components(components: &mut Components) {
         ("Position".to_owned(), parameter::<texts::Position>("position", ParameterIn::Path, true, "The place of a change in its draft, from 0.")),
         (
             "ApprovalNote".to_owned(),
-            parameter::<texts::Note>(
+            parameter::<texts::NoteHeader>(
                 NOTE_HEADER,
                 ParameterIn::Header,
                 false,
-                "Where approval is on: the change becomes a request with this note, UTF-8. Elsewhere it means nothing.",
+                "Where approval is on: the change becomes a request with this note, 1 to 1,000 characters, UTF-8. Elsewhere it means nothing.",
             ),
         ),
         (
             "ApprovalDraft".to_owned(),
-            parameter::<texts::DraftWord>(
+            parameter::<texts::DraftHeader>(
                 DRAFT_HEADER,
                 ParameterIn::Header,
                 false,
-                "Where approval is on: with `add` the change goes into the key store's draft. Elsewhere it means nothing.",
+                "Where approval is on: with `add`, the only value, the change goes into the key store's draft; not together with a note. Elsewhere it means nothing.",
             ),
         ),
         (

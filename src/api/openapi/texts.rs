@@ -20,10 +20,18 @@ use crate::service::pki::{CSR_MAX_BYTES, PASSWORD_MAX_CHARS};
 const CONTROL: &str = r"\x00-\x1F\x7F-\x9F\u2028-\u202E\u2066-\u2069";
 const SPACE: &str = r" \xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
 
+/// Those of them that a note may have within it: all but tabs and line breaks.
+const CONTROL_IN_NOTES: &str = r"\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F\u2028-\u202E\u2066-\u2069";
+
 /// The texts that are a name as they stand: no white space at their ends, which would be cut off.
 fn name_pattern() -> String {
+    trimmed(CONTROL)
+}
+
+/// Texts without white space at their ends, and within them none of `forbidden`.
+fn trimmed(forbidden: &str) -> String {
     let end = format!("[^{CONTROL}{SPACE}]");
-    format!("{end}([^{CONTROL}]*{end})?")
+    format!("{end}([^{forbidden}]*{end})?")
 }
 
 /// Base64 with its padding (RFC 4648, 4), whose unused bits are zeroes.
@@ -173,8 +181,14 @@ schemas! {
     ApprovalStatusQuery: of(text().enum_values(Some(RequestState::ALL.map(RequestState::as_str).into_iter().chain([""]))));
     Digest: of(text().pattern(Some("^[0-9a-f]{64}$")).description(Some("SHA-256 of exactly what is asked for.")));
     Position: of(number(0, u32::MAX).examples([json!(0)]));
-    Note: of(text().min_length(Some(1)).max_length(Some(DESCRIPTION_MAX_CHARS)).pattern(Some(format!("^{}$", name_pattern()))));
-    DraftWord: of(text().enum_values(Some(["add"])));
+    Note: of(
+        text().min_length(Some(1)).max_length(Some(DESCRIPTION_MAX_CHARS)).pattern(Some(format!("^{}$", trimmed(CONTROL_IN_NOTES)))).description(Some(
+            "1 to 1,000 characters; tabs and line breaks, but none else that control a device or the direction of writing. White space at its ends is cut off.",
+        ))
+    );
+    // What is sent counts only where approval is on: elsewhere anything may stand there.
+    NoteHeader: of(text().examples([json!("rotate before the audit")]));
+    DraftHeader: of(text().examples([json!("add")]));
     RoleWord: of(text().enum_values(Some(Role::ALL.map(Role::as_str))));
     ProjectChangeWord: of(text().enum_values(Some([
         "GRANT_ROLE", "REVOKE_ROLE", "CREATE_ACCOUNT", "RESET_PASSWORD", "SET_MAY_APPROVE", "CHANGE_EXPIRY", "TURN_APPROVAL_OFF",

@@ -16,7 +16,7 @@ use super::clock::Timestamp;
 use super::ids::{AccountId, ChangeRequestId, KeyStoreId, ProjectId};
 use super::key::Stamp;
 use super::result_code::ResultCode;
-use super::text::{Description, Invalid};
+use super::text::{Description, Invalid, is_misleading};
 
 /// The most changes of one request.
 pub const CHANGES_MAX: usize = 100;
@@ -73,7 +73,8 @@ impl ExpiryDays {
     }
 }
 
-/// What somebody says about a request, or why he denies it: 1 to 1,000 characters.
+/// What somebody says about a request, or why he denies it: 1 to 1,000 characters, tabs and line breaks, but no others that would make whoever
+/// decides read something else.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Note(String);
 
@@ -81,6 +82,9 @@ impl Note {
     /// A note from what somebody typed: white space at the ends is cut off.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
         let note = Description::parse(field, text.trim())?;
+        if note.as_str().chars().any(|c| is_misleading(c) && !c.is_control()) {
+            return Err(Invalid::new(field, "must not contain characters that control the direction of writing"));
+        }
         if note.as_str().is_empty() { Err(Invalid::new(field, "must have 1 to 1000 characters")) } else { Ok(Self(note.as_str().to_owned())) }
     }
 
@@ -212,6 +216,8 @@ mod tests {
     fn a_note_says_something() {
         assert!(Note::parse("note", "  ").is_err());
         assert!(Note::parse("note", &"x".repeat(1_001)).is_err());
+        assert!(Note::parse("note", "delete \u{202e}gnihton").is_err());
+        assert!(Note::parse("note", "a\tb\nc").is_ok());
         assert_eq!(Note::parse("note", " why ").map(|note| note.as_str().to_owned()), Ok("why".to_owned()));
         assert!(ExpiryDays::from_days(0).is_err() && ExpiryDays::from_days(91).is_err() && ExpiryDays::from_days(90).is_ok());
     }

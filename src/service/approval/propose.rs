@@ -154,7 +154,7 @@ impl Service {
     pub(super) fn asked(&self, scope: &Scope) -> Result<Asked, Refusal> {
         let note = match &scope.asking {
             Asking::Request(note) => Some(note.clone()),
-            Asking::Draft | Asking::Directly | Asking::Wrong(_) | Asking::TwoWays(_) => None,
+            Asking::Draft | Asking::Directly | Asking::Wrong(_) => None,
         };
         Ok(Asked {
             account: scope.account()?,
