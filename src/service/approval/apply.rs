@@ -124,9 +124,10 @@ impl Application {
                 let plan = plan_rotation(tx, *key, RotateWhen::Asked(None), object, self.lease_until, &self.stamp)?;
                 Ok(InToken::Rotation(plan.ok_or(ResultCode::Conflict)?))
             }
-            ProposedChange::CreateKey { key, key_kind, origin, .. } => {
+            ProposedChange::CreateKey { key, .. } => {
                 let planned = PlannedObject { object, key: *key, version: KeyVersion::FIRST, lease_until: self.lease_until };
-                tx.plan_key(&unnamed_key(&self.request, *key, *key_kind, *origin, &self.stamp)?, &planned)?;
+                // Its ID is what was approved: whoever takes the job over makes a key of this ID once more.
+                tx.plan_lone_object(&planned, self.stamp.at)?;
                 Ok(InToken::Object(planned))
             }
             _ => Err(Refusal::unavailable("nothing is planned for such a change")),
@@ -285,13 +286,16 @@ impl Application {
             return Err(Refusal::unavailable("no new key"));
         };
         let next_rotation = rotation.next_after(self.stamp.at);
+        let unnamed = unnamed_key(&self.request, key, *key_kind, *origin, &self.stamp)?;
         if *key_kind == KeyKind::Secret {
             let sealed = self.sealed(tx, item)?;
-            let unnamed = unnamed_key(&self.request, key, *key_kind, *origin, &self.stamp)?;
             return put_new_secret(tx, &NewKey { name: name.clone(), description: description.clone(), ..unnamed }, &sealed);
         }
         let (in_token, public_key) = self.in_token(item)?;
         require_active(tx, self.key_store()?)?;
+        if item.change.made() == Made::WhenApplied {
+            tx.insert_key_of_object(&unnamed, in_token.planned())?;
+        }
         put_in_service(tx, in_token.planned(), public_key.as_deref(), *origin).map_err(lost_lease)?;
         Ok(tx.change_key(key, (name, description), *rotation, next_rotation, &self.stamp)?)
     }

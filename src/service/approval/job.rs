@@ -11,7 +11,7 @@ use crate::domain::approval::{ChangeItem, ChangeRequest, Made, Note, ProposedCha
 use crate::domain::audit::{AuditEvent, Operation};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChangeRequestId, ObjectId, RequestId};
-use crate::domain::key::{KeyKind, Stamp};
+use crate::domain::key::{KeyKind, Stamp, State};
 use crate::domain::lifecycle::deletion_due;
 use crate::domain::result_code::ResultCode;
 use crate::hsm::ObjectKind;
@@ -80,6 +80,7 @@ impl From<StoreError> for Halt {
 impl Service {
     /// Takes over requests that somebody began to apply and didn't come back to.
     pub async fn resume_requests(&self) -> Result<Swept, Refusal> {
+        self.require_agreeing_clock().await?;
         let now = self.agreed_time();
         let abandoned = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.abandoned_requests(now, SWEEP_MAX)?)).await?;
         let mut swept = Swept::default();
@@ -126,7 +127,7 @@ impl Service {
         Ok(doomed)
     }
 
-    /// Undoes what an attempt before this one has planned.
+    /// Undoes what an attempt before this one has planned, all of it, before anything is planned again: the reconciler may be at it, too.
     async fn undo_attempt(&self, id: ChangeRequestId, lease: Timestamp) -> Result<(), Halt> {
         let left = self.store().change::<_, Halt, _>(move |tx| {
             let request = tx.hold_applying(id, lease)?;
@@ -134,15 +135,20 @@ impl Service {
                 return Err(Halt::Failed(format!("it was begun {ATTEMPTS_MAX} times and never came to its end")));
             }
             let made_later: Vec<u32> = tx.change_items(id)?.iter().filter(|item| item.change.made() == Made::WhenApplied).map(|item| item.position).collect();
-            let mut doomed = Vec::new();
-            for (position, object) in tx.objects_of_request(id)?.into_iter().filter(|(position, _)| made_later.contains(position)) {
+            let (mut left, mut doomed) = (Vec::new(), Vec::new());
+            for (_, object) in tx.objects_of_request(id)?.into_iter().filter(|(position, _)| made_later.contains(position)) {
                 doomed.extend(tx.doom_planned(&object, lease)?);
-                tx.note_planned(id, position, None)?;
+                left.push(object.object);
             }
-            Ok(doomed)
+            Ok((left, doomed))
         });
-        let left = left.await?;
-        Ok(self.finish_destruction(left).await?)
+        let (left, doomed) = left.await?;
+        self.finish_destruction(doomed).await?;
+        let gone = self.store().read::<_, Halt, _>(move |reader| {
+            let mut states = left.into_iter().map(|object| reader.object_state(object));
+            Ok(states.try_fold(true, |gone, state| state.map(|state| gone && state == Some(State::Destroyed)))?)
+        });
+        if gone.await? { Ok(()) } else { Err(Halt::Later(Refusal::unavailable("what was made before is still being destroyed"))) }
     }
 
     async fn plan_request(&self, id: ChangeRequestId, lease: Timestamp) -> Result<Application, Halt> {
@@ -158,7 +164,7 @@ impl Service {
             application.check_bases(tx)?;
             application.plan(tx)?;
             for (position, (in_token, _)) in &application.in_token {
-                tx.note_planned(id, *position, Some(in_token.planned()))?;
+                tx.note_planned(id, *position, in_token.planned())?;
             }
             Ok(application)
         });
