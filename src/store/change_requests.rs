@@ -299,6 +299,15 @@ impl Tx<'_> {
         changed_one(diesel::update(ours).set(change_requests::lease_until.eq(Some(longer.micros()))).execute(self.reader.db)?, WHAT)
     }
 
+    /// Gives up an attempt of this node at a request that it applies until `lease_until`: the try isn't counted, and whoever looks after `now` takes the
+    /// request over. `Stale` if it is no longer ours.
+    pub fn put_off_request(&mut self, id: ChangeRequestId, lease_until: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        let rows = diesel::update(applying(self.node, id, lease_until))
+            .set((change_requests::lease_until.eq(Some(now.micros())), change_requests::attempts.eq(change_requests::attempts - 1)))
+            .execute(self.reader.db)?;
+        changed_one(rows, WHAT)
+    }
+
     /// Brings a draft or request that is held to its end, with whoever decided, if somebody did, and the reason. What is sealed of it is erased.
     /// `Stale` if it isn't as `request` has it.
     pub fn end_request(

@@ -20,7 +20,8 @@ use crate::service::provisioning::NewMaterial;
 use crate::service::{Refusal, Service};
 use crate::store::{PlannedObject, StoreError, Tx};
 
-/// How often a request is begun: whatever keeps it from being applied (a crash, a token that is away) has had its time then.
+/// How often a request is begun: whatever keeps it from being applied (a crash, a token that says no) has had its time then. A token that is away isn't
+/// counted.
 const ATTEMPTS_MAX: u32 = 5;
 /// The most jobs that one run takes over.
 const SWEEP_MAX: i64 = 16;
@@ -53,6 +54,8 @@ enum Halt {
     Failed(String),
     /// Not now: it goes on once the lease has ended.
     Later(Refusal),
+    /// Not before somebody else is done with what an attempt before this one has made.
+    Behind,
 }
 
 impl From<Obstacle> for Halt {
@@ -104,6 +107,9 @@ impl Service {
         let mut lease = lease_until;
         match self.try_apply(id, &mut lease).await {
             Ok(doomed) => drop(self.finish_destruction(doomed).await),
+            // Whatever keeps the token away keeps it from being applied, and is no fault of the request.
+            Err(Halt::Later(refusal)) if self.require_token().is_err() => self.put_off_request(id, lease, &format!("{refusal:?}")).await,
+            Err(Halt::Behind) => self.put_off_request(id, lease, "what was made for it before is still being destroyed").await,
             Err(Halt::Later(refusal)) => {
                 tracing::warn!(request = %id, ?refusal, "an approved request could not be applied yet; it is taken over once its lease has ended");
             }
@@ -113,6 +119,16 @@ impl Service {
                     tracing::warn!(request = %id, ?refusal, "a request that failed could not be ended yet");
                 }
             }
+        }
+    }
+
+    /// Leaves a request to whoever looks next, and doesn't count the try.
+    async fn put_off_request(&self, id: ChangeRequestId, lease: Timestamp, why: &str) {
+        tracing::warn!(request = %id, why, "an approved request could not be applied yet; the next look at it goes on");
+        let now = self.agreed_time();
+        let put_off = self.store().change::<_, Refusal, _>(move |tx| Ok(tx.put_off_request(id, lease, now)?)).await;
+        if let Err(refusal) = put_off {
+            tracing::warn!(request = %id, ?refusal, "it is taken over once its lease has ended");
         }
     }
 
@@ -148,7 +164,7 @@ impl Service {
             let mut states = left.into_iter().map(|object| reader.object_state(object));
             Ok(states.try_fold(true, |gone, state| state.map(|state| gone && state == Some(State::Destroyed)))?)
         });
-        if gone.await? { Ok(()) } else { Err(Halt::Later(Refusal::unavailable("what was made before is still being destroyed"))) }
+        if gone.await? { Ok(()) } else { Err(Halt::Behind) }
     }
 
     async fn plan_request(&self, id: ChangeRequestId, lease: Timestamp) -> Result<Application, Halt> {

@@ -33,7 +33,9 @@ enum Moment {
     Told,
 }
 
-const MOMENTS: [Moment; 5] = [Moment::Applying, Moment::Told, Moment::Applied, Moment::Decided, Moment::Asked];
+/// Each, and amid the job more often.
+const MOMENTS: [Moment; 8] =
+    [Moment::Applying, Moment::Told, Moment::Applied, Moment::Asked, Moment::Decided, Moment::Applying, Moment::Applying, Moment::Decided];
 
 struct Round {
     id: String,
@@ -75,9 +77,18 @@ fn told(receiver: &Receiver, kind: &str, id: &str) -> Vec<Value> {
     receiver.of_kind(kind).into_iter().map(|call| call.json()).filter(|call| call["data"]["request"] == id).collect()
 }
 
+/// Waits until nothing is left in the outbox, as if the pause after a failure were over.
+fn all_is_sent(scene: &Scene) {
+    wait_until("all is sent", PATIENCE, || {
+        scene.installation.database().run("UPDATE notification_messages SET due_at = 1 WHERE state = 'QUEUED' AND lease_until IS NULL");
+        scene.count("notification_messages WHERE state <> 'SENT'") == 0
+    });
+}
+
 /// Has `approve` asked, and kills the service at that moment.
 fn kill_at(scene: &mut Scene, round: &Round, moment: Moment, receiver: &Receiver, random: &mut Random) {
     if moment == Moment::Asked {
+        all_is_sent(scene);
         receiver.answers(Reply::Hang);
         ask(scene, round);
         wait_until("a recipient hears that somebody asks", PATIENCE, || !told(receiver, "APPROVAL_REQUESTED", &round.id).is_empty());
@@ -85,10 +96,10 @@ fn kill_at(scene: &mut Scene, round: &Round, moment: Moment, receiver: &Receiver
     }
     ask(scene, round);
     if moment == Moment::Told {
-        wait_until("a recipient heard that somebody asks", PATIENCE, || !told(receiver, "APPROVAL_REQUESTED", &round.id).is_empty());
+        all_is_sent(scene);
         receiver.answers(Reply::Hang);
     }
-    let wait = random.between(Duration::from_millis(5), Duration::from_millis(1_500));
+    let wait = random.between(Duration::from_millis(5), Duration::from_millis(900));
     let running = scene.running.take().expect("a running service");
     let (path, bearer) = (scene.path(&format!("/approvals/{}/approve", round.id)), scene.tokens["bob1"].clone());
     std::thread::scope(|scope| {
@@ -132,7 +143,8 @@ fn exactly_as_approved(scene: &Scene, round: &Round, before: &[String]) {
     if let Some(ended) = &round.ended {
         assert_eq!(database.texts("state", &format!("keys WHERE id = '{ended}'")), ["DESTROYED"]);
     }
-    for (operation, many) in [("CREATE_KEY", KINDS.len()), ("IMPORT_KEY", 1), ("ROTATE_KEY", 1), ("REQUEST_KEY_DELETION", 1), ("APPLY_REQUEST", 1), ("FAIL_REQUEST", 0)]
+    for (operation, many) in
+        [("CREATE_KEY", KINDS.len()), ("IMPORT_KEY", 1), ("ROTATE_KEY", 1), ("REQUEST_KEY_DELETION", 1), ("APPLY_REQUEST", 1), ("FAIL_REQUEST", 0)]
     {
         let kept = database.count(&format!("audit_records WHERE request = '{}' AND operation = '{operation}' AND result_code = 0", round.id));
         assert_eq!(kept, i64::try_from(many).expect("few"), "{operation}");
@@ -152,7 +164,7 @@ fn exactly_as_approved(scene: &Scene, round: &Round, before: &[String]) {
 /// Whoever wants to hear of it has heard of each request and of its end, each under one name however often it was sent.
 fn each_was_told(scene: &Scene, receiver: &Receiver) {
     let ids = scene.installation.database().texts("id", "change_requests");
-    wait_until("all is sent", PATIENCE, || scene.count("notification_messages WHERE state <> 'SENT'") == 0);
+    all_is_sent(scene);
     for id in ids {
         for kind in ["APPROVAL_REQUESTED", "APPROVAL_DECIDED"] {
             let calls: Vec<_> = receiver.of_kind(kind).into_iter().filter(|call| call.json()["data"]["request"] == id.as_str()).collect();
@@ -181,7 +193,7 @@ fn survives_crashes(cluster: Option<&Cluster>, rounds: usize, mut random: Random
         let (status, prepared) = (scene.status(&round.id), scene.count("token_objects WHERE state = 'PROVISIONING'"));
         amid += usize::from(status == "APPLYING");
         // Now and then the leases end by themselves, of job and objects at the same moment.
-        let waits = number > 0 && random.below(if is_full() { 5 } else { 2 }) == 0;
+        let waits = if is_full() { random.below(5) == 0 } else { number == 0 };
         println!("round {number}: killed at {moment:?}, {status}, {prepared} objects begun, {}", if waits { "leases end" } else { "leases are ended" });
         if !waits {
             end_leases(&scene);
@@ -206,11 +218,11 @@ fn survives_crashes(cluster: Option<&Cluster>, rounds: usize, mut random: Random
 
 #[test]
 fn amid_a_job_on_sqlite() {
-    survives_crashes(None, if is_full() { 100 } else { 4 }, Random::of_test("approval::crash::amid_a_job_on_sqlite"));
+    survives_crashes(None, if is_full() { 100 } else { 5 }, Random::of_test("approval::crash::amid_a_job_on_sqlite"));
 }
 
 #[test]
 fn amid_a_job_on_postgresql() {
     let random = Random::of_test("approval::crash::amid_a_job_on_postgresql");
-    survives_crashes(Some(&Cluster::start()), if is_full() { 100 } else { 3 }, random);
+    survives_crashes(Some(&Cluster::start()), if is_full() { 100 } else { 4 }, random);
 }

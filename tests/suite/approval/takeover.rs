@@ -108,7 +108,8 @@ fn stop_without_locks(node: &Running) {
     let pid = format!(" {} ", node.pid());
     wait_until("a moment without locks", PATIENCE, || {
         node.signal("STOP");
-        let holds = std::fs::read_to_string("/proc/locks").is_ok_and(|locks| locks.lines().any(|lock| lock.contains("POSIX") && lock.contains(&pid) && !lock.contains("->")));
+        let holds = std::fs::read_to_string("/proc/locks")
+            .is_ok_and(|locks| locks.lines().any(|lock| lock.contains("POSIX") && lock.contains(&pid) && !lock.contains("->")));
         if holds {
             node.signal("CONT");
         }
@@ -119,14 +120,18 @@ fn stop_without_locks(node: &Running) {
 fn by_another_node(stopped: Stopped) {
     let cluster = Cluster::start();
     let mut installation = installation(Some(&cluster));
-    // Leases of 9 s, and transactions that a process leaves open end after 4 s.
+    // Leases of 9 s, and transactions that a process leaves open end after 2 s.
     installation.set("SKM_TOKEN__SLOW_DEADLINE", "3 s");
+    installation.set("SKM_DATABASE__DEADLINE", "4 s");
     let mut scene = Scene::ungoverned_on(installation, Some(&cluster), |installation| installation.start_node("one"));
     let two = scene.installation.start_node("two");
     let make = |name: &str| json!({"keyStoreName": STORE, "name": name});
     let rotated = scene.own("amy1", "POST", "/keys/symmetric-keys/create", &make("rotated")).text("keyId");
     scene.operator(&["approval", "enable", "--project", "demo"]);
-    let mut id = scene.draft("amy1", "POST", &format!("/keys/{rotated}/rotate"), &json!({}));
+    // The nodes hear of it from the change log.
+    let (path, header) = (format!("/keys/{rotated}/rotate"), [("x-skm-approval-draft", "add")]);
+    wait_until("approval is on", PATIENCE, || scene.send("amy1", "POST", &path, &header, None).status == 202);
+    let mut id = String::new();
     for number in 0..PAIRS {
         id = scene.draft("amy1", "POST", "/keys/asymmetric-keys/create", &make(&format!("pair {number}")));
     }
@@ -168,10 +173,11 @@ fn by_another_node(stopped: Stopped) {
         assert_eq!(done(&scene, &id, operation), i64::try_from(many).expect("few"), "{operation}");
     }
     assert_eq!(scene.count(&format!("key_versions WHERE key_id = '{rotated}' AND state = 'ACTIVE'")), 2);
-    for node in [one, two] {
-        let (status, log) = node.stop();
-        assert!(status.success(), "{status}\n{log}");
-    }
+    let (status, log) = two.stop();
+    assert!(status.success(), "{status}\n{log}");
+    let (status, log) = one.stop();
+    // A process whose token seems to hang may ask its supervisor for another one.
+    assert!(status.success() || (stopped == Stopped::InTheToken && status.code() == Some(70)), "{status}\n{log}");
     // An object that came too late is found when a node starts, at the latest.
     scene.restart();
     wait_for_task(scene.running(), "compare_token");
@@ -183,11 +189,9 @@ fn by_another_node(stopped: Stopped) {
 }
 
 #[test]
-fn another_node_takes_over_from_one_that_hangs_with_the_token() {
+fn another_node_takes_over_from_one_that_hangs() {
     by_another_node(Stopped::InTheToken);
-}
-
-#[test]
-fn another_node_takes_over_from_one_that_hangs_in_its_transaction() {
-    by_another_node(Stopped::InTheTransaction);
+    if is_full() {
+        by_another_node(Stopped::InTheTransaction);
+    }
 }
