@@ -74,7 +74,9 @@ pub use crate::store::{KeyCalls, NamedKey};
 pub use administration::{
     AccountDetails, AccountRef, Administrator, Counts, Endpoint, LIST_PAGE, NewAccessKey, NewAppkey, Operator, ProjectDetails, ProjectRef, check_password,
 };
-pub use approval::{ApprovalStatus, GovernanceState, ListedRequest, OpenRequest, ProjectChange, ProjectEmergency, RequestDetails, RequestQuery};
+pub use approval::{
+    ApprovalCounts, ApprovalStatus, GovernanceState, ListedRequest, OpenRequest, ProjectChange, ProjectEmergency, RequestDetails, RequestQuery,
+};
 pub use audit_log::CheckpointOutcome;
 pub use authorities::{AuthorityInfo, CertificateSettings};
 pub use certificates::{CertificateSelector, DownloadedCertificate, Expiry, ServerIdentity, SignedCertificate, SigningRequest};
@@ -152,6 +154,7 @@ struct Inner {
     authorities: authorities::AuthorityRoom,
     revocations: revocation::Revocations,
     expiry: arc_swap::ArcSwapOption<Expiry>,
+    approvals: arc_swap::ArcSwapOption<ApprovalCounts>,
     audit: audit_log::AuditKeys,
     /// Token and database as last compared: objects missing from the token are an alarm.
     comparison: arc_swap::ArcSwapOption<Comparison>,
@@ -184,6 +187,7 @@ impl Service {
             authorities: authorities::AuthorityRoom::default(),
             revocations: revocation::Revocations::default(),
             expiry: arc_swap::ArcSwapOption::empty(),
+            approvals: arc_swap::ArcSwapOption::empty(),
             audit: audit_log::AuditKeys::default(),
             comparison: arc_swap::ArcSwapOption::empty(),
             near_use_limit: arc_swap::ArcSwap::default(),

@@ -263,6 +263,7 @@ diesel::table! {
         node -> Nullable<Text>,
         lease_until -> Nullable<BigInt>,
         attempts -> BigInt,
+        revision -> BigInt,
     }
 }
 

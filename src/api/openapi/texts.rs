@@ -180,6 +180,7 @@ schemas! {
     ApprovalStatus: of(text().enum_values(Some(RequestState::ALL.map(RequestState::as_str))));
     ApprovalStatusQuery: of(text().enum_values(Some(RequestState::ALL.map(RequestState::as_str).into_iter().chain([""]))));
     Digest: of(text().pattern(Some("^[0-9a-f]{64}$")).description(Some("SHA-256 of exactly what is asked for.")));
+    Revision: of(number(0, u32::MAX).examples([json!(3)]));
     Position: of(number(0, u32::MAX).examples([json!(0)]));
     Note: of(
         text().min_length(Some(1)).max_length(Some(DESCRIPTION_MAX_CHARS)).pattern(Some(format!("^{}$", trimmed(CONTROL_IN_NOTES)))).description(Some(

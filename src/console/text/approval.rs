@@ -159,7 +159,7 @@ texts! {
         emergency_of = "Project",
         emergency_when = "When, and by whom",
         emergency_reason = "Reason",
-        emergency_told = "Somebody with the machine in hand did that with skm admin. Turn approval on again, or acknowledge that you know of it.",
+        emergency_told = "Somebody with the machine in hand did that with skm admin. This stays here until an administrator or ADMIN acknowledges it, whether or not approval is on again.",
         acknowledge = "Acknowledge",
         acknowledge_title = "Acknowledge that approval was turned off alone",
         acknowledge_told = "This warning goes away; the audit log keeps both. Approval stays off.",

@@ -76,6 +76,7 @@ mod tests {
             ended: None,
             expires: Timestamp::default(),
             attempts: 0,
+            revision: 0,
         }
     }
 

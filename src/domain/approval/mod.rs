@@ -30,7 +30,7 @@ pub struct Governance {
     pub expiry: ExpiryDays,
     /// Who changed this last.
     pub changed: Stamp,
-    /// That somebody turned it off alone, until it is on again or somebody has acknowledged that.
+    /// That somebody turned it off alone, until somebody has acknowledged that, on again or not.
     pub emergency: Option<Emergency>,
 }
 
@@ -131,6 +131,8 @@ pub struct ChangeRequest {
     pub expires: Timestamp,
     /// How often somebody began to apply it.
     pub attempts: u32,
+    /// How often it was edited while it was a draft: the place of its next change.
+    pub revision: u32,
 }
 
 /// An account as it stands in a project.

@@ -160,12 +160,18 @@ impl Service {
         .await
     }
 
-    /// Ends drafts and requests that nobody has decided upon in time.
+    /// Ends drafts and requests that nobody has decided upon in time, and drafts where approval was turned off: what is asked for already can
+    /// still be decided upon.
     pub async fn expire_requests(&self) -> Result<Swept, Refusal> {
         // What waits isn't ended, nor what was made for it destroyed, by a clock that is wrong.
         self.require_right_clock().await?;
         let now = self.agreed_time();
-        let due = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.expired_requests(now, SWEEP_MAX)?)).await?;
+        let due = self.store().read::<_, Refusal, _>(move |reader| {
+            let mut due = reader.expired_requests(now, SWEEP_MAX)?;
+            due.extend(reader.idle_drafts(SWEEP_MAX)?);
+            Ok(due)
+        });
+        let due = due.await?;
         let mut swept = Swept::default();
         for id in due {
             swept.count(&format!("the end of request {id}"), self.expire_request(id).await);
@@ -176,13 +182,18 @@ impl Service {
     async fn expire_request(&self, id: ChangeRequestId) -> Result<bool, Refusal> {
         let (event, stamp, lease) = (self.own_event(Operation::ExpireRequest)?, self.own_stamp(), self.lease());
         let ended = self.store().change::<_, Refusal, _>(move |tx| {
-            let waits = |request: &ChangeRequest| matches!(request.state, RequestState::Draft | RequestState::Ready) && request.expires <= stamp.at;
+            let waits = |request: &ChangeRequest| matches!(request.state, RequestState::Draft | RequestState::Ready);
             let Some(request) = tx.hold_change_request(id)?.filter(waits) else { return Ok(None) };
+            let is_off = request.state == RequestState::Draft && !tx.governance(request.project)?.is_some_and(|governance| governance.approval);
+            if request.expires > stamp.at && !is_off {
+                return Ok(None);
+            }
             telling::end(tx, &request, RequestEvent::Expired, By::Another(&stamp.user), None, stamp.at)?;
             let items = tx.change_items(id)?;
             let doomed = undo_all(tx, &request, &items, &stamp, lease)?;
             let event = AuditEvent { project: Some(request.project), ..event };
-            tx.audit(told(event, &request, ""), no_uses())?;
+            let why = if request.expires > stamp.at { ": approval was turned off" } else { "" };
+            tx.audit(told(event, &request, why), no_uses())?;
             Ok(Some((request, doomed)))
         });
         let Some((request, doomed)) = ended.await? else { return Ok(false) };

@@ -41,6 +41,7 @@ impl Service {
                     }
                     let doomed = undo_item(tx, &draft, item, &asked.stamp(), asked.lease_until)?;
                     tx.delete_change_item(id, position)?;
+                    tx.edited(id)?;
                     Ok(doomed)
                 });
                 let doomed = doomed.await?;
@@ -78,13 +79,14 @@ impl Service {
         .await
     }
 
-    /// Asks for all that is in a draft, which is changed no more from then on. Whoever asks is the requester.
-    pub async fn ask_for_draft(&self, request: Request, id: String, note: Result<Note, Refusal>) -> Result<ChangeRequest, Refusal> {
+    /// Asks for all that is in a draft, which is changed no more from then on. Whoever asks is the requester. With the note comes the revision
+    /// of the draft that he has looked at: where it was edited since, nothing is done.
+    pub async fn ask_for_draft(&self, request: Request, id: String, input: Result<(Note, Option<u32>), Refusal>) -> Result<ChangeRequest, Refusal> {
         self.run(request, Operation::RequestApproval, Right::Ask, move |service, scope| {
             Box::pin(async move {
                 let id = parse_id(&id)?;
                 service.names_request(scope, id).await?;
-                let note = note?;
+                let (note, seen) = input?;
                 let asked = service.asked(scope)?;
                 let trial = asked.clone();
                 service
@@ -105,6 +107,9 @@ impl Service {
                     let items = tx.change_items(id)?;
                     if draft.state != RequestState::Draft || items.is_empty() {
                         return Err(ResultCode::InvalidApprovalRequestStatus.into());
+                    }
+                    if seen.is_some_and(|seen| seen != draft.revision) {
+                        return Err(ResultCode::Conflict.into());
                     }
                     let expiry = tx.governance(asked.project)?.map_or(ExpiryDays::DEFAULT, |governance| governance.expiry);
                     let mut ready = ChangeRequest {

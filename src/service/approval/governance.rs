@@ -1,7 +1,7 @@
 //! Whether changes of a project need approval: turned on by one who may, turned off by two; and the operator's emergency way.
 
 use crate::domain::account::{Role, Session};
-use crate::domain::approval::{Emergency, Governance, Note, Standing, is_workable};
+use crate::domain::approval::{Emergency, Governance, Note, RequestState, Standing, is_workable};
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProjectId;
@@ -26,6 +26,17 @@ pub struct ProjectEmergency {
     pub project: Name,
     /// By whom, when, why.
     pub emergency: Emergency,
+}
+
+/// What of approval is to be watched, in all projects.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ApprovalCounts {
+    /// Projects in which it was turned off alone, which nobody has acknowledged.
+    pub emergencies: i64,
+    /// Requests that wait for a decision.
+    pub ready: i64,
+    /// Approved requests that are not applied yet.
+    pub applying: i64,
 }
 
 /// How approval stands in a project.
@@ -140,7 +151,6 @@ impl Service {
             Ok(())
         })
         .await?;
-        self.metrics().approval_disabled();
         tracing::warn!(project = name, uid = operator.uid, reason, "EMERGENCY: an operator turned approval off alone");
         Ok(())
     }
@@ -170,6 +180,21 @@ impl Service {
         let found = self.store().read::<_, Refusal, _>(|reader| Ok(reader.emergencies(EMERGENCIES_MAX)?)).await?;
         let kept = found.into_iter().filter(|(id, ..)| keeps(*id));
         Ok(kept.map(|(id, project, emergency)| ProjectEmergency { id, project, emergency }).collect())
+    }
+
+    /// Looks what of approval is to be watched, for the metrics.
+    pub async fn count_approvals(&self) -> Result<(), Refusal> {
+        let counts = self.store().read::<_, Refusal, _>(|reader| {
+            let (ready, applying) = (reader.count_in_state(RequestState::Ready)?, reader.count_in_state(RequestState::Applying)?);
+            Ok(ApprovalCounts { emergencies: reader.count_emergencies()?, ready, applying })
+        });
+        self.0.approvals.store(Some(std::sync::Arc::new(counts.await?)));
+        Ok(())
+    }
+
+    /// What of approval is to be watched, as last looked at; never waits. `None` before the first look.
+    pub fn approval_counts(&self) -> Option<ApprovalCounts> {
+        self.0.approvals.load().as_deref().copied()
     }
 
     /// Whether changes of a project need approval; of one that isn't there they don't.

@@ -88,8 +88,13 @@ impl Service {
         let abandoned = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.abandoned_requests(now, SWEEP_MAX)?)).await?;
         let mut swept = Swept::default();
         for id in abandoned {
-            // Each try counts.
-            self.require_token()?;
+            // Each try counts. What is about the project itself needs no token.
+            if self.changes_key_store(id).await?
+                && let Err(away) = self.require_token()
+            {
+                swept.count(&format!("request {id}"), Err(away));
+                continue;
+            }
             let lease_until = self.lease();
             let taken = self.store().change::<_, Refusal, _>(move |tx| Ok(tx.take_over_request(id, now, lease_until)?)).await?;
             if taken {
@@ -99,6 +104,10 @@ impl Service {
             swept.count(&format!("request {id}"), Ok(taken));
         }
         Ok(swept)
+    }
+
+    async fn changes_key_store(&self, id: ChangeRequestId) -> Result<bool, Refusal> {
+        self.store().read::<_, Refusal, _>(move |reader| Ok(reader.change_request(id)?.is_some_and(|request| request.key_store.is_some()))).await
     }
 
     /// Applies a request that this node holds until `lease_until`, or ends it as failed. What can't be decided now is left to whoever takes it

@@ -42,7 +42,7 @@ use crate::domain::ids::{ChangeRequestId, ProjectId};
 use crate::domain::result_code::ResultCode;
 use crate::store::Tx;
 
-pub use governance::{ApprovalStatus, GovernanceState, ProjectEmergency};
+pub use governance::{ApprovalCounts, ApprovalStatus, GovernanceState, ProjectEmergency};
 pub use project::ProjectChange;
 pub(super) use proposal::Proposal;
 pub use requests::{ListedRequest, OpenRequest, RequestDetails, RequestQuery};

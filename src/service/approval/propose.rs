@@ -36,10 +36,10 @@ use crate::service::refusal::Proposed;
 use crate::service::request::{Asking, Scope};
 use crate::service::views::KeyStoreView;
 use crate::service::{Refusal, Service};
-use crate::store::{PlannedObject, Purpose, Reader, RequestFilter, Tx};
+use crate::store::{PlannedObject, Purpose, Reader, Tx};
 
-/// The most drafts, newest first, among which a new key store is looked for.
-const DRAFTS_MAX: i64 = 100;
+/// The most key stores of a project that are asked for at a time: each has its own key in the token already.
+const NEW_KEY_STORES_MAX: i64 = 50;
 
 /// Who asks, and how.
 #[derive(Debug, Clone)]
@@ -85,6 +85,7 @@ impl Asked {
             ended: None,
             expires: expiry.after(self.now),
             attempts: 0,
+            revision: 0,
         }
     }
 
@@ -106,12 +107,19 @@ impl Asked {
         Ok((ChangeRequest { expires: expiry.after(self.now), ..draft }, items, false))
     }
 
-    fn item(&self, items: &[ChangeItem], proposal: &Proposal, base: Base, planned: Option<&PlannedObject>) -> Result<ChangeItem, Refusal> {
+    fn item(
+        &self,
+        (request, items): (&ChangeRequest, &[ChangeItem]),
+        proposal: &Proposal,
+        base: Base,
+        planned: Option<&PlannedObject>,
+    ) -> Result<ChangeItem, Refusal> {
         if items.len() >= CHANGES_MAX {
             return Err(Invalid::new("changes", format!("are {CHANGES_MAX} already: ask for these first")).into());
         }
         Ok(ChangeItem {
-            position: items.last().map_or(0, |last| last.position.saturating_add(1)),
+            // Never one that was given before: whoever withdraws a change means the one that he saw.
+            position: request.revision,
             change: proposal.change.clone(),
             base,
             sealed_hash: proposal.sealed.as_ref().map(|sealed| Sha256::digest(sealed).into()),
@@ -228,7 +236,7 @@ impl Service {
                 if proposal.seen.is_some() && proposal.seen != base.changed {
                     return Err(ResultCode::Conflict.into());
                 }
-                let item = asked.item(&items, &proposal, base.clone(), planned.as_ref())?;
+                let item = asked.item((&request, &items), &proposal, base.clone(), planned.as_ref())?;
                 let own = planned.map(|planned| (item.position, (InToken::Object(planned), None)));
                 let sealed = proposal.sealed.map(|sealed| (item.position, sealed));
                 items.push(item);
@@ -246,7 +254,7 @@ impl Service {
             .store()
             .change::<_, Refusal, _>(move |tx| {
                 let (mut request, mut items, is_new) = asked.target(tx, &proposal)?;
-                let item = asked.item(&items, &proposal, base, planned.as_ref())?;
+                let item = asked.item((&request, &items), &proposal, base, planned.as_ref())?;
                 items.push(item.clone());
                 request.digest = asked.note.as_ref().map(|note| digest(&request, note, &items));
                 if is_new {
@@ -254,6 +262,7 @@ impl Service {
                 }
                 tx.insert_change_item(request.id, &item, proposal.sealed.as_deref(), planned.as_ref())?;
                 tx.note_editor(request.id, asked.account)?;
+                tx.edited(request.id)?;
                 if let Some(planned) = &planned {
                     tx.keep_planned(planned, request.expires.plus(MATERIAL_GRACE))?;
                 }
@@ -316,6 +325,9 @@ impl Service {
         // Under a name that nobody chose: its own is given when it comes into service.
         let unnamed = Name::from_stored(sealing_key.to_string());
         let key_store = self.store().change::<_, Refusal, _>(move |tx| {
+            if tx.count_new_key_stores(project)? >= NEW_KEY_STORES_MAX {
+                return Err(Invalid::new("name", format!("can't be of one more: {NEW_KEY_STORES_MAX} new key stores are asked for already")).into());
+            }
             let description = crate::domain::text::Description::default();
             let key_store = tx.insert_key_store(project, &unnamed, &description, checks, State::Provisioning, &stamp)?;
             tx.insert_internal_key(Purpose::ConfidentialData(key_store.id), &row, &stamp)?;
@@ -347,9 +359,8 @@ impl Service {
 
 /// The key store of an open draft that is to have that number or name.
 fn drafted(reader: &mut Reader<'_>, project: ProjectId, meant: &KeyStoreRef) -> Result<Option<KeyStore>, Refusal> {
-    let drafts = RequestFilter { state: Some(RequestState::Draft), ..RequestFilter::default() };
-    for draft in reader.change_requests(project, &drafts, (0, DRAFTS_MAX))?.entries {
-        let Some(id) = draft.key_store.filter(|_| draft.new_key_store) else { continue };
+    for draft in reader.drafts_of_new_key_stores(project, NEW_KEY_STORES_MAX)? {
+        let Some(id) = draft.key_store else { continue };
         let Some(key_store) = new_key_store(reader, &draft, id)? else { continue };
         let is_meant = match meant {
             KeyStoreRef::Named(wanted) => key_store.name == *wanted,

@@ -240,9 +240,15 @@ fn on_and_off(scene: &Scene, key: &str) {
     let record = scene.installation.database().texts("actor_kind || ' ' || detail", "audit_records WHERE operation = 'DISABLE_APPROVAL' AND result_code = 0");
     assert_eq!(record, ["operator EMERGENCY: approval of demo turned off alone: everybody is ill"]);
     wait_until("the log", super::PATIENCE, || scene.running().log().contains("EMERGENCY"));
-    assert!(scene.running().operations("/metrics").1.contains("skm_approval_disabled_total 1"));
+    let told = || scene.running().operations("/metrics").1;
+    wait_until("the metrics", super::PATIENCE, || told().contains("skm_approval_emergencies 1"));
     let renamed = scene.own("amy1", "PUT", &format!("/keys/{key}"), &json!({"name": "alone"}));
     assert_eq!(renamed.status, 200, "{renamed:?}");
+    // Whoever did it covers nothing up by turning it on again.
+    scene.operator(&["approval", "enable", "--project", "demo"]);
+    let status = scene.operator(&["approval", "status", "--project", "demo"]);
+    assert!(status.contains("approval   on") && status.contains("everybody is ill"), "{status}");
+    assert!(told().contains("skm_approval_emergencies 1"));
 }
 
 fn gate(cluster: Option<&Cluster>) {
