@@ -105,11 +105,14 @@ enum Stopped {
 
 /// Stops a process while it has none of the token's files locked: a token in the network isn't locked by whoever hangs.
 fn stop_without_locks(node: &Running) {
+    let tasks = format!("/proc/{}/task", node.pid());
+    let state = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat")).ok()?.rsplit(") ").next()?.chars().next();
+    let all_stopped = || std::fs::read_dir(&tasks).expect("its threads").flatten().filter_map(state).all(|state| state == 'T');
     let pid = format!(" {} ", node.pid());
     wait_until("a moment without locks", PATIENCE, || {
         node.signal("STOP");
-        let holds = std::fs::read_to_string("/proc/locks")
-            .is_ok_and(|locks| locks.lines().any(|lock| lock.contains("POSIX") && lock.contains(&pid) && !lock.contains("->")));
+        wait_until("all its threads to stop", PATIENCE, all_stopped);
+        let holds = std::fs::read_to_string("/proc/locks").expect("locks").lines().any(|lock| lock.contains("POSIX") && lock.contains(&pid));
         if holds {
             node.signal("CONT");
         }

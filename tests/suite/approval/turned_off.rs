@@ -1,9 +1,10 @@
-//! Approval is turned off, by two people or by an operator alone, while drafts and requests are open: nothing of them is done by that. Each still
-//! comes to an end, and is applied only if somebody else approves it.
+//! Approval is turned off, by two people or by an operator alone, while drafts and requests are open: nothing of them is done by that. Drafts end; what
+//! somebody has asked for still comes to an end, and is applied only if somebody else approves it.
 
 use serde_json::{Value, json};
 
-use super::{STORE, Scene, asked, installation, refused};
+use super::{PATIENCE, STORE, Scene, asked, installation, refused};
+use crate::faults::load::wait_until;
 use crate::faults::settled::wait_until_settled;
 use crate::support::postgres::Cluster;
 
@@ -41,12 +42,15 @@ fn come_to_an_end(scene: &Scene, number: usize, off: impl Fn(&Scene)) {
     let grant = json!({"change": "GRANT_ROLE", "login": "viv", "role": "VIEWER", "note": "n"});
     let of_project = asked(&scene.own("dan1", "POST", "/approvals", &grant), "READY");
     let before = without_governance(scene);
-    let all = [&drafted, &born, &denied, &own, &spoilt, &deleted, &of_project];
-    let states = || all.map(|id| scene.status(id));
-    let open = states();
-    off(scene);
-    assert_eq!((without_governance(scene), states()), (before.clone(), open), "nothing comes of anything by that");
     assert_eq!(scene.count("token_objects WHERE state = 'PROVISIONING'"), 3, "two imported keys, and a key store's own");
+    off(scene);
+    assert_eq!(without_governance(scene), before, "nothing comes of anything by that");
+    for id in [&drafted, &born] {
+        scene.wait_for(id, "EXPIRED");
+    }
+    assert_eq!([&denied, &own, &spoilt, &deleted, &of_project].map(|id| scene.status(id)), ["READY"; 5]);
+    let waiting = || scene.count("token_objects WHERE state IN ('PROVISIONING', 'DESTROYING')");
+    wait_until("what was made for drafts is gone", PATIENCE, || waiting() == 1);
     // Still nobody decides upon his own, nor without the role.
     refused(&scene.decide("bob1", &own, "approve", &json!({})), 403, "Own Approval Request");
     for key in ["amy1", "mia1", "dan1", "viv1"] {
@@ -68,9 +72,10 @@ fn come_to_an_end(scene: &Scene, number: usize, off: impl Fn(&Scene)) {
     assert_eq!(scene.installation.database().texts("description", &format!("keys WHERE id = '{key}'")), ["done at once"]);
     // The others are ended by whom they concern, and leave nothing.
     scene.decide("bob1", &denied, "deny", &json!({"reason": "r"})).body();
-    for (key, id) in [("mia1", &drafted), ("amy1", &born), ("dan1", &of_project)] {
-        scene.decide(key, id, "withdraw", &json!({})).body();
-        assert_eq!(scene.status(id), "WITHDRAWN");
+    scene.decide("dan1", &of_project, "withdraw", &json!({})).body();
+    assert_eq!([&denied, &of_project].map(|id| scene.status(id)), ["DENIED", "WITHDRAWN"]);
+    for key in ["amy1", "mia1"] {
+        refused(&scene.decide(key, &drafted, "withdraw", &json!({})), 409, "Invalid Approval Request Status");
     }
     wait_until_settled(&scene.installation);
     assert_eq!(without_governance(scene), before);
