@@ -5,6 +5,7 @@ mod decisions;
 mod drafts;
 mod gate;
 mod kinds;
+mod recorded;
 mod told;
 mod walk;
 
