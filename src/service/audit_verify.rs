@@ -4,6 +4,7 @@
 
 mod chain;
 mod checkpoints;
+mod content;
 mod requests;
 
 use std::collections::HashMap;

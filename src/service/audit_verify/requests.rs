@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use sha2::{Digest as _, Sha256};
 
 use super::Report;
-use crate::domain::approval::{CHANGES_MAX, CONTENT_MAX_BYTES, Decision, PARTS_MAX, ReadContent, RequestRecord, parse_part};
+use super::content::ReadContent;
+use crate::domain::approval::{CHANGES_MAX, CONTENT_MAX_BYTES, Decision, PARTS_MAX, RequestRecord, parse_part};
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::SKEW_MAX;
@@ -151,7 +152,7 @@ impl Requests {
     fn note(&mut self, id: ChangeRequestId, report: &mut Report, note: impl FnOnce(&mut Known) -> bool) {
         let mut known = self.open.remove(&id).unwrap_or_default();
         if !note(&mut known) {
-            report.finds(format!("request {id}: the same of it is recorded twice"));
+            report.finds(format!("request {id}: what is recorded of it can't follow what is recorded before"));
         }
         if known.is_over() {
             known.judge(id, report);
