@@ -4,12 +4,14 @@
 //! done. [`next`] holds every legal transition, [`may_decide`] who decides.
 
 mod change;
-mod digest;
+mod content;
 mod lifecycle;
+mod record;
 
 pub use change::{Base, ChangeItem, Field, Made, ProposedChange, ProposedEntry};
-pub use digest::digest;
+pub use content::{CHANGES_MAX_BYTES, CONTENT_FORMAT, CONTENT_MAX_BYTES, Content, PART_MAX_BYTES, PARTS_MAX, check_size};
 pub use lifecycle::{IllegalTransition, RequestEvent, RequestState, next};
+pub use record::{Decision, RECORD_MAX_CHARS, RequestRecord, TOLD_MAX_CHARS, parse_part, part_detail, told};
 
 use super::account::Role;
 use super::clock::Timestamp;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::propose::no_uses;
 use super::telling::{self, By};
 use super::undo::undo_all;
-use super::{held, parse_id, with_detail};
+use super::{held, parse_id, recording};
 use crate::domain::account::AccessKeyId;
-use crate::domain::approval::{ChangeRequest, Note, RequestEvent, RequestState, Standing, may_decide};
+use crate::domain::approval::{ChangeRequest, Decision, Note, RequestEvent, RequestState, Standing, may_decide};
 use crate::domain::audit::{Actor, AuditEvent, Operation};
 use crate::domain::ids::{ChangeRequestId, ObjectId};
 use crate::domain::result_code::ResultCode;
@@ -58,11 +58,6 @@ fn ready(tx: &mut Tx<'_>, scope: (crate::domain::ids::ProjectId, crate::domain::
     if request.state == RequestState::Ready && scope.1 < request.expires { Ok(request) } else { Err(ResultCode::InvalidApprovalRequestStatus.into()) }
 }
 
-fn told(event: AuditEvent, request: &ChangeRequest, more: &str) -> AuditEvent {
-    let digest = request.digest.map(hex::encode).unwrap_or_default();
-    with_detail(event, &format!("request {} by {}, SHA-256 {digest}{more}", request.id, request.requester_login))
-}
-
 impl Service {
     /// Approves a request, which is applied then. Answers it as it is after a while: applied, failed, or still being applied. `seen` is the
     /// digest of what the approver has looked at: where the request's is another, nothing is done.
@@ -95,7 +90,7 @@ impl Service {
                     return Err(ResultCode::Conflict.into());
                 }
                 tx.begin_applying(id, (standing.account, &standing.login), now, lease_until)?;
-                tx.audit(told(event, &request, ""), uses)?;
+                tx.audit(recording::decided(event, &request, Some(Decision::Approved(standing.login)), None), uses)?;
                 Ok(lease_until)
             })
             .await
@@ -116,7 +111,7 @@ impl Service {
                     telling::end(tx, &request, RequestEvent::Denied, By::Decider(standing.account, &standing.login), Some(reason.as_str()), now)?;
                     let items = tx.change_items(id)?;
                     let doomed = undo_all(tx, &request, &items, &stamp, lease)?;
-                    tx.audit(told(event, &request, &format!(": {}", reason.as_str())), uses)?;
+                    tx.audit(recording::decided(event, &request, Some(Decision::Denied(standing.login)), Some(reason.as_str())), uses)?;
                     Ok((tx.change_request(id)?.ok_or(StoreError::Stale { what: "change request" })?, doomed))
                 });
                 let (ended, doomed) = ended.await?;
@@ -148,7 +143,7 @@ impl Service {
                     telling::end(tx, &request, RequestEvent::Withdrawn, By::Another(&stamp.user), None, now)?;
                     let items = tx.change_items(id)?;
                     let doomed = undo_all(tx, &request, &items, &stamp, lease)?;
-                    tx.audit(told(event, &request, ""), uses)?;
+                    tx.audit(recording::decided(event, &request, None, None), uses)?;
                     Ok((tx.change_request(id)?.ok_or(StoreError::Stale { what: "change request" })?, doomed))
                 });
                 let (ended, doomed) = ended.await?;
@@ -192,8 +187,8 @@ impl Service {
             let items = tx.change_items(id)?;
             let doomed = undo_all(tx, &request, &items, &stamp, lease)?;
             let event = AuditEvent { project: Some(request.project), ..event };
-            let why = if request.expires > stamp.at { ": approval was turned off" } else { "" };
-            tx.audit(told(event, &request, why), no_uses())?;
+            let why = (request.expires > stamp.at).then_some("approval was turned off");
+            tx.audit(recording::decided(event, &request, None, why), no_uses())?;
             Ok(Some((request, doomed)))
         });
         let Some((request, doomed)) = ended.await? else { return Ok(false) };

@@ -5,7 +5,7 @@ use crate::domain::approval::{Emergency, Governance, Note, RequestState, Standin
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProjectId;
-use crate::domain::text::{Invalid, Name};
+use crate::domain::text::{Invalid, Name, quoted};
 use crate::service::administration::{Administrator, Operator, ProjectRef};
 use crate::service::request::{Request, Right};
 use crate::service::{Refusal, Service};
@@ -138,8 +138,7 @@ impl Service {
     /// told: audit log, log, metrics.
     pub async fn disable_approval(&self, operator: Operator, name: &str, reason: &str) -> Result<(), Refusal> {
         let told = |project: &dyn std::fmt::Display, reason: &Note| -> String {
-            let told = format!("EMERGENCY: approval of {project} turned off alone: {}", reason.as_str());
-            told.chars().take(crate::domain::audit::DETAIL_MAX_CHARS).collect()
+            format!("EMERGENCY: approval of {} turned off alone: {}", quoted(&project.to_string()), quoted(reason.as_str()))
         };
         let read = || -> Result<_, Invalid> { Ok((ProjectRef::from(name).parsed()?, Note::parse("reason", reason)?)) };
         let prepared = read().map(|(project, reason)| (told(&project, &reason), (project, reason.as_str().to_owned()))).map_err(Refusal::from);

@@ -6,8 +6,8 @@ use super::apply::{AllInToken, Application, InToken, Obstacle};
 use super::propose::no_uses;
 use super::telling::{self, By};
 use super::undo::undo_all;
-use super::{MATERIAL_GRACE, with_detail};
-use crate::domain::approval::{ChangeItem, ChangeRequest, Made, Note, ProposedChange, RequestEvent, Standing, digest, may_decide};
+use super::{MATERIAL_GRACE, recording};
+use crate::domain::approval::{ChangeItem, ChangeRequest, Content, Made, ProposedChange, RequestEvent, Standing, may_decide};
 use crate::domain::audit::{AuditEvent, Operation};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChangeRequestId, ObjectId, RequestId};
@@ -244,7 +244,7 @@ impl Service {
             telling::end(tx, &request, RequestEvent::Failed, By::Another(decider(&request)), Some(&reason), stamp.at)?;
             let items = tx.change_items(id)?;
             let doomed = undo_all(tx, &request, &items, &stamp, doomed_until)?;
-            tx.audit(of_request(event, &request, &format!(": {reason}")), no_uses())?;
+            tx.audit(recording::decided(of_request(event, &request), &request, None, Some(&reason)), no_uses())?;
             Ok((request, doomed))
         });
         let (request, doomed) = ended.await?;
@@ -280,19 +280,16 @@ fn decider(request: &ChangeRequest) -> &str {
     request.decider.as_ref().map_or("nobody", |(_, login)| login.as_str())
 }
 
-fn of_request(event: AuditEvent, request: &ChangeRequest, more: &str) -> AuditEvent {
-    let decider = decider(request);
-    let digest = request.digest.map(hex::encode).unwrap_or_default();
-    let detail = format!("request {} by {}, approved by {decider}, SHA-256 {digest}{more}", request.id, request.requester_login);
-    with_detail(AuditEvent { request: RequestId::from_bytes(*request.id.as_bytes()), project: Some(request.project), ..event }, &detail)
+/// A record under the request's name, as those of its changes are.
+fn of_request(event: AuditEvent, request: &ChangeRequest) -> AuditEvent {
+    AuditEvent { request: RequestId::from_bytes(*request.id.as_bytes()), project: Some(request.project), ..event }
 }
 
 /// The one transaction: everything is still as it was, the digest is that of what is done, both people may; then all of it is done.
 fn finish(tx: &mut Tx<'_>, application: &Application) -> Result<Vec<ObjectId>, Halt> {
     let request = tx.hold_applying(application.request.id, application.lease_until)?;
     let items = tx.change_items(request.id)?;
-    let note = Note::parse("note", &request.note).map_err(Refusal::from)?;
-    if request.digest != Some(digest(&request, &note, &items)) {
+    if request.digest != Some(Content::of(&request, &items).digest()) {
         return Err(Halt::Failed("what was approved is not what would be done: the digest is another".to_owned()));
     }
     require_sealed(tx, &request, &items)?;
@@ -304,7 +301,8 @@ fn finish(tx: &mut Tx<'_>, application: &Application) -> Result<Vec<ObjectId>, H
     }
     application.check_bases(tx)?;
     let doomed = application.finish(tx)?;
-    tx.audit(of_request(AuditEvent { at: application.stamp.at, ..application.event.clone() }, &request, &format!(", {} changes", items.len())), no_uses())?;
+    let event = of_request(AuditEvent { at: application.stamp.at, ..application.event.clone() }, &request);
+    tx.audit(recording::applied(event, &request, items.len()), no_uses())?;
     telling::end(tx, &request, RequestEvent::Applied, By::Another(decider(&request)), None, application.stamp.at)?;
     Ok(doomed)
 }

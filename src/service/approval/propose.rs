@@ -14,8 +14,8 @@ use super::base::look_at;
 use super::job::{lease_material, material_of};
 use super::proposal::{Material, Proposal};
 use super::requests::new_key_store;
-use super::{MATERIAL_GRACE, PROJECT_REQUESTS_MAX, telling, told, with_detail};
-use crate::domain::approval::{Base, CHANGES_MAX, ChangeItem, ChangeRequest, ExpiryDays, Note, ProposedChange, RequestState, digest};
+use super::{MATERIAL_GRACE, PROJECT_REQUESTS_MAX, recording, telling};
+use crate::domain::approval::{Base, ChangeItem, ChangeRequest, Content, ExpiryDays, Note, ProposedChange, RequestState, check_size};
 use crate::domain::audit::{AuditEvent, Operation, Uses};
 use crate::domain::client_checks::RuleIndex;
 use crate::domain::clock::Timestamp;
@@ -107,17 +107,15 @@ impl Asked {
         Ok((ChangeRequest { expires: expiry.after(self.now), ..draft }, items, false))
     }
 
-    fn item(
+    /// Puts the change behind those that are there already, unless that would be too much for one request; answers it.
+    fn add(
         &self,
-        (request, items): (&ChangeRequest, &[ChangeItem]),
+        (request, items): (&ChangeRequest, &mut Vec<ChangeItem>),
         proposal: &Proposal,
         base: Base,
         planned: Option<&PlannedObject>,
     ) -> Result<ChangeItem, Refusal> {
-        if items.len() >= CHANGES_MAX {
-            return Err(Invalid::new("changes", format!("are {CHANGES_MAX} already: ask for these first")).into());
-        }
-        Ok(ChangeItem {
+        let item = ChangeItem {
             // Never one that was given before: whoever withdraws a change means the one that he saw.
             position: request.revision,
             change: proposal.change.clone(),
@@ -127,7 +125,10 @@ impl Asked {
             editor: self.account,
             editor_login: self.login.clone(),
             edited: self.now,
-        })
+        };
+        items.push(item.clone());
+        check_size(items)?;
+        Ok(item)
     }
 }
 
@@ -236,10 +237,9 @@ impl Service {
                 if proposal.seen.is_some() && proposal.seen != base.changed {
                     return Err(ResultCode::Conflict.into());
                 }
-                let item = asked.item((&request, &items), &proposal, base.clone(), planned.as_ref())?;
+                let item = asked.add((&request, &mut items), &proposal, base.clone(), planned.as_ref())?;
                 let own = planned.map(|planned| (item.position, (InToken::Object(planned), None)));
                 let sealed = proposal.sealed.map(|sealed| (item.position, sealed));
-                items.push(item);
                 try_all(tx, &asked, request, items, own.into_iter().collect(), sealed.into_iter().collect())?;
                 Ok(base)
             })
@@ -254,9 +254,9 @@ impl Service {
             .store()
             .change::<_, Refusal, _>(move |tx| {
                 let (mut request, mut items, is_new) = asked.target(tx, &proposal)?;
-                let item = asked.item((&request, &items), &proposal, base, planned.as_ref())?;
-                items.push(item.clone());
-                request.digest = asked.note.as_ref().map(|note| digest(&request, note, &items));
+                let item = asked.add((&request, &mut items), &proposal, base, planned.as_ref())?;
+                let content = asked.note.is_some().then(|| Content::of(&request, &items));
+                request.digest = content.as_ref().map(Content::digest);
                 if is_new {
                     tx.insert_change_request(&request)?;
                 }
@@ -267,10 +267,13 @@ impl Service {
                     tx.keep_planned(planned, request.expires.plus(MATERIAL_GRACE))?;
                 }
                 wait_until(tx, &request)?;
-                if asked.note.is_some() {
-                    telling::requested(tx, &request, &asked.login, asked.now)?;
+                match content {
+                    Some(content) => {
+                        telling::requested(tx, &request, &asked.login, asked.now)?;
+                        recording::asked(tx, (event, uses), &request, &content)?;
+                    }
+                    None => tx.audit(recording::edited(event, &request, &item, false), uses)?,
                 }
-                tx.audit(record(event, &request, &item), uses)?;
                 Ok(Proposed { request: request.id, position: item.position, state: request.state })
             })
             .await?;
@@ -398,12 +401,6 @@ pub(super) fn wait_until(tx: &mut Tx<'_>, request: &ChangeRequest) -> Result<(),
     let material = material_of(&tx.change_items(request.id)?);
     tx.lease_objects(request.id, &material, request.expires.plus(MATERIAL_GRACE))?;
     Ok(())
-}
-
-fn record(event: AuditEvent, request: &ChangeRequest, item: &ChangeItem) -> AuditEvent {
-    let digest = request.digest.map(|digest| format!(" SHA-256 {},", hex::encode(digest))).unwrap_or_default();
-    let detail = format!("request {},{digest} change {}: {} {}", request.id, item.position, item.change.operation(), told(item));
-    with_detail(event, &detail)
 }
 
 /// What a record of a request has no counters for.

@@ -238,7 +238,7 @@ fn on_and_off(scene: &Scene, key: &str) {
     assert!(code == 1 && told.contains("reason must have 1 to 1000 characters"), "{told}");
     scene.operator(&["approval", "disable", "--project", "demo", "--reason", "everybody is ill"]);
     let record = scene.installation.database().texts("actor_kind || ' ' || detail", "audit_records WHERE operation = 'DISABLE_APPROVAL' AND result_code = 0");
-    assert_eq!(record, ["operator EMERGENCY: approval of demo turned off alone: everybody is ill"]);
+    assert_eq!(record, ["operator EMERGENCY: approval of \"demo\" turned off alone: \"everybody is ill\""]);
     wait_until("the log", super::PATIENCE, || scene.running().log().contains("EMERGENCY"));
     let told = || scene.running().operations("/metrics").1;
     wait_until("the metrics", super::PATIENCE, || told().contains("skm_approval_emergencies 1"));

@@ -8,6 +8,7 @@ mod gate;
 mod kinds;
 mod outages;
 mod takeover;
+mod recorded;
 mod told;
 mod turned_off;
 mod walk;
