@@ -74,7 +74,10 @@ pub use crate::store::{KeyCalls, NamedKey};
 pub use administration::{
     AccountDetails, AccountRef, Administrator, Counts, Endpoint, LIST_PAGE, NewAccessKey, NewAppkey, Operator, ProjectDetails, ProjectRef, check_password,
 };
-pub use approval::{ApprovalStatus, GovernanceState, ListedRequest, OpenRequest, ProjectChange, ProjectEmergency, RequestDetails, RequestQuery};
+pub use approval::{
+    ApprovalStatus, Approved, GovernanceState, ListedRequest, OpenRequest, ProjectChange, ProjectEmergency, RequestDetails, RequestQuery, RoleHolder,
+    check_first_part,
+};
 pub use audit_log::CheckpointOutcome;
 pub use authorities::{AuthorityInfo, CertificateSettings};
 pub use certificates::{CertificateSelector, DownloadedCertificate, Expiry, ServerIdentity, SignedCertificate, SigningRequest};
