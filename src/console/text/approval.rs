@@ -70,7 +70,7 @@ texts! {
         first_part_hint = "12 characters or more. The password is this part followed by the second, and must be changed at the first sign-in.",
         first_part_reset_told = "Whoever approves is given the second part of the new password; the account's owner needs both.",
         second_part_title = "You approved it: the second part of the password",
-        second_part_told = "This is shown now and never again. Give it to the account's owner yourself, not to whoever asked: the password is the part that he was given with the request, followed by this one, and must be changed at the first sign-in. If it is lost, somebody asks for another password.",
+        second_part_told = "This is shown now and never again. Give it to the account's owner yourself, not to whoever asked: the password is the first part, which he is given by whoever asked, followed by this one, and must be changed at the first sign-in. If it is lost, somebody asks for another password.",
         second_part = "Second part",
         only_admin_enables = "This account asks or approves in a project with approval on: nobody enables it alone. An ADMIN of that project asks for it under Governance Setting. Project:",
         may_approve_title = "Set whether an access key approves",
