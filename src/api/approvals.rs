@@ -18,7 +18,7 @@ use crate::domain::inventory::Page;
 use crate::domain::secret::SecretText;
 use crate::domain::text::Invalid;
 use crate::service::pki::certificate_pem;
-use crate::service::{ListedRequest, ProjectChange, Proposed, Refusal, RequestDetails, RequestQuery};
+use crate::service::{Approved, ListedRequest, ProjectChange, Proposed, Refusal, RequestDetails, RequestQuery};
 
 /// What became of a change that was asked for.
 #[derive(Serialize, ToSchema)]
@@ -177,6 +177,33 @@ struct DecidedBody {
     reason: Option<String>,
 }
 
+/// Where a request stands after its approval.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ApprovedBody {
+    #[serde(flatten)]
+    decided: DecidedBody,
+    /// Of a request that sets an account's password: the second part, which is shown here and never again. The account signs in with the part
+    /// that was asked for, followed by this one, and must change it then.
+    #[schema(value_type = Option<texts::PasswordPart>, required = true)]
+    password_part: Option<Exposed>,
+}
+
+/// A secret on its way out: the answer is wiped once it was sent.
+struct Exposed(SecretText);
+
+impl Serialize for Exposed {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose())
+    }
+}
+
+impl From<Approved> for ApprovedBody {
+    fn from(approved: Approved) -> Self {
+        Self { decided: approved.request.into(), password_part: approved.password_part.map(Exposed) }
+    }
+}
+
 impl From<ChangeRequest> for DecidedBody {
     fn from(request: ChangeRequest) -> Self {
         Self { approval_id: request.id.to_string(), approval_status: request.state.as_str(), digest: request.digest.map(hex::encode), reason: request.reason }
@@ -249,11 +276,12 @@ fn project_change(fields: &mut Fields) -> Result<(Note, ProjectChange), Invalid>
         "REVOKE_ROLE" => ProjectChange::RevokeRole { login: text(fields, "login")?, role: role(fields)? },
         "CREATE_ACCOUNT" => ProjectChange::CreateAccount { login: text(fields, "login")?, password: fields.text("password")?, roles: vec![role(fields)?] },
         "RESET_PASSWORD" => ProjectChange::ResetPassword { login: text(fields, "login")?, password: fields.text("password")? },
+        "ENABLE_ACCOUNT" => ProjectChange::EnableAccount { login: text(fields, "login")? },
         "SET_MAY_APPROVE" => ProjectChange::SetMayApprove { access_key: text(fields, "accessKeyId")?, allowed: fields.yes_no("mayApprove")? },
         "CHANGE_EXPIRY" => ProjectChange::ChangeExpiry(ExpiryDays::from_days(fields.number("expiryDays")?)?),
         "TURN_APPROVAL_OFF" => ProjectChange::TurnApprovalOff,
         _ => {
-            let known = "GRANT_ROLE, REVOKE_ROLE, CREATE_ACCOUNT, RESET_PASSWORD, SET_MAY_APPROVE, CHANGE_EXPIRY or TURN_APPROVAL_OFF";
+            let known = "GRANT_ROLE, REVOKE_ROLE, CREATE_ACCOUNT, RESET_PASSWORD, ENABLE_ACCOUNT, SET_MAY_APPROVE, CHANGE_EXPIRY or TURN_APPROVAL_OFF";
             return Err(Invalid::new("change", format!("must be {known}")));
         }
     };
@@ -262,7 +290,9 @@ fn project_change(fields: &mut Fields) -> Result<(Note, ProjectChange), Invalid>
 
 /// Ask for a change of the project itself: who may ask and approve, and whether changes need approval.
 ///
-/// Changes of a key store are asked for with their own routes and the header `X-SKM-Approval-Note`.
+/// Changes of a key store are asked for with their own routes and the header `X-SKM-Approval-Note`. The `password` of a new account, or of one
+/// whose password is reset, is its first part alone: whoever approves gets the second in the answer to that, and the account signs in with the one
+/// followed by the other. Until then it is kept sealed by the token.
 #[utoipa::path(
     post, path = "/approvals", tag = "Approval", operation_id = "ask_of_project",
     request_body = ProjectChangeRequest,
@@ -310,18 +340,19 @@ pub(super) async fn withdraw_change(mut call: Call) -> Response {
 
 /// Approve a request, which is applied then.
 ///
-/// Never one's own, nor one whose draft one had a hand in, compared by account; the access key must be one that may approve. The answer comes
-/// once it is applied or has failed, or after 8 s while it is still being applied.
+/// Never one's own, nor one whose draft one had a hand in, compared by account; the access key must be one that may approve, and that nobody made
+/// who asked or had a hand in the draft. The answer comes once it is applied or has failed, or after 8 s while it is still being applied. Of a request
+/// that sets an account's password it holds the second part of that: whoever loses it asks for `RESET_PASSWORD` again.
 #[utoipa::path(
     post, path = "/approvals/{approvalid}/approve", tag = "Approval", operation_id = "approve",
     request_body = DecisionRequest,
-    responses((status = 200, description = "success", body = DecidedBody)),
+    responses((status = 200, description = "success", body = ApprovedBody)),
     extensions(("x-result-codes" = json!([REQUEST, REQUEST_STATUS, BODY, DECIDES, CHANGES])))
 )]
 pub(super) async fn approve(mut call: Call) -> Response {
     let input = call.input(|fields| Ok(fields.optional_text("digest")?.map(|digest| digest.expose().to_owned()))).await;
     let outcome = call.service().approve_request(call.request(), id(&call), input).await;
-    call.answer(outcome, DecidedBody::from)
+    call.answer(outcome, ApprovedBody::from)
 }
 
 /// Deny a request.

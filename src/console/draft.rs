@@ -42,6 +42,7 @@ impl Mark {
             | ProposedChange::RestoreVersion { .. }
             | ProposedChange::RestoreClient { .. }
             | ProposedChange::ResetPassword { .. }
+            | ProposedChange::EnableAccount { .. }
             | ProposedChange::SetMayApprove { .. }
             | ProposedChange::ChangeGovernance { .. }
             | ProposedChange::TurnApprovalOff => Self::Modified,
@@ -105,6 +106,7 @@ pub(super) fn told(change: &ProposedChange) -> &'static str {
         ProposedChange::RevokeRole { .. } => t.revoke_role,
         ProposedChange::CreateAccount { .. } => t.create_account,
         ProposedChange::ResetPassword { .. } => t.reset_password,
+        ProposedChange::EnableAccount { .. } => t.enable_account,
         ProposedChange::SetMayApprove { allowed: true, .. } => t.may_approve,
         ProposedChange::SetMayApprove { allowed: false, .. } => t.may_not_approve,
         ProposedChange::ChangeGovernance { .. } => t.change_expiry,
@@ -136,7 +138,7 @@ pub(super) fn subject(item: &ChangeItem) -> String {
         | ProposedChange::RestoreClient { method, value }
         | ProposedChange::DeleteClient { method, value } => shown_client(*method, value).to_owned(),
         ProposedChange::GrantRole { login, role } | ProposedChange::RevokeRole { login, role } => format!("{login}, {}", role.as_str()),
-        ProposedChange::CreateAccount { login, .. } | ProposedChange::ResetPassword { login } => login.clone(),
+        ProposedChange::CreateAccount { login, .. } | ProposedChange::ResetPassword { login } | ProposedChange::EnableAccount { login } => login.clone(),
         ProposedChange::SetMayApprove { access_key, .. } => access_key.to_string(),
         ProposedChange::ChangeGovernance { expiry } => format!("{} {}", expiry.days(), ENGLISH.keys.days),
         ProposedChange::TurnApprovalOff => String::new(),

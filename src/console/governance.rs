@@ -1,5 +1,7 @@
 //! **Governance Setting** of a project: whether changes need approval, who could ask and who could approve.
 
+mod ask;
+
 use askama::Template;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -18,12 +20,13 @@ use super::routes::Routes;
 use super::shown;
 use super::text::{ENGLISH, Texts};
 use super::visitor::{Visitor, wants_fragment};
-use crate::domain::account::Role;
+use crate::domain::account::{ApprovingKey, Role};
 use crate::domain::approval::ExpiryDays;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProjectId;
 use crate::domain::text::Invalid;
 use crate::service::{ApprovalStatus, ProjectChange, Refusal};
+pub(super) use ask::present_enabling;
 
 /// The pages of the setting.
 pub(super) fn routes() -> Routes {
@@ -34,6 +37,7 @@ pub(super) fn routes() -> Routes {
         .route(&format!("{HERE}/off"), get(ask_off).post(turn_off))
         .route(&format!("{HERE}/expiry"), get(ask_expiry).post(change_expiry))
         .route(&format!("{HERE}/acknowledge"), get(ask_to_acknowledge).post(acknowledge))
+        .route(&format!("{HERE}/ask/{{wanted}}"), get(ask::ask).post(ask::take))
 }
 
 #[derive(Template)]
@@ -57,6 +61,11 @@ struct GovernancePage {
 impl GovernancePage {
     fn is_on(&self) -> bool {
         self.status.state.governance.approval
+    }
+
+    /// The form that has an access key approve no longer.
+    fn take_away(&self, key: &ApprovingKey) -> String {
+        format!("access-key?id={}&mayApprove=N", key.id)
     }
 
     fn members(&self) -> String {

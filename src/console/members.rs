@@ -228,7 +228,7 @@ async fn ask(console: &Console, visitor: &Visitor, project: i64, input: Result<(
 }
 
 /// What an address names, read before any of it comes into a record.
-fn parse_role(text: &str) -> Result<Role, Invalid> {
+pub(super) fn parse_role(text: &str) -> Result<Role, Invalid> {
     Role::parse(text).ok_or_else(|| Invalid::new("role", format!("must be one of {}", Role::ALL.map(Role::as_str).join(", "))))
 }
 

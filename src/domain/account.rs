@@ -229,6 +229,8 @@ pub struct AccessKey {
     pub enabled: bool,
     /// Whether it approves in its account's name.
     pub may_approve: bool,
+    /// Who made it, and knows its secret; none: an operator.
+    pub maker: Option<AccountId>,
     /// The account's roles, per project.
     pub roles: Vec<(ProjectId, Role)>,
 }
@@ -300,6 +302,17 @@ pub struct RoleGrant {
     pub role: Role,
     /// When it was granted.
     pub created: Timestamp,
+}
+
+/// An access key that approves in its account's name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ApprovingKey {
+    /// Its User Access Key ID.
+    pub id: AccessKeyId,
+    /// The login name of the account that owns it.
+    pub login: String,
+    /// The login name of whoever made it; none: an operator.
+    pub maker: Option<String>,
 }
 
 /// An access key as lists show it.

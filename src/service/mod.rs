@@ -75,7 +75,8 @@ pub use administration::{
     AccountDetails, AccountRef, Administrator, Counts, Endpoint, LIST_PAGE, NewAccessKey, NewAppkey, Operator, ProjectDetails, ProjectRef, check_password,
 };
 pub use approval::{
-    ApprovalCounts, ApprovalStatus, GovernanceState, ListedRequest, OpenRequest, ProjectChange, ProjectEmergency, RequestDetails, RequestQuery,
+    ApprovalCounts, ApprovalStatus, Approved, GovernanceState, ListedRequest, OpenRequest, ProjectChange, ProjectEmergency, RequestDetails, RequestQuery,
+    RoleHolder, check_first_part,
 };
 pub use audit_log::CheckpointOutcome;
 pub use authorities::{AuthorityInfo, CertificateSettings};

@@ -44,7 +44,7 @@ impl Service {
         let (life, made) = (life?, fresh_access_key()?);
         let (id, hash, account) = (made.id.clone(), SecretHash::of(made.secret.expose()), visit.session.account);
         self.change_own(visit, Own::new(Operation::CreateAccessKey, format!("{id} for {}", visit.session.login)), move |tx, stamp, changes| {
-            tx.insert_access_key(&id, account, hash, life, stamp).map_err(|error| match error {
+            tx.insert_access_key(&id, (account, Some(account)), hash, life, stamp).map_err(|error| match error {
                 StoreError::Stale { what: TOO_MANY_ACCESS_KEYS } => {
                     Invalid::new("tokenLife", format!("can't be of a new one: there are {ACCESS_KEYS_MAX} already, delete one first")).into()
                 }
@@ -57,7 +57,8 @@ impl Service {
         Ok(made)
     }
 
-    /// Enables or disables an access key of whoever is signed in. Disabled, it may do nothing, and its tokens have ended for good.
+    /// Enables or disables an access key of whoever is signed in. Disabled, it may do nothing, and its tokens have ended for good, as has that it
+    /// may approve.
     pub async fn set_own_access_key_enabled(&self, visit: &Visit, id: &str, enabled: bool) -> Result<(), Refusal> {
         let (id, account) = (parse(id)?, visit.session.account);
         let told = format!("{id} {}", if enabled { "enabled" } else { "disabled" });

@@ -4,11 +4,11 @@ use diesel::prelude::*;
 
 use super::error::StoreError;
 use super::rows::{bytes, changed_one, known};
-use super::schema::{access_key_usage, access_keys, accounts, bearer_tokens};
+use super::schema::{access_key_usage, access_keys, account_roles, accounts, bearer_tokens};
 use super::unit::{Reader, Tx};
-use crate::domain::account::{ACCESS_KEYS_MAX, AccessKey, AccessKeyId, AccessKeySummary, SecretHash, TokenLife};
+use crate::domain::account::{ACCESS_KEYS_MAX, AccessKey, AccessKeyId, AccessKeySummary, ApprovingKey, Role, SecretHash, TokenLife};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, ProjectId};
 use crate::domain::key::Stamp;
 
 /// What is `Stale` about an account that has [`ACCESS_KEYS_MAX`] access keys.
@@ -24,6 +24,7 @@ struct AccessKeyRow {
     enabled: bool,
     account_enabled: bool,
     may_approve: bool,
+    maker: Option<i64>,
 }
 
 #[derive(Queryable)]
@@ -53,6 +54,7 @@ impl Reader<'_> {
                 access_keys::enabled,
                 accounts::enabled,
                 access_keys::may_approve,
+                access_keys::maker_id,
             ))
             .first(self.db)
             .optional()?;
@@ -67,6 +69,7 @@ impl Reader<'_> {
             token_life: known(TokenLife::from_seconds(row.token_life_seconds).ok(), WHAT)?,
             enabled: row.enabled && row.account_enabled,
             may_approve: row.may_approve,
+            maker: row.maker.map(AccountId),
             roles: self.roles(AccountId(row.account))?,
         }))
     }
@@ -95,6 +98,25 @@ impl Reader<'_> {
         rows.into_iter().map(|row| self.access_key_summary(row)).collect()
     }
 
+    /// The access keys that may approve in the name of an account that approves in a project, `limit` at most, by account.
+    pub fn approving_keys(&mut self, project: ProjectId, limit: i64) -> Result<Vec<ApprovingKey>, StoreError> {
+        let approvers = Role::ALL.into_iter().filter(|role| role.may_approve()).map(Role::as_str);
+        let members = account_roles::table.filter(account_roles::project_id.eq(project.0)).filter(account_roles::role.eq_any(approvers));
+        let rows: Vec<(String, String, Option<i64>)> = access_keys::table
+            .inner_join(accounts::table.on(accounts::id.eq(access_keys::account_id)))
+            .filter(access_keys::may_approve.eq(true))
+            .filter(access_keys::account_id.eq_any(members.select(account_roles::account_id)))
+            .order((accounts::login, access_keys::id))
+            .limit(limit)
+            .select((access_keys::id, accounts::login, access_keys::maker_id))
+            .load(self.db)?;
+        let approving = |(id, login, maker): (String, String, Option<i64>)| {
+            let maker = maker.map(|maker| self.login_of(AccountId(maker))).transpose()?.flatten();
+            Ok(ApprovingKey { id: known(AccessKeyId::parse(&id), "access key")?, login, maker })
+        };
+        rows.into_iter().map(approving).collect()
+    }
+
     pub(super) fn access_key_summary(&mut self, row: SummaryRow) -> Result<AccessKeySummary, StoreError> {
         const WHAT: &str = "access key";
         // One row per node.
@@ -116,8 +138,16 @@ impl Reader<'_> {
 }
 
 impl Tx<'_> {
-    /// Refuses a sixth access key of one account with `Stale` of [`TOO_MANY_ACCESS_KEYS`].
-    pub fn insert_access_key(&mut self, id: &AccessKeyId, account: AccountId, secret: SecretHash, life: TokenLife, created: &Stamp) -> Result<(), StoreError> {
+    /// Inserts an access key of an account, with whoever made it; none: an operator. Refuses a sixth one of an account with `Stale` of
+    /// [`TOO_MANY_ACCESS_KEYS`].
+    pub fn insert_access_key(
+        &mut self,
+        id: &AccessKeyId,
+        (account, maker): (AccountId, Option<AccountId>),
+        secret: SecretHash,
+        life: TokenLife,
+        created: &Stamp,
+    ) -> Result<(), StoreError> {
         // Changes nothing, but holds the account's row until the commit: two nodes can't both find room for the fifth.
         let held = diesel::update(accounts::table.find(account.0)).set(accounts::login.eq(accounts::login)).execute(self.db)?;
         changed_one(held, "account")?;
@@ -129,6 +159,7 @@ impl Tx<'_> {
             .values((
                 access_keys::id.eq(id.as_str()),
                 access_keys::account_id.eq(account.0),
+                access_keys::maker_id.eq(maker.map(|maker| maker.0)),
                 access_keys::secret_hash.eq(secret.0.as_slice()),
                 access_keys::token_life_seconds.eq(i64::from(life.seconds())),
                 access_keys::enabled.eq(true),
@@ -141,13 +172,18 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Enables or disables an access key; `Stale` if there is none. Disabling it ends its tokens for good.
+    /// Enables or disables an access key; `Stale` if there is none. Disabling it ends its tokens for good, and that it may approve: whoever
+    /// enables it again gives it nothing that two would have to.
     pub fn set_access_key_enabled(&mut self, id: &AccessKeyId, enabled: bool, changed: &Stamp) -> Result<(), StoreError> {
         let rows = diesel::update(access_keys::table.find(id.as_str()))
             .set((access_keys::enabled.eq(enabled), access_keys::changed_by.eq(&changed.user), access_keys::changed_at.eq(changed.at.micros())))
             .execute(self.db)?;
         changed_one(rows, "access key")?;
-        if enabled { Ok(()) } else { self.end_tokens(id) }
+        if enabled {
+            return Ok(());
+        }
+        self.set_may_approve(id, false, changed)?;
+        self.end_tokens(id)
     }
 
     /// Sets how long tokens that an access key gets from now on live; `Stale` if there is none.
@@ -173,7 +209,19 @@ impl Tx<'_> {
     /// No access key of an account approves in its name any more; answers those that did.
     pub fn let_none_approve(&mut self, account: AccountId, changed: &Stamp) -> Result<Vec<AccessKeyId>, StoreError> {
         let approving = access_keys::table.filter(access_keys::account_id.eq(account.0)).filter(access_keys::may_approve.eq(true));
-        let ids: Vec<String> = approving.select(access_keys::id).load(self.reader.db)?;
+        let ids: Vec<String> = approving.order(access_keys::id).select(access_keys::id).load(self.reader.db)?;
+        self.let_these_not_approve(&ids, changed)
+    }
+
+    /// No access key of an account with a role in a project approves in its account's name any more; answers those that did.
+    pub fn let_none_approve_in(&mut self, project: ProjectId, changed: &Stamp) -> Result<Vec<AccessKeyId>, StoreError> {
+        let members = account_roles::table.filter(account_roles::project_id.eq(project.0)).select(account_roles::account_id);
+        let approving = access_keys::table.filter(access_keys::account_id.eq_any(members)).filter(access_keys::may_approve.eq(true));
+        let ids: Vec<String> = approving.order(access_keys::id).select(access_keys::id).load(self.reader.db)?;
+        self.let_these_not_approve(&ids, changed)
+    }
+
+    fn let_these_not_approve(&mut self, ids: &[String], changed: &Stamp) -> Result<Vec<AccessKeyId>, StoreError> {
         let ids = ids.iter().map(|id| known(AccessKeyId::parse(id), "access key")).collect::<Result<Vec<_>, _>>()?;
         for id in &ids {
             self.set_may_approve(id, false, changed)?;

@@ -77,6 +77,11 @@ impl Reader<'_> {
         Ok(at.map(Timestamp::from_micros))
     }
 
+    /// Who made an account: a login name, or an operator.
+    pub fn account_maker(&mut self, account: AccountId) -> Result<Option<String>, StoreError> {
+        Ok(accounts::table.find(account.0).select(accounts::created_by).first(self.db).optional()?)
+    }
+
     /// A page of accounts in the order in which they were made.
     pub fn accounts(&mut self, after: Option<AccountId>, limit: i64) -> Result<Vec<AccountSummary>, StoreError> {
         let rows: Vec<Row> =

@@ -66,6 +66,13 @@ impl Reader<'_> {
         Ok(row.flatten())
     }
 
+    /// The hash of the password that an account gets by a change, from its approval until it was applied.
+    pub fn password_hash_of_change(&mut self, of: ChangeRequestId, position: u32) -> Result<Option<String>, StoreError> {
+        let row: Option<Option<String>> =
+            change_items::table.find((hex(of.as_bytes()), i64::from(position))).select(change_items::password_hash).first(self.db).optional()?;
+        Ok(row.flatten())
+    }
+
     /// The objects that were planned for the changes of a draft or request, whatever became of them.
     pub fn objects_of_request(&mut self, of: ChangeRequestId) -> Result<Vec<(u32, ExpiredObject)>, StoreError> {
         let rows: Vec<PlannedRow> = change_items::table
@@ -118,6 +125,12 @@ impl Tx<'_> {
     pub fn delete_change_item(&mut self, of: ChangeRequestId, position: u32) -> Result<(), StoreError> {
         let rows = diesel::delete(change_items::table.find((hex(of.as_bytes()), i64::from(position)))).execute(self.db)?;
         changed_one(rows, WHAT)
+    }
+
+    /// Keeps the hash of the password that an account gets by a change which is being approved.
+    pub fn put_password_hash(&mut self, of: ChangeRequestId, position: u32, hash: &str) -> Result<(), StoreError> {
+        let item = change_items::table.find((hex(of.as_bytes()), i64::from(position)));
+        changed_one(diesel::update(item).set(change_items::password_hash.eq(Some(hash))).execute(self.db)?, WHAT)
     }
 
     /// Notes the object that a change gets while it is applied, so that whoever takes over finds it.

@@ -10,6 +10,7 @@ use super::model::RequestFilter;
 use super::rows::{bytes, changed_one, hex, id, known, time};
 use super::schema::{change_editors, change_items, change_requests, governance, key_stores};
 use super::unit::{Reader, Tx};
+use crate::domain::account::AccessKeyId;
 use crate::domain::approval::{ChangeRequest, RequestEvent, RequestState, next};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AccountId, ChangeRequestId, KeyStoreId, ProjectId};
@@ -39,6 +40,7 @@ struct Row {
     _node: Option<String>,
     _lease_until: Option<i64>,
     attempts: i64,
+    _decider_key: Option<String>,
     revision: i64,
 }
 
@@ -175,6 +177,12 @@ impl Reader<'_> {
         Ok(of_project.filter(change_requests::state.eq_any(open())).count().get_result(self.db)?)
     }
 
+    /// The access key with which a request was approved; none: at the console.
+    pub fn deciding_key(&mut self, id: ChangeRequestId) -> Result<Option<AccessKeyId>, StoreError> {
+        let key: Option<Option<String>> = change_requests::table.find(hex(id.as_bytes())).select(change_requests::decider_key).first(self.db).optional()?;
+        key.flatten().map(|key| known(AccessKeyId::parse(&key), "access key")).transpose()
+    }
+
     /// Who put something into a draft, or took something out of it.
     pub fn change_editors(&mut self, id: ChangeRequestId) -> Result<Vec<AccountId>, StoreError> {
         let of_request = change_editors::table.filter(change_editors::request_id.eq(hex(id.as_bytes())));
@@ -290,15 +298,23 @@ impl Tx<'_> {
         changed_one(rows, WHAT)
     }
 
-    /// `READY` to `APPLYING`, by this node until `lease_until`. `Stale` if it isn't `READY`: of two who decide, one wins.
-    pub fn begin_applying(&mut self, id: ChangeRequestId, decider: (AccountId, &str), now: Timestamp, lease_until: Timestamp) -> Result<(), StoreError> {
+    /// `READY` to `APPLYING`, by this node until `lease_until`, with whoever approved and the access key that he did it with, if with one. `Stale`
+    /// if it isn't `READY`: of two who decide, one wins.
+    pub fn begin_applying(
+        &mut self,
+        id: ChangeRequestId,
+        (decider, login, access_key): (AccountId, &str, Option<&AccessKeyId>),
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<(), StoreError> {
         let to = after(RequestState::Ready, RequestEvent::Approved)?;
         let ready = change_requests::table.find(hex(id.as_bytes())).filter(change_requests::state.eq(RequestState::Ready.as_str()));
         let rows = diesel::update(ready)
             .set((
                 change_requests::state.eq(to),
-                change_requests::decider_id.eq(Some(decider.0.0)),
-                change_requests::decider.eq(Some(decider.1)),
+                change_requests::decider_id.eq(Some(decider.0)),
+                change_requests::decider.eq(Some(login)),
+                change_requests::decider_key.eq(access_key.map(AccessKeyId::as_str)),
                 change_requests::decided_at.eq(Some(now.micros())),
                 change_requests::node.eq(Some(self.node)),
                 change_requests::lease_until.eq(Some(lease_until.micros())),
@@ -380,7 +396,7 @@ impl Tx<'_> {
                 .execute(self.db)?;
         }
         let sealed = change_items::table.filter(change_items::request_id.eq(hex(request.id.as_bytes())));
-        diesel::update(sealed).set(change_items::sealed.eq(None::<&[u8]>)).execute(self.db)?;
+        diesel::update(sealed).set((change_items::sealed.eq(None::<&[u8]>), change_items::password_hash.eq(None::<&str>))).execute(self.db)?;
         Ok(())
     }
 }

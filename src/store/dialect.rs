@@ -107,12 +107,22 @@ fn find_recipient(db: &mut Db, id: i64, postgresql: &str) -> QueryResult<bool> {
 }
 
 const SHARE_GOVERNANCE: &str = "SELECT approval FROM governance WHERE project_id = $1 FOR SHARE";
+const LOCK_GOVERNANCE: &str = "SELECT approval FROM governance WHERE project_id = $1 FOR UPDATE";
 
 /// Keeps whether approval is on in a project as it is until the commit. SQLite has one writer at a time.
 pub(super) fn share_governance(db: &mut Db, project: i64) -> QueryResult<()> {
+    hold_governance(db, project, SHARE_GOVERNANCE)
+}
+
+/// Holds whether approval is on in a project until the commit, alone.
+pub(super) fn lock_governance(db: &mut Db, project: i64) -> QueryResult<()> {
+    hold_governance(db, project, LOCK_GOVERNANCE)
+}
+
+fn hold_governance(db: &mut Db, project: i64, postgresql: &str) -> QueryResult<()> {
     match db {
         Db::Sqlite(_) => Ok(()),
-        Db::Postgresql(connection) => diesel::sql_query(SHARE_GOVERNANCE).bind::<BigInt, _>(project).execute(connection).map(drop),
+        Db::Postgresql(connection) => diesel::sql_query(postgresql).bind::<BigInt, _>(project).execute(connection).map(drop),
     }
 }
 

@@ -225,6 +225,7 @@ diesel::table! {
         changed_by -> Text,
         changed_at -> BigInt,
         may_approve -> Bool,
+        maker_id -> Nullable<BigInt>,
     }
 }
 
@@ -263,6 +264,7 @@ diesel::table! {
         node -> Nullable<Text>,
         lease_until -> Nullable<BigInt>,
         attempts -> BigInt,
+        decider_key -> Nullable<Text>,
         revision -> BigInt,
     }
 }
@@ -281,6 +283,7 @@ diesel::table! {
         editor_id -> BigInt,
         editor -> Text,
         edited_at -> BigInt,
+        password_hash -> Nullable<Text>,
     }
 }
 

@@ -81,6 +81,17 @@ impl<'a> Tx<'a> {
         self.is_approved = true;
     }
 
+    /// Whether nothing of this is kept.
+    pub const fn is_rehearsal(&self) -> bool {
+        self.is_rehearsal
+    }
+
+    /// Has whoever would take away from a project what it needs for approval wait for each other until the commit, on all nodes: who is left is
+    /// read after this.
+    pub fn lock_governance(&mut self, project: ProjectId) -> Result<(), StoreError> {
+        Ok(super::dialect::lock_governance(self.reader.db, project.0)?)
+    }
+
     /// Whether approval is on in a project, which stays so until the commit.
     pub fn hold_governance(&mut self, project: ProjectId) -> Result<bool, StoreError> {
         super::governance::hold(self.reader.db, project)

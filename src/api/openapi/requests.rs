@@ -310,10 +310,11 @@ pub(in crate::api) struct ProjectChangeRequest;
 /// Words of `change`, and the fields that they need.
 type Needed = (&'static [&'static str], &'static [(&'static str, Type)]);
 
-const PROJECT_CHANGES: [Needed; 6] = [
+const PROJECT_CHANGES: [Needed; 7] = [
     (&["GRANT_ROLE", "REVOKE_ROLE"], &[("login", Type::String), ("role", Type::String)]),
     (&["CREATE_ACCOUNT"], &[("login", Type::String), ("role", Type::String), ("password", Type::String)]),
     (&["RESET_PASSWORD"], &[("login", Type::String), ("password", Type::String)]),
+    (&["ENABLE_ACCOUNT"], &[("login", Type::String)]),
     (&["SET_MAY_APPROVE"], &[("accessKeyId", Type::String), ("mayApprove", Type::String)]),
     (&["CHANGE_EXPIRY"], &[("expiryDays", Type::Integer)]),
     (&["TURN_APPROVAL_OFF"], &[]),
@@ -346,6 +347,7 @@ struct ProjectChangeFields {
     note: super::texts::Note,
     login: Option<String>,
     role: Option<super::texts::RoleWord>,
+    /// The first part of the account's password: 12 characters or more, and at most 233 bytes.
     password: Option<String>,
     access_key_id: Option<String>,
     may_approve: Option<YesNo>,

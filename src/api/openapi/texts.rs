@@ -181,6 +181,7 @@ schemas! {
     ApprovalStatusQuery: of(text().enum_values(Some(RequestState::ALL.map(RequestState::as_str).into_iter().chain([""]))));
     Digest: of(text().pattern(Some("^[0-9a-f]{64}$")).description(Some("SHA-256 of exactly what is asked for.")));
     Revision: of(number(0, u32::MAX).examples([json!(3)]));
+    PasswordPart: of(text().pattern(Some("^[a-km-np-z2-9]{5}(-[a-km-np-z2-9]{5}){3}$")).examples([json!("q7hdm-2kxrc-9vntw-b4pze")]));
     Position: of(number(0, u32::MAX).examples([json!(0)]));
     Note: of(
         text().min_length(Some(1)).max_length(Some(DESCRIPTION_MAX_CHARS)).pattern(Some(format!("^{}$", trimmed(CONTROL_IN_NOTES)))).description(Some(
@@ -192,7 +193,7 @@ schemas! {
     DraftHeader: of(text().examples([json!("add")]));
     RoleWord: of(text().enum_values(Some(Role::ALL.map(Role::as_str))));
     ProjectChangeWord: of(text().enum_values(Some([
-        "GRANT_ROLE", "REVOKE_ROLE", "CREATE_ACCOUNT", "RESET_PASSWORD", "SET_MAY_APPROVE", "CHANGE_EXPIRY", "TURN_APPROVAL_OFF",
+        "GRANT_ROLE", "REVOKE_ROLE", "CREATE_ACCOUNT", "RESET_PASSWORD", "ENABLE_ACCOUNT", "SET_MAY_APPROVE", "CHANGE_EXPIRY", "TURN_APPROVAL_OFF",
     ])));
     ExpiryDaysNumber: of(number(1, ExpiryDays::MAX).examples([json!(14)]));
     PageNumber: of(number(1, Page::NUMBER_MAX).examples([json!(1)]));

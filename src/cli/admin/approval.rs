@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{Admin, Command, Commands, Show, reach};
 use crate::cli::audit::time;
 use crate::cli::exit::Failure;
-use crate::service::Operator;
+use crate::domain::account;
+use crate::service::{Operator, RoleHolder};
 
 /// `skm admin approval`
 #[derive(Debug, clap::Subcommand)]
@@ -71,11 +72,35 @@ struct Status {
     approval: bool,
     expiry_days: u32,
     workable: bool,
+    /// Those that are enabled.
     approvers: Vec<String>,
     askers: Vec<String>,
+    /// Those that would approve or ask, but are disabled.
+    disabled: Vec<String>,
+    access_keys: Vec<ApprovingKey>,
     changed_by: String,
     changed_at: String,
     emergency: Option<Emergency>,
+}
+
+/// An access key that approves in its account's name.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ApprovingKey {
+    access_key_id: String,
+    login: String,
+    /// None: an operator.
+    made_by: Option<String>,
+}
+
+impl From<account::ApprovingKey> for ApprovingKey {
+    fn from(found: account::ApprovingKey) -> Self {
+        Self { access_key_id: found.id.to_string(), login: found.login, made_by: found.maker }
+    }
+}
+
+fn names(found: &[RoleHolder], enabled: bool) -> Vec<String> {
+    found.iter().filter(|found| found.enabled == enabled).map(|found| found.login.clone()).collect()
 }
 
 /// That approval was turned off alone, which nobody has acknowledged.
@@ -96,6 +121,12 @@ impl Status {
             format!("approve    {}", names(&self.approvers)),
             format!("ask        {}", names(&self.askers)),
         ];
+        if !self.disabled.is_empty() {
+            lines.push(format!("disabled   {}", self.disabled.join(", ")));
+        }
+        for ApprovingKey { access_key_id, login, made_by } in &self.access_keys {
+            lines.push(format!("key        {access_key_id} approves for {login}, made by {}", made_by.as_deref().unwrap_or("an operator")));
+        }
         if !self.workable {
             lines.push("nobody could change anything: somebody must approve, and somebody else ask".to_owned());
         }
@@ -113,13 +144,18 @@ impl Command for ApprovalStatus {
     async fn run(self, admin: Admin, operator: Operator) -> Result<Status, Failure> {
         let found = admin.service.approval_status(operator, &self.project).await?;
         let governance = found.state.governance;
+        let mut disabled = [names(&found.approvers, false), names(&found.askers, false)].concat();
+        disabled.sort_unstable();
+        disabled.dedup();
         Ok(Status {
             project: found.project.to_string(),
             approval: governance.approval,
             expiry_days: governance.expiry.days(),
             workable: found.state.workable,
-            approvers: found.approvers,
-            askers: found.askers,
+            approvers: names(&found.approvers, true),
+            askers: names(&found.askers, true),
+            disabled,
+            access_keys: found.approving_keys.into_iter().map(ApprovingKey::from).collect(),
             changed_by: governance.changed.user,
             changed_at: time(governance.changed.at.micros()),
             emergency: governance.emergency.map(|found| Emergency {

@@ -19,6 +19,7 @@ use crate::console::text::{ENGLISH, Texts};
 use crate::console::visitor::{Visitor, wants_fragment};
 use crate::domain::approval::{Note, RequestState};
 use crate::domain::result_code::ResultCode;
+use crate::domain::secret::SecretText;
 use crate::domain::text::Invalid;
 use crate::service::Refusal;
 
@@ -160,21 +161,48 @@ fn word_of(state: RequestState) -> &'static str {
     }
 }
 
-async fn carry_out(console: &Console, visitor: &Visitor, (at, act): (&At, Act), form: &Form) -> Result<&'static str, Refusal> {
+/// What became of it.
+enum Done {
+    /// The word of the page that follows.
+    Word(&'static str),
+    /// It was approved, and a password gets its second part.
+    WithPasswordPart(&'static str, SecretText),
+}
+
+/// The second part of a password, for whoever approved it.
+#[derive(Template)]
+#[template(path = "approval_password_part.html")]
+struct PasswordPart<'a> {
+    t: &'static Texts,
+    login: String,
+    part: &'a SecretText,
+    next: &'a str,
+}
+
+async fn present_password_part(console: &Console, visitor: &Visitor, at: &At, (part, next): (&SecretText, &str), in_dialog: bool) -> Response {
+    // Shown whatever else goes wrong: it is never shown again.
+    let login = at.view(console, visitor).await.ok().and_then(|view| Some(view.changes.first()?.subject.clone())).unwrap_or_default();
+    let (title, fragment) = (ENGLISH.approval.second_part_title, PasswordPart { t: &ENGLISH, login, part, next });
+    present_under(console, visitor, (at.project(), Tab::ApprovalList), StatusCode::OK, title, &fragment, in_dialog).await
+}
+
+async fn carry_out(console: &Console, visitor: &Visitor, (at, act): (&At, Act), form: &Form) -> Result<Done, Refusal> {
     let (service, request, id) = (&console.service, visitor.about(at.project()), at.request.clone());
     match act {
         Act::Request => {
             let seen = Some(form.value("revision").parse().unwrap_or(u32::MAX));
             let input = note(form, "note").map(|note| (note, seen)).map_err(Refusal::from);
-            service.ask_for_draft(request, id, input).await.map(|_| "requested")
+            service.ask_for_draft(request, id, input).await.map(|_| Done::Word("requested"))
         }
         Act::Approve => {
             // A form that doesn't say what was seen has seen nothing that is still true.
             let seen = Some(form.value("digest").to_owned());
-            service.approve_request(request, id, Ok(seen)).await.map(|request| word_of(request.state))
+            let approved = service.approve_request(request, id, Ok(seen)).await?;
+            let word = word_of(approved.request.state);
+            Ok(approved.password_part.map_or(Done::Word(word), |part| Done::WithPasswordPart(word, part)))
         }
-        Act::Deny => service.deny_request(request, id, note(form, "reason").map_err(Refusal::from)).await.map(|_| "denied"),
-        Act::Withdraw => service.withdraw_request(request, id).await.map(|_| "withdrawn"),
+        Act::Deny => service.deny_request(request, id, note(form, "reason").map_err(Refusal::from)).await.map(|_| Done::Word("denied")),
+        Act::Withdraw => service.withdraw_request(request, id).await.map(|_| Done::Word("withdrawn")),
     }
 }
 
@@ -182,7 +210,11 @@ async fn take(console: &Console, at: &At, act: Act, posted: Posted) -> Response 
     let Posted { visitor, form, in_dialog, is_ours } = posted;
     let outcome = if is_ours { Some(carry_out(console, &visitor, (at, act), &form).await) } else { None };
     let form = match outcome {
-        Some(Ok(done)) => return page::go(in_dialog, &format!("{}?done={done}", at.path())),
+        Some(Ok(Done::Word(done))) => return page::go(in_dialog, &format!("{}?done={done}", at.path())),
+        Some(Ok(Done::WithPasswordPart(done, part))) => {
+            let next = format!("{}?done={done}", at.path());
+            return present_password_part(console, &visitor, at, (&part, &next), in_dialog).await;
+        }
         Some(Err(refusal @ Refusal::Code(ResultCode::InvalidApprovalRequest))) => return refused(&visitor, &refusal),
         Some(Err(refusal)) => match form.refuse(refusal) {
             Ok(form) => form,

@@ -231,8 +231,8 @@ fn secret(change: &ProposedChange) -> Option<Fact> {
     let (label, was_there) = match change {
         ProposedChange::CreateKey { .. } => (ENGLISH.keys.data, false),
         ProposedChange::ChangeSecret { .. } => (ENGLISH.keys.data, true),
-        ProposedChange::CreateAccount { .. } => (ENGLISH.organization.first_password, false),
-        ProposedChange::ResetPassword { .. } => (ENGLISH.clients.password, true),
+        ProposedChange::CreateAccount { .. } => (t.first_part, false),
+        ProposedChange::ResetPassword { .. } => (t.first_part, false),
         _ => return None,
     };
     Some(Fact { label: label.to_owned(), before: was_there.then(|| t.hidden.to_owned()), after: Some(t.hidden_new.to_owned()) })
@@ -271,7 +271,7 @@ fn words(name: &str, value: &str, date: &impl Fn(Timestamp) -> String) -> String
         }),
         "authMode" => AuthMode::parse(value).map(|mode| if mode == AuthMode::And { store.all_must_pass } else { store.any_one_passes }),
         "approval" => Some(if value == "true" { t.on } else { t.off }),
-        "mayApprove" | "fromSigningRequest" => Some(if value == "true" { t.yes } else { t.no }),
+        "mayApprove" | "enabled" | "fromSigningRequest" => Some(if value == "true" { t.yes } else { t.no }),
         _ => None,
     };
     match (name, known) {
@@ -309,6 +309,8 @@ fn label(name: &str) -> String {
         "role" => ENGLISH.organization.roles,
         "accessKeyId" => t.access_key,
         "mayApprove" => t.approves,
+        "madeBy" => t.made_by,
+        "enabled" => t.account_enabled,
         "expiryDays" => t.expiry_field,
         "approval" => t.state,
         other => other,

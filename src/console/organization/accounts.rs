@@ -14,6 +14,7 @@ use crate::console::address::{Path, Query};
 use crate::console::approvals::note;
 use crate::console::assets::Assets;
 use crate::console::form::{Form, Posted};
+use crate::console::governance::present_enabling;
 use crate::console::list::{Around, Asked};
 use crate::console::page::{self, Frame, Tab};
 use crate::console::text::{ENGLISH, Texts};
@@ -24,7 +25,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::listing::Listed;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
-use crate::service::{AccountDetails, AccountRef, ProjectChange, Refusal, check_password};
+use crate::service::{AccountDetails, AccountRef, ProjectChange, Refusal, check_first_part};
 
 const HERE: &str = "/organization/accounts";
 
@@ -196,7 +197,7 @@ async fn put_password(console: &Console, visitor: &Visitor, account: i64, form: 
         let named = AccountRef::as_seen(AccountId(account), form.seen());
         return console.service.set_password(visitor.visit(), named, password, true).await.map(|()| "password");
     };
-    let input = check_password(&password).and_then(|()| Ok((note(form, "note")?, ProjectChange::ResetPassword { login: details.listed.login, password })));
+    let input = check_first_part(&password).and_then(|()| Ok((note(form, "note")?, ProjectChange::ResetPassword { login: details.listed.login, password })));
     console.service.ask_of_project(visitor.about(project.id), input.map_err(Refusal::from)).await.map(|_| "asked")
 }
 
@@ -263,10 +264,15 @@ impl Step {
 }
 
 async fn present_step(console: &Console, visitor: &Visitor, (account, step): (i64, Step), form: &Form, in_dialog: bool) -> Response {
-    let listed = match details(console, visitor, account).await {
-        Ok(details) => details.listed,
+    let details = match details(console, visitor, account).await {
+        Ok(details) => details,
         Err(response) => return response,
     };
+    // Of one that asks or approves where approval is on it is asked for.
+    if step == Step::Enable && !details.governed.is_empty() {
+        return present_enabling(console, visitor, &details, form, in_dialog).await;
+    }
+    let listed = details.listed;
     let ([title, told, button], action) = (step.words(), format!("{}/steps/{}", path_of(account), step.as_str()));
     let (is_bad, csrf, seen) = (step != Step::Enable, visitor.csrf(), seen(form, listed.changed));
     let question = Question { t: &ENGLISH, title, name: &listed.login, told, action: &action, button, is_bad, csrf, seen, form, in_dialog };

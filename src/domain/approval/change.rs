@@ -113,10 +113,13 @@ pub enum ProposedChange {
     GrantRole { login: String, role: Role },
     /// A role of an account in the project is taken away.
     RevokeRole { login: String, role: Role },
-    /// An account comes into being, with roles in the project. The hash of its first password, to be changed, is kept apart.
+    /// An account comes into being, with roles in the project. The first part of its first password, to be changed, is sealed apart; whoever
+    /// approves gets the second.
     CreateAccount { login: String, roles: Vec<Role> },
-    /// An account gets another password, to be changed, whose hash is kept apart; its second factor is removed.
+    /// An account gets another password, to be changed, in two parts as well; its second factor is removed.
     ResetPassword { login: String },
+    /// An account that was disabled may do again what its roles allow.
+    EnableAccount { login: String },
     /// An access key may approve from now on, or no longer.
     SetMayApprove { access_key: AccessKeyId, allowed: bool },
     /// How long requests wait.
@@ -150,7 +153,7 @@ impl ProposedChange {
             Self::GrantRole { .. } => Operation::GrantRole,
             Self::RevokeRole { .. } => Operation::RevokeRole,
             Self::CreateAccount { .. } => Operation::CreateAccount,
-            Self::ResetPassword { .. } => Operation::ChangeAccount,
+            Self::ResetPassword { .. } | Self::EnableAccount { .. } => Operation::ChangeAccount,
             Self::SetMayApprove { .. } => Operation::SetMayApprove,
             Self::ChangeGovernance { .. } => Operation::ChangeGovernance,
             Self::TurnApprovalOff => Operation::TurnApprovalOff,
@@ -165,6 +168,7 @@ impl ProposedChange {
                 | Self::RevokeRole { .. }
                 | Self::CreateAccount { .. }
                 | Self::ResetPassword { .. }
+                | Self::EnableAccount { .. }
                 | Self::SetMayApprove { .. }
                 | Self::ChangeGovernance { .. }
                 | Self::TurnApprovalOff
@@ -179,6 +183,14 @@ impl ProposedChange {
             Self::CreateKey { origin: Origin::Imported, .. } => Made::AtOnce,
             Self::CreateKey { origin: Origin::Generated, .. } | Self::RotateKey { .. } => Made::WhenApplied,
             _ => Made::Never,
+        }
+    }
+
+    /// Whose password it sets, if it sets one.
+    pub fn password_of(&self) -> Option<&str> {
+        match self {
+            Self::CreateAccount { login, .. } | Self::ResetPassword { login } => Some(login),
+            _ => None,
         }
     }
 
@@ -272,6 +284,10 @@ impl ProposedChange {
                 roles.iter().for_each(|role| add("role", &role.as_str()));
             }
             Self::ResetPassword { login } => add("login", login),
+            Self::EnableAccount { login } => {
+                add("login", login);
+                add("enabled", &true);
+            }
             Self::SetMayApprove { access_key, allowed } => {
                 add("accessKeyId", access_key);
                 add("mayApprove", allowed);

@@ -151,9 +151,19 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Whether it has a role that asks for changes, at the console or through the API.
+    pub fn has_asking_role(&self) -> bool {
+        self.roles.iter().any(|role| role.may_ask_at_console() || role.may_ask_by_api())
+    }
+
+    /// Whether it has a role that approves.
+    pub fn has_approving_role(&self) -> bool {
+        self.roles.iter().any(|role| role.may_approve())
+    }
+
     /// Whether it asks for changes, at the console or through the API.
     pub fn may_ask(&self) -> bool {
-        self.enabled && self.roles.iter().any(|role| role.may_ask_at_console() || role.may_ask_by_api())
+        self.enabled && self.has_asking_role()
     }
 
     /// Whether it asks for changes of the project itself.
@@ -163,7 +173,7 @@ impl Standing {
 
     /// Whether it approves what others ask for.
     pub fn may_approve(&self) -> bool {
-        self.enabled && self.roles.iter().any(|role| role.may_approve())
+        self.enabled && self.has_approving_role()
     }
 }
 
@@ -174,6 +184,13 @@ pub fn may_decide(decider: &Standing, requester: AccountId, editors: &[AccountId
         return Err(ResultCode::Forbidden);
     }
     if decider.account == requester || editors.contains(&decider.account) { Err(ResultCode::OwnApprovalRequest) } else { Ok(()) }
+}
+
+/// Whether an access key decides upon a request in its account's name: whoever made it knows its secret, so not one that was made by somebody
+/// who asked, or had a hand in the draft.
+pub fn key_may_decide(maker: Option<AccountId>, requester: AccountId, editors: &[AccountId]) -> Result<(), ResultCode> {
+    let had_a_hand = maker.is_some_and(|maker| maker == requester || editors.contains(&maker));
+    if had_a_hand { Err(ResultCode::OwnApprovalRequest) } else { Ok(()) }
 }
 
 /// Whether changes could be made at all with approval on: somebody who approves, and somebody else who asks.
@@ -213,6 +230,17 @@ mod tests {
             let allowed = may_decide(&decider, AccountId(requester), &editors).is_ok();
             let expected = enabled && roles.contains(&Role::ApprovalAdmin) && account != requester && !editors.contains(&AccountId(account));
             prop_assert_eq!(allowed, expected);
+        }
+    }
+
+    #[test]
+    fn nobody_decides_upon_his_own_with_an_access_key_that_he_made_for_somebody_else() {
+        let (asker, editor, approver) = (AccountId(1), AccountId(2), AccountId(3));
+        for maker in [asker, editor] {
+            assert_eq!(key_may_decide(Some(maker), asker, &[editor]), Err(ResultCode::OwnApprovalRequest));
+        }
+        for maker in [Some(approver), Some(AccountId(4)), None] {
+            assert_eq!(key_may_decide(maker, asker, &[editor]), Ok(()));
         }
     }
 

@@ -54,7 +54,7 @@ impl Service {
         self.administer(by.into(), Operation::CreateAccessKey, prepared, move |tx, (login, life), act| {
             let (account, _) = AccountRef::from(login.as_str()).find(tx)?;
             require_no_accomplice(tx, account)?;
-            tx.insert_access_key(&row, account, hash, life, &act.stamp).map_err(|error| match error {
+            tx.insert_access_key(&row, (account, act.standing.account()), hash, life, &act.stamp).map_err(|error| match error {
                 StoreError::Stale { what: TOO_MANY_ACCESS_KEYS } => {
                     Invalid::new("login", format!("names an account with {ACCESS_KEYS_MAX} access keys: delete one first")).into()
                 }
@@ -67,7 +67,7 @@ impl Service {
         Ok(NewAccessKey { id, secret })
     }
 
-    /// Enables or disables an access key. Disabled, it may do nothing, and its tokens have ended for good.
+    /// Enables or disables an access key. Disabled, it may do nothing, and its tokens have ended for good, as has that it may approve.
     pub async fn set_access_key_enabled(&self, by: impl Into<Administrator>, id: &str, enabled: bool) -> Result<(), Refusal> {
         let told = if enabled { "enabled" } else { "disabled" };
         let prepared = parse_id(id).map(|id| (format!("{id} {told}"), id)).map_err(Refusal::from);

@@ -10,12 +10,13 @@ use crate::domain::ids::AccountId;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::domain::text::Invalid;
+use crate::service::approval::Workable;
 use crate::service::sign_in::hashing_turn;
 use crate::service::{Refusal, Service};
 use crate::store::{Change, LAST_ADMINISTRATOR, StoreError};
 
 /// The least characters of a password (NIST SP 800-63B, 5.1.1.2 asks for 8; administrators get more).
-const PASSWORD_MIN_CHARS: usize = 12;
+pub(in crate::service) const PASSWORD_MIN_CHARS: usize = 12;
 /// The most bytes of a password.
 pub(in crate::service) const PASSWORD_MAX_BYTES: usize = 256;
 
@@ -126,17 +127,22 @@ impl Service {
     }
 
     /// Enables or disables an account. Disabled, neither it nor its access keys may do anything; its sessions and their tokens have ended for
-    /// good. The last administrator who is enabled stays so.
+    /// good. The last administrator who is enabled stays so, and so does the last account that a project with approval on needs; one that asks or
+    /// approves in such a project is enabled by a request.
     pub async fn set_account_enabled(&self, by: impl Into<Administrator>, account: impl Into<AccountRef>, enabled: bool) -> Result<(), Refusal> {
         let told = move |name: &dyn std::fmt::Display| format!("{name} {}", if enabled { "enabled" } else { "disabled" });
         let prepared = account.into().parsed().map(|named| (told(&named), named)).map_err(Refusal::from);
         self.administer(by.into(), Operation::ChangeAccount, prepared, move |tx, named, act| {
             let (id, login) = named.hold(tx)?;
             act.event.detail = Some(told(&login));
-            if !enabled {
+            if enabled {
+                require_no_accomplice(tx, id)?;
+            } else {
                 refuse_own(act, id, "is your own: another administrator disables it")?;
             }
+            let workable = Workable::hold(tx, id)?;
             leave_one(tx.set_account_enabled(id, enabled, &act.stamp))?;
+            workable.require_still(tx)?;
             act.changes.push(Change::Identity);
             Ok(())
         })

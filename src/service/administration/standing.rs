@@ -114,8 +114,16 @@ impl Standing {
         }
     }
 
+    /// His own account; none of an operator.
+    pub(super) fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::Operator => None,
+            Self::Account(session) => Some(session.account),
+        }
+    }
+
     /// Whether that is his own account.
     pub(super) fn is(&self, account: AccountId) -> bool {
-        matches!(self, Self::Account(session) if session.account == account)
+        self.account() == Some(account)
     }
 }

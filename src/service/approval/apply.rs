@@ -14,7 +14,7 @@ use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion, ObjectId, RequestId};
 use crate::domain::key::{KeyKind, Origin, RotationPeriod, Stamp};
 use crate::domain::lifecycle::{Command, Event};
 use crate::domain::result_code::ResultCode;
-use crate::domain::text::{Description, Name};
+use crate::domain::text::{Description, Invalid, Name};
 use crate::service::Refusal;
 use crate::service::change_key_store::{begin_deleting, replace};
 use crate::service::change_secret::put_secret_version;
@@ -26,7 +26,7 @@ use crate::service::key_life::{self, KeyChange, deletion, on_held_key, versions}
 use crate::service::provisioning::random_id;
 use crate::service::register_clients::put_entries;
 use crate::service::rotate_key::{Plan, RotateWhen, finish_rotation, plan_rotation};
-use crate::store::{Change, NewClientEntry, NewKey, PlannedObject, StoreError, Tx};
+use crate::store::{Change, NewClientEntry, NewKey, PlannedObject, Tx};
 
 /// The most characters that the reason of a failure says of a change.
 const OBSTACLE_MAX_CHARS: usize = 400;
@@ -327,6 +327,11 @@ impl Application {
                 tx.set_password(account, &hash, true, stamp)?;
                 tx.changed(Change::Identity)?;
             }
+            ProposedChange::EnableAccount { login } => {
+                let account = account(tx, login)?;
+                tx.set_account_enabled(account, true, stamp)?;
+                tx.changed(Change::Identity)?;
+            }
             ProposedChange::SetMayApprove { access_key, allowed } => {
                 tx.set_may_approve(access_key, *allowed, stamp)?;
                 tx.changed(Change::AccessKey(access_key.clone()))?;
@@ -350,8 +355,14 @@ impl Application {
         Ok(tx.changed(Change::Identity)?)
     }
 
+    /// The hash of the whole password, which is there once somebody has approved it.
     fn password_hash(&self, tx: &mut Tx<'_>, item: &ChangeItem) -> Result<String, Refusal> {
-        String::from_utf8(self.sealed(tx, item)?).map_err(|_| StoreError::Corrupt { what: "password" }.into())
+        match tx.password_hash_of_change(self.request.id, item.position)? {
+            Some(hash) => Ok(hash),
+            None if tx.is_rehearsal() => Ok(String::new()),
+            // It never will be: the second part is in nobody's hands.
+            None => Err(Invalid::new("password", "has no second part: ask for it anew").into()),
+        }
     }
 
     /// What the caches of this node have of it.

@@ -1,5 +1,6 @@
 //! What a change builds on, as it is now.
 
+use crate::domain::account::AccessKeyId;
 use crate::domain::approval::{Base, Field, ProposedChange};
 use crate::domain::client_checks::Method;
 use crate::domain::ids::{AccountId, KeyId, KeyStoreId, KeyVersion, ProjectId};
@@ -29,18 +30,28 @@ pub(super) fn look_at(reader: &mut Reader<'_>, project: ProjectId, key_store: Op
             let standing = reader.standing(project, account)?.ok_or(StoreError::Stale { what: "account" })?;
             // Another password, or the end of its second factor, make it another one.
             let changed = reader.account_changed(account)?;
-            Ok(Base { changed, before: standing.roles.iter().map(|role| Field::new("role", role.as_str())).collect() })
+            let mut before: Vec<Field> = standing.roles.iter().map(|role| Field::new("role", role.as_str())).collect();
+            if matches!(change, ProposedChange::GrantRole { .. }) {
+                // Whoever made it may know its password: whoever approves should see that.
+                before.extend(reader.account_maker(account)?.map(|maker| Field::new("madeBy", maker)));
+            }
+            Ok(Base { changed, before })
         }
         ProposedChange::ResetPassword { login } => {
             let account = account(reader, login)?;
             require_of_project(reader, project, account)?;
             Ok(Base { changed: reader.account_changed(account)?, before: vec![Field::new("login", login)] })
         }
-        ProposedChange::SetMayApprove { access_key, .. } => {
-            let found = reader.access_key(access_key)?.ok_or_else(|| Invalid::new("id", "names no access key"))?;
-            require_of_project(reader, project, found.account)?;
-            Ok(Base { changed: None, before: vec![Field::new("login", &found.login), Field::new("mayApprove", found.may_approve)] })
+        ProposedChange::EnableAccount { login } => {
+            let account = account(reader, login)?;
+            require_of_project(reader, project, account)?;
+            let found = reader.account(account)?.ok_or(StoreError::Stale { what: "account" })?;
+            if found.enabled {
+                return Err(Invalid::new("login", "names an account that is enabled").into());
+            }
+            Ok(Base { changed: Some(found.changed), before: vec![Field::new("login", login), Field::new("enabled", found.enabled)] })
         }
+        ProposedChange::SetMayApprove { access_key, allowed } => look_at_access_key(reader, project, access_key, *allowed),
         ProposedChange::ChangeGovernance { .. } | ProposedChange::TurnApprovalOff => {
             let governance = reader.governance(project)?.ok_or(StoreError::Stale { what: "approval" })?;
             let before = vec![Field::new("approval", governance.approval), Field::new("expiryDays", governance.expiry.days())];
@@ -83,6 +94,19 @@ fn look_at_rule(reader: &mut Reader<'_>, key_store: KeyStoreId, method: Method, 
     let rule = reader.client_rule_by_value(key_store, method, value)?.ok_or(ResultCode::InvalidClientRule)?;
     let before = vec![Field::new("description", rule.description.as_str()), Field::new("status", rule.state.as_str())];
     Ok(Base { changed: Some(rule.changed.at), before })
+}
+
+fn look_at_access_key(reader: &mut Reader<'_>, project: ProjectId, id: &AccessKeyId, allowed: bool) -> Result<Base, Refusal> {
+    let found = reader.access_key(id)?.ok_or_else(|| Invalid::new("id", "names no access key"))?;
+    require_of_project(reader, project, found.account)?;
+    // Enabling it is no request.
+    if allowed && !found.enabled {
+        return Err(Invalid::new("id", "names an access key that is disabled, or whose account is: enable that first").into());
+    }
+    // Whoever approves should know who else has its secret.
+    let maker = found.maker.map(|maker| reader.login_of(maker)).transpose()?.flatten().unwrap_or_else(|| "an operator".to_owned());
+    let before = vec![Field::new("login", &found.login), Field::new("madeBy", maker), Field::new("mayApprove", found.may_approve)];
+    Ok(Base { changed: None, before })
 }
 
 /// The account of a login name.

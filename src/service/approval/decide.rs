@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
+use super::password::Completed;
 use super::propose::no_uses;
 use super::telling::{self, By};
 use super::undo::undo_all;
 use super::{held, parse_id, recording};
 use crate::domain::account::AccessKeyId;
-use crate::domain::approval::{ChangeRequest, Decision, Note, RequestEvent, RequestState, Standing, may_decide};
+use crate::domain::approval::{ChangeRequest, Decision, Note, RequestEvent, RequestState, Standing, key_may_decide, may_decide};
 use crate::domain::audit::{Actor, AuditEvent, Operation};
-use crate::domain::ids::{ChangeRequestId, ObjectId};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{AccountId, ChangeRequestId, ObjectId, ProjectId};
 use crate::domain::result_code::ResultCode;
+use crate::domain::secret::SecretText;
 use crate::service::due::Swept;
 use crate::service::request::{Request, Right, Scope};
 use crate::service::{Refusal, Service};
-use crate::store::{Change, StoreError, Tx};
+use crate::store::{Change, Reader, StoreError, Tx};
 
 /// How long somebody who approves waits for it to be applied.
 const APPLY_WAIT: Duration = Duration::from_secs(8);
@@ -24,7 +27,7 @@ const SWEEP_MAX: i64 = 64;
 /// Who decides.
 #[derive(Debug, Clone)]
 struct Decider {
-    account: crate::domain::ids::AccountId,
+    account: AccountId,
     access_key: Option<AccessKeyId>,
 }
 
@@ -38,62 +41,111 @@ impl Decider {
     }
 
     /// How he stands now, if he decides upon the request.
-    fn standing(&self, tx: &mut Tx<'_>, request: &ChangeRequest) -> Result<Standing, Refusal> {
+    fn standing(&self, reader: &mut Reader<'_>, request: &ChangeRequest) -> Result<Standing, Refusal> {
+        let editors = reader.change_editors(request.id)?;
         if let Some(id) = &self.access_key {
-            let may = tx.access_key(id)?.is_some_and(|access_key| access_key.enabled && access_key.may_approve);
-            if !may {
-                return Err(ResultCode::Forbidden.into());
-            }
+            let access_key = reader.access_key(id)?.filter(|access_key| access_key.enabled && access_key.may_approve).ok_or(ResultCode::Forbidden)?;
+            key_may_decide(access_key.maker, request.requester, &editors)?;
         }
-        let standing = tx.standing(request.project, self.account)?.ok_or(ResultCode::Forbidden)?;
-        may_decide(&standing, request.requester, &tx.change_editors(request.id)?)?;
+        let standing = reader.standing(request.project, self.account)?.ok_or(ResultCode::Forbidden)?;
+        may_decide(&standing, request.requester, &editors)?;
         Ok(standing)
     }
 }
 
+/// A request that was approved.
+#[derive(Debug, Clone)]
+pub struct Approved {
+    /// As it is after a while: applied, failed, or still being applied.
+    pub request: ChangeRequest,
+    /// Of one that sets an account's password: the second part of it, which nobody else is ever shown.
+    pub password_part: Option<SecretText>,
+}
+
 /// A request that waits for a decision, its row held.
-fn ready(tx: &mut Tx<'_>, scope: (crate::domain::ids::ProjectId, crate::domain::clock::Timestamp), id: ChangeRequestId) -> Result<ChangeRequest, Refusal> {
-    let request = held(tx, scope.0, id)?;
+fn ready(tx: &mut Tx<'_>, (project, now): (ProjectId, Timestamp), id: ChangeRequestId) -> Result<ChangeRequest, Refusal> {
+    let request = held(tx, project, id)?;
+    require_ready(&request, now)?;
+    Ok(request)
+}
+
+fn require_ready(request: &ChangeRequest, now: Timestamp) -> Result<(), Refusal> {
     // One whose time is over has expired, whether or not that was noticed.
-    if request.state == RequestState::Ready && scope.1 < request.expires { Ok(request) } else { Err(ResultCode::InvalidApprovalRequestStatus.into()) }
+    if request.state == RequestState::Ready && now < request.expires { Ok(()) } else { Err(ResultCode::InvalidApprovalRequestStatus.into()) }
+}
+
+/// Refuses where the digest that somebody has looked at is another.
+fn require_seen(request: &ChangeRequest, seen: Option<&str>) -> Result<(), Refusal> {
+    let digest = request.digest.map(hex::encode);
+    if seen.is_none_or(|seen| digest.as_deref() == Some(seen)) { Ok(()) } else { Err(ResultCode::Conflict.into()) }
 }
 
 impl Service {
     /// Approves a request, which is applied then. Answers it as it is after a while: applied, failed, or still being applied. `seen` is the
-    /// digest of what the approver has looked at: where the request's is another, nothing is done.
-    pub async fn approve_request(&self, request: Request, id: String, seen: Result<Option<String>, Refusal>) -> Result<ChangeRequest, Refusal> {
+    /// digest of what the approver has looked at: where the request's is another, nothing is done. Nor is it where a password is to be set and
+    /// the token is away.
+    pub async fn approve_request(&self, request: Request, id: String, seen: Result<Option<String>, Refusal>) -> Result<Approved, Refusal> {
         self.run(request, Operation::ApproveRequest, Right::Approve, move |service, scope| {
             Box::pin(async move {
                 let id = parse_id(&id)?;
                 service.names_request(scope, id).await?;
                 let seen = seen?;
-                let lease_until = service.begin_applying(scope, id, seen).await?;
+                let (lease_until, password_part) = service.begin_applying(scope, id, seen).await?;
                 scope.committed();
                 let worker = service.clone();
                 let work = service.tasks().spawn(async move { worker.apply_request(id, lease_until).await });
                 drop(tokio::time::timeout(APPLY_WAIT, work).await);
                 let found = service.store().read::<_, Refusal, _>(move |reader| Ok(reader.change_request(id)?)).await?;
-                Ok(found.ok_or(ResultCode::InvalidApprovalRequest)?)
+                let request = found.ok_or(ResultCode::InvalidApprovalRequest)?;
+                Ok(Approved { password_part: password_part.filter(|_| request.state != RequestState::Failed), request })
             })
         })
         .await
     }
 
-    async fn begin_applying(&self, scope: &Scope, id: ChangeRequestId, seen: Option<String>) -> Result<crate::domain::clock::Timestamp, Refusal> {
-        let (decider, project, now, lease_until) = (Decider::of(scope)?, scope.project.id, self.now(), self.lease());
+    /// Answers until when this node applies it, and the second part of the password that it sets, if it sets one.
+    async fn begin_applying(&self, scope: &Scope, id: ChangeRequestId, seen: Option<String>) -> Result<(Timestamp, Option<SecretText>), Refusal> {
+        let (decider, project, now) = (Decider::of(scope)?, scope.project.id, self.now());
+        let completed = self.password_to_set(&decider, (project, now), id, seen.clone()).await?;
         let (event, uses) = scope.record_of_success(self);
+        // Counted from here: opening and hashing take their time.
+        let lease_until = self.lease();
         self.store()
             .change::<_, Refusal, _>(move |tx| {
                 let request = ready(tx, (project, now), id)?;
                 let standing = decider.standing(tx, &request)?;
-                if seen.is_some_and(|seen| request.digest.map(hex::encode) != Some(seen)) {
-                    return Err(ResultCode::Conflict.into());
+                require_seen(&request, seen.as_deref())?;
+                tx.begin_applying(id, (standing.account, &standing.login, decider.access_key.as_ref()), now, lease_until)?;
+                if let Some(completed) = &completed {
+                    completed.keep(tx, id)?;
                 }
-                tx.begin_applying(id, (standing.account, &standing.login), now, lease_until)?;
                 tx.audit(recording::decided(event, &request, Some(Decision::Approved(standing.login)), None), uses)?;
-                Ok(lease_until)
+                Ok((lease_until, completed.map(|completed| completed.second_part)))
             })
             .await
+    }
+
+    /// The password that a request sets, if it sets one, with its second part. Whoever may not approve it has nothing opened.
+    async fn password_to_set(
+        &self,
+        decider: &Decider,
+        (project, now): (ProjectId, Timestamp),
+        id: ChangeRequestId,
+        seen: Option<String>,
+    ) -> Result<Option<Completed>, Refusal> {
+        let decider = decider.clone();
+        let found = self.store().read::<_, Refusal, _>(move |reader| {
+            let request = reader.change_request(id)?.filter(|request| request.project == project).ok_or(ResultCode::InvalidApprovalRequest)?;
+            require_ready(&request, now)?;
+            decider.standing(reader, &request)?;
+            require_seen(&request, seen.as_deref())?;
+            // A request about a project itself has one change, and no other sets a password.
+            let Some(item) = reader.change_items(id)?.into_iter().find(|item| item.change.password_of().is_some()) else { return Ok(None) };
+            let sealed = reader.sealed_part(id, item.position)?.ok_or_else(|| Refusal::unavailable("the sealed part of a change is missing"))?;
+            Ok(Some((item, sealed)))
+        });
+        let Some((item, sealed)) = found.await? else { return Ok(None) };
+        self.complete_password(project, &item, &sealed).await.map(Some)
     }
 
     /// Denies a request, with a reason; what was made for it is destroyed or revoked.

@@ -1,10 +1,11 @@
 //! Whether changes of a project need approval: turned on by one who may, turned off by two; and the operator's emergency way.
 
-use crate::domain::account::{Role, Session};
+use super::recording::with_detail;
+use crate::domain::account::{AccessKeyId, ApprovingKey, Role, Session};
 use crate::domain::approval::{Emergency, Governance, Note, RequestState, Standing, is_workable};
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::ProjectId;
+use crate::domain::ids::{AccountId, ProjectId};
 use crate::domain::text::{Invalid, Name, quoted};
 use crate::service::administration::{Administrator, Operator, ProjectRef};
 use crate::service::request::{Request, Right};
@@ -13,6 +14,9 @@ use crate::store::{Change, Reader, StoreError, Tx};
 
 /// The most roles of a project that are looked at: who has one beyond that doesn't count among those who could ask and approve.
 const STANDINGS_MAX: i64 = 1_000;
+
+/// The most access keys that are told of.
+const APPROVING_KEYS_MAX: i64 = 1_000;
 
 /// The most projects that are told of as having approval turned off alone.
 const EMERGENCIES_MAX: i64 = 20;
@@ -55,10 +59,21 @@ pub struct ApprovalStatus {
     pub project: Name,
     /// Its governance.
     pub state: GovernanceState,
-    /// The login names that approve.
-    pub approvers: Vec<String>,
-    /// The login names that ask.
-    pub askers: Vec<String>,
+    /// Who approves.
+    pub approvers: Vec<RoleHolder>,
+    /// Who asks.
+    pub askers: Vec<RoleHolder>,
+    /// The access keys that approve in the name of one of the approvers, [`APPROVING_KEYS_MAX`] at most.
+    pub approving_keys: Vec<ApprovingKey>,
+}
+
+/// An account with a role that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleHolder {
+    /// Its login name.
+    pub login: String,
+    /// Whether it may do anything: one that is disabled can be enabled again, by a request.
+    pub enabled: bool,
 }
 
 fn governance_of(reader: &mut Reader<'_>, project: ProjectId) -> Result<(Governance, Vec<Standing>), Refusal> {
@@ -66,8 +81,10 @@ fn governance_of(reader: &mut Reader<'_>, project: ProjectId) -> Result<(Governa
     Ok((governance, reader.standings(project, STANDINGS_MAX)?))
 }
 
-/// In the transaction that turns it on, or takes a role away while it is on: somebody must be left who approves, and somebody else who asks.
+/// In the transaction that turns it on, or takes a role away while it is on: somebody must be left who approves, and somebody else who asks. Two
+/// nodes that take two of them away are one after the other.
 pub(super) fn require_two(tx: &mut Tx<'_>, project: ProjectId) -> Result<(), Refusal> {
+    tx.lock_governance(project)?;
     if is_workable(&tx.standings(project, STANDINGS_MAX)?) {
         return Ok(());
     }
@@ -75,10 +92,49 @@ pub(super) fn require_two(tx: &mut Tx<'_>, project: ProjectId) -> Result<(), Ref
     Err(Invalid::new("approval", problem).into())
 }
 
-fn turn_on(tx: &mut Tx<'_>, project: ProjectId, stamp: &crate::domain::key::Stamp) -> Result<(), Refusal> {
+/// The projects with approval on that an account has a part in, where somebody can approve what somebody else asks for: held until the commit.
+pub(in crate::service) struct Workable(Vec<ProjectId>);
+
+impl Workable {
+    /// Before the account is changed.
+    pub(in crate::service) fn hold(tx: &mut Tx<'_>, account: AccountId) -> Result<Self, Refusal> {
+        let mut workable = Vec::new();
+        // In the order of their rows, for all who hold several.
+        for project in tx.governed_projects_of(account)? {
+            tx.lock_governance(project)?;
+            if is_workable(&tx.standings(project, STANDINGS_MAX)?) {
+                workable.push(project);
+            }
+        }
+        Ok(Self(workable))
+    }
+
+    /// After it: refused where nobody could change anything any more in one of them.
+    pub(in crate::service) fn require_still(&self, tx: &mut Tx<'_>) -> Result<(), Refusal> {
+        for project in &self.0 {
+            if !is_workable(&tx.standings(*project, STANDINGS_MAX)?) {
+                let name = tx.project(*project)?.map(|project| project.name.to_string()).unwrap_or_default();
+                let problem = format!(
+                    "names an account that project {name} needs, which has approval on: somebody must be left who approves, and somebody else who asks"
+                );
+                return Err(Invalid::new("login", problem).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Turns it on, and takes from access keys that they may approve, which was given to them alone. Answers what else the record says.
+fn turn_on(tx: &mut Tx<'_>, project: ProjectId, stamp: &crate::domain::key::Stamp) -> Result<Option<String>, Refusal> {
     tx.turn_approval(project, true, stamp).map_err(|error| already(error, "is on already"))?;
     require_two(tx, project)?;
-    Ok(tx.changed(Change::Project(project))?)
+    tx.changed(Change::Project(project))?;
+    let approving = tx.let_none_approve_in(project, stamp)?;
+    for access_key in &approving {
+        tx.changed(Change::AccessKey(access_key.clone()))?;
+    }
+    let names: Vec<&str> = approving.iter().map(AccessKeyId::as_str).collect();
+    Ok((!names.is_empty()).then(|| format!("{} access keys may not approve any more: {}", names.len(), names.join(", "))))
 }
 
 fn already(error: StoreError, problem: &str) -> Refusal {
@@ -111,12 +167,15 @@ impl Service {
                 service
                     .store()
                     .change::<_, Refusal, _>(move |tx| {
-                        turn_on(tx, project, &stamp)?;
+                        let event = match turn_on(tx, project, &stamp)? {
+                            Some(more) => with_detail(event, &more),
+                            None => event,
+                        };
                         Ok(tx.audit(event, uses)?)
                     })
                     .await?;
                 scope.committed();
-                service.apply(&[Change::Project(project)]);
+                service.apply(&[Change::Project(project), Change::Identity]);
                 Ok(())
             })
         })
@@ -127,8 +186,10 @@ impl Service {
     pub async fn enable_approval(&self, by: impl Into<Administrator>, project: impl Into<ProjectRef>) -> Result<(), Refusal> {
         self.administer_in(by.into(), Operation::TurnApprovalOn, named(project.into()), |tx, (project, ()), act| {
             act.event.detail = Some(project.name.to_string());
-            turn_on(tx, project.id, &act.stamp)?;
-            act.changes.push(Change::Project(project.id));
+            if let Some(more) = turn_on(tx, project.id, &act.stamp)? {
+                act.event = with_detail(act.event.clone(), &format!("{}: {more}", project.name));
+            }
+            act.changes.extend([Change::Project(project.id), Change::Identity]);
             Ok(())
         })
         .await
@@ -211,8 +272,15 @@ impl Service {
             standing.require_asker_of(project.id)?;
             let (governance, standings) = governance_of(reader, project.id)?;
             let state = GovernanceState { governance, workable: is_workable(&standings) };
-            let named = |wanted: fn(&Standing) -> bool| standings.iter().filter(|found| wanted(found)).map(|found| found.login.clone()).collect();
-            Ok(ApprovalStatus { project: project.name, state, approvers: named(Standing::may_approve), askers: named(Standing::may_ask) })
+            let holder = |found: &Standing| RoleHolder { login: found.login.clone(), enabled: found.enabled };
+            let holders = |wanted: fn(&Standing) -> bool| standings.iter().filter(|found| wanted(found)).map(holder).collect();
+            Ok(ApprovalStatus {
+                project: project.name,
+                state,
+                approvers: holders(Standing::has_approving_role),
+                askers: holders(Standing::has_asking_role),
+                approving_keys: reader.approving_keys(project.id, APPROVING_KEYS_MAX)?,
+            })
         })
         .await
     }

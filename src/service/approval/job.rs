@@ -7,10 +7,10 @@ use super::propose::no_uses;
 use super::telling::{self, By};
 use super::undo::undo_all;
 use super::{MATERIAL_GRACE, recording};
-use crate::domain::approval::{ChangeItem, ChangeRequest, Content, Made, ProposedChange, RequestEvent, Standing, may_decide};
+use crate::domain::approval::{ChangeItem, ChangeRequest, Content, Made, ProposedChange, RequestEvent, Standing, key_may_decide, may_decide};
 use crate::domain::audit::{AuditEvent, Operation};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{ChangeRequestId, ObjectId, RequestId};
+use crate::domain::ids::{AccountId, ChangeRequestId, ObjectId, RequestId};
 use crate::domain::key::{KeyKind, Stamp, State};
 use crate::domain::lifecycle::deletion_due;
 use crate::domain::result_code::ResultCode;
@@ -270,10 +270,20 @@ fn require_standing(tx: &mut Tx<'_>, request: &ChangeRequest) -> Result<(), Halt
     let (decider, _) = request.decider.as_ref().ok_or_else(|| Halt::Failed("nobody approved it".to_owned()))?;
     let standing = tx.standing(request.project, *decider)?.ok_or_else(|| Halt::Failed("whoever approved is gone".to_owned()))?;
     let editors = tx.change_editors(request.id)?;
-    may_decide(&standing, request.requester, &editors).map_err(|code| match code {
+    let may = may_decide(&standing, request.requester, &editors).map_err(|code| match code {
         ResultCode::Forbidden => Halt::Failed("whoever approved may not approve any more".to_owned()),
         code => Halt::Failed(format!("whoever approved may not: {}", code.message())),
-    })
+    });
+    may.and_then(|()| require_key_standing(tx, request, *decider, &editors))
+}
+
+/// The access key with which it was approved, if it was with one, must still be one that approves.
+fn require_key_standing(tx: &mut Tx<'_>, request: &ChangeRequest, decider: AccountId, editors: &[AccountId]) -> Result<(), Halt> {
+    let Some(id) = tx.deciding_key(request.id)? else { return Ok(()) };
+    let found = tx.access_key(&id)?.filter(|found| found.account == decider && found.enabled && found.may_approve);
+    let found = found.ok_or_else(|| Halt::Failed("the access key that approved may not approve any more".to_owned()))?;
+    key_may_decide(found.maker, request.requester, editors)
+        .map_err(|_| Halt::Failed("the access key that approved was made by somebody who asked for it, or had a hand in it".to_owned()))
 }
 
 fn decider(request: &ChangeRequest) -> &str {

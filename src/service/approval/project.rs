@@ -7,10 +7,9 @@ use crate::domain::audit::Operation;
 use crate::domain::result_code::ResultCode;
 use crate::domain::secret::SecretText;
 use crate::domain::text::Invalid;
-use crate::service::administration::accounts::hashed;
 use crate::service::administration::parse_login;
 use crate::service::refusal::Proposed;
-use crate::service::request::{Asking, Request, Right};
+use crate::service::request::{Asking, Request, Right, Scope};
 use crate::service::{Refusal, Service};
 use crate::store::Change;
 
@@ -35,7 +34,7 @@ pub enum ProjectChange {
     CreateAccount {
         /// Its login name.
         login: String,
-        /// Its first password, to be changed.
+        /// The first part of its first password, to be changed; whoever approves gets the second.
         password: SecretText,
         /// Its roles.
         roles: Vec<Role>,
@@ -44,8 +43,13 @@ pub enum ProjectChange {
     ResetPassword {
         /// Its login name.
         login: String,
-        /// The password, to be changed.
+        /// The first part of the password, to be changed; whoever approves gets the second.
         password: SecretText,
+    },
+    /// An account that asks or approves in this project alone, and was disabled, may do again what its roles allow.
+    EnableAccount {
+        /// Its login name.
+        login: String,
     },
     /// An access key may approve, or no longer.
     SetMayApprove {
@@ -61,31 +65,42 @@ pub enum ProjectChange {
 }
 
 impl ProjectChange {
-    async fn proposal(self) -> Result<Proposal, Refusal> {
+    /// What is to be changed, and the first part of a password.
+    fn proposed(self) -> Result<(ProposedChange, Option<SecretText>), Invalid> {
         Ok(match self {
-            Self::GrantRole { login, role } => Proposal::of_project(ProposedChange::GrantRole { login: parse_login(&login)?, role }),
-            Self::RevokeRole { login, role } => Proposal::of_project(ProposedChange::RevokeRole { login: parse_login(&login)?, role }),
+            Self::GrantRole { login, role } => (ProposedChange::GrantRole { login: parse_login(&login)?, role }, None),
+            Self::RevokeRole { login, role } => (ProposedChange::RevokeRole { login: parse_login(&login)?, role }, None),
             Self::CreateAccount { login, password, mut roles } => {
                 roles.sort_unstable();
                 roles.dedup();
-                let login = parse_login(&login)?;
-                Proposal::of_project(ProposedChange::CreateAccount { login, roles }).sealed(hashed(password).await?.into_bytes())
+                (ProposedChange::CreateAccount { login: parse_login(&login)?, roles }, Some(password))
             }
-            Self::ResetPassword { login, password } => {
-                let login = parse_login(&login)?;
-                Proposal::of_project(ProposedChange::ResetPassword { login }).sealed(hashed(password).await?.into_bytes())
-            }
+            Self::ResetPassword { login, password } => (ProposedChange::ResetPassword { login: parse_login(&login)? }, Some(password)),
+            Self::EnableAccount { login } => (ProposedChange::EnableAccount { login: parse_login(&login)? }, None),
             Self::SetMayApprove { access_key, allowed } => {
                 let access_key = AccessKeyId::parse(&access_key).ok_or_else(|| Invalid::new("id", "names no access key"))?;
-                Proposal::of_project(ProposedChange::SetMayApprove { access_key, allowed })
+                (ProposedChange::SetMayApprove { access_key, allowed }, None)
             }
-            Self::ChangeExpiry(expiry) => Proposal::of_project(ProposedChange::ChangeGovernance { expiry }),
-            Self::TurnApprovalOff => Proposal::of_project(ProposedChange::TurnApprovalOff),
+            Self::ChangeExpiry(expiry) => (ProposedChange::ChangeGovernance { expiry }, None),
+            Self::TurnApprovalOff => (ProposedChange::TurnApprovalOff, None),
         })
     }
 }
 
 impl Service {
+    async fn project_proposal(&self, scope: &mut Scope, change: ProjectChange) -> Result<Proposal, Refusal> {
+        let (change, first_part) = change.proposed()?;
+        let sealed = match (change.password_of(), first_part) {
+            (Some(login), Some(first_part)) => Some(self.seal_first_part(scope, login, first_part).await?),
+            _ => None,
+        };
+        let proposal = Proposal::of_project(change);
+        Ok(match sealed {
+            Some(sealed) => proposal.sealed(sealed),
+            None => proposal,
+        })
+    }
+
     /// Asks for a change of the project itself, in a request of its own. Approval must be on: where it is off, there are other ways.
     pub async fn ask_of_project(&self, request: Request, input: Result<(Note, ProjectChange), Refusal>) -> Result<Proposed, Refusal> {
         // One whose note can't be read is refused below, to those alone who may ask.
@@ -96,7 +111,7 @@ impl Service {
                 if !scope.is_asked() {
                     return Err(Invalid::new("approval", "is off in this project").into());
                 }
-                let proposal = change.proposal().await?;
+                let proposal = service.project_proposal(scope, change).await?;
                 Err(service.propose(scope, proposal).await)
             })
         });

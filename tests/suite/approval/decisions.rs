@@ -159,7 +159,7 @@ fn decisions(cluster: Option<&Cluster>) {
     // Off, it means nothing.
     let made = scene.send("amy1", "POST", "/keys/symmetric-keys/create", &[("x-skm-approval-note", "n")], Some(&new_key("at once")));
     assert_eq!(made.status, 200, "{made:?}");
-    scene.operator(&["approval", "enable", "--project", "demo"]);
+    scene.turn_on();
     not_by_everybody(&scene);
     nothing_comes_of_it(&scene);
     failed(&scene);

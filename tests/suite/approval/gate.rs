@@ -180,10 +180,11 @@ fn no_command_changes_anything_alone(scene: &Scene) {
     std::fs::write(&password, "correct horse battery 1").expect("a file");
     std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
     let file = password.to_str().expect("UTF-8");
-    let refused_commands: [(&str, Vec<&str>); 5] = [
+    let refused_commands: [(&str, Vec<&str>); 6] = [
         ("role grant", vec!["amy", "APPROVAL ADMIN", "--project", "demo"]),
         ("role revoke", vec!["cat", "APPROVAL ADMIN", "--project", "demo"]),
         ("account password", vec!["bob", "--password-file", file]),
+        ("account enable", vec!["bob"]),
         ("access-key create", vec!["bob"]),
         ("access-key set", vec!["amy1", "--may-approve", "on"]),
     ];
@@ -254,7 +255,7 @@ fn on_and_off(scene: &Scene, key: &str) {
 fn gate(cluster: Option<&Cluster>) {
     let scene = Scene::ungoverned(installation(cluster), cluster);
     let made = setup(&scene);
-    scene.operator(&["approval", "enable", "--project", "demo"]);
+    scene.turn_on();
     no_route_changes_anything_alone(&scene, &made);
     no_command_changes_anything_alone(&scene);
     // Uses go on.

@@ -2,6 +2,7 @@
 
 mod clock;
 mod crash;
+mod custody;
 mod decisions;
 mod drafts;
 mod gate;
@@ -74,8 +75,16 @@ impl Scene {
     /// With approval on.
     fn governed(installation: Installation, cluster: Option<&Cluster>) -> Self {
         let scene = Self::ungoverned(installation, cluster);
-        scene.operator(&["approval", "enable", "--project", "demo"]);
+        scene.turn_on();
         scene
+    }
+
+    /// Turns approval on. Access keys lose then that they may approve: those of people who approve get it back, as if that had been asked for.
+    fn turn_on(&self) {
+        self.operator(&["approval", "enable", "--project", "demo"]);
+        let approvers: Vec<String> = PEOPLE.iter().filter(|(_, role, _)| *role == "APPROVAL ADMIN").map(|(login, ..)| format!("'{login}'")).collect();
+        let accounts = format!("SELECT id FROM accounts WHERE login IN ({})", approvers.join(", "));
+        self.installation.database().run(&format!("UPDATE access_keys SET may_approve = TRUE WHERE account_id IN ({accounts})"));
     }
 
     fn sign_in(&mut self) {

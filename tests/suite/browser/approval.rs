@@ -247,6 +247,7 @@ fn settings_and_what_was_turned_off_alone_look_right() {
     admin.looks_right("governance-turn-off");
     admin.press_in_dialog("Send request");
     admin.sees("The request was sent.");
+    people_look_right(&installation, &running, &admin);
     admin.go("/projects/1/key-stores/1");
     admin.looks_right("approval-read-only");
     admin.go("/projects/1/members");
@@ -267,4 +268,40 @@ fn settings_and_what_was_turned_off_alone_look_right() {
     admin.press_in_dialog("Acknowledge");
     admin.sees("It was acknowledged.");
     admin.sees_no("EMERGENCY");
+}
+
+/// What is asked for about people, by one; and what another one, who approves it, is given.
+fn people_look_right(installation: &Installation, running: &Running, admin: &Browser) {
+    admin.go("/projects/1/governance");
+    admin.press("Set whether an access key approves");
+    admin.waits_for_dialog();
+    admin.looks_right("governance-access-key");
+    admin.press_in_dialog("Cancel");
+    admin.press("Add account");
+    admin.fill("Login name", "kim");
+    admin.press_at("label[contains(., 'APPROVAL ADMIN')]");
+    admin.fill("First part of the password", "what one has typed");
+    admin.fill("Note", "a second approver");
+    admin.looks_right("governance-account");
+    admin.press_in_dialog("Send request");
+    admin.sees("The request was sent.");
+    let axel = of(running, "axel");
+    axel.go("/");
+    open_newest(&axel);
+    axel.press("Approve");
+    axel.press_in_dialog("Approve");
+    axel.sees("This is shown now and never again.");
+    axel.looks_right("approval-second-part");
+    axel.press_in_dialog("Close");
+    axel.sees("All of it was done.");
+    let (status, _, log) = installation.run(&["admin", "account", "disable", "kim"]);
+    assert_eq!(status, 0, "{log}");
+    installation.database().run("UPDATE access_keys SET may_approve = TRUE, account_id = (SELECT id FROM accounts WHERE login = 'axel')");
+    admin.go("/projects/1/governance");
+    admin.sees("kim (disabled)");
+    admin.looks_right("governance-people");
+    admin.press("Enable account");
+    admin.waits_for_dialog();
+    admin.looks_right("governance-enable");
+    admin.press_in_dialog("Cancel");
 }

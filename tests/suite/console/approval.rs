@@ -533,7 +533,7 @@ fn roles_and_passwords_are_asked_for_where_approval_is_on() {
     goes_to(&anna.fill_in(&format!("{members}/new"), &[("login", "nora"), ("role", "VIEWER"), ("note", "new here")]), &format!("{members}?done=asked"));
     assert_eq!(scene.state(), before);
     let request = scene.newest();
-    assert!(axel.get(&request).has("Grant role") && axel.get(&request).has("nora, VIEWER"));
+    assert!(["Grant role", "nora, VIEWER", "Made by"].iter().all(|text| axel.get(&request).has(text)));
     scene.approve(&axel, &request);
     assert_eq!(scene.count("account_roles WHERE account_id = (SELECT id FROM accounts WHERE login = 'nora')"), 1);
     let revoke = format!("{members}/revoke?login=nora&role=VIEWER");
@@ -573,8 +573,89 @@ fn an_approvers_password(scene: &Scene<'_>, (admin, axel, olga): (&Person<'_>, &
     let request = scene.newest();
     let page = axel.get(&request);
     assert!(page.has("Reset password") && !page.has("another long password"), "{}", page.text);
-    scene.approve(axel, &request);
+    let second_part = approved_part(scene, axel, &request, "mona");
     assert_ne!(hash(), before);
+    Person::sign_in(scene.installation, scene.service, "mona", &format!("another long password{second_part}"));
+}
+
+/// Approves a request that sets an account's password; what is shown once.
+fn approved_part(scene: &Scene<'_>, person: &Person<'_>, request: &str, login: &str) -> String {
+    let page = fill_in_as_shown(person, &format!("{request}/approve"));
+    assert!(page.status == 200 && page.has(">Second part<") && page.has(login) && page.has("shown now and never again"), "{}", page.text);
+    let (_, rest) = page.text.split_once("<code class=\"breaks\">").expect("a part");
+    let part = rest.split('<').next().expect("a part").to_owned();
+    assert_eq!(part.len(), 23, "{part}");
+    wait_until("it is applied", PATIENCE, || scene.state_of(request) == "APPROVED");
+    assert!(!person.get(request).has(&part), "it is shown once");
+    part
+}
+
+/// An `ADMIN` asks for what concerns people under **Governance Setting**, whether or not he administers the installation.
+#[test]
+fn people_are_asked_for_where_approval_is_on() {
+    let installation = Installation::new();
+    let service = installation.start();
+    let scene = Scene::governed(&installation, &service);
+    let (anna, axel, mona) = (scene.person("anna"), scene.person("axel"), scene.person("mona"));
+    let here = format!("{}/governance", scene.project);
+    let at = |what: &str| format!("{here}/ask/{what}");
+    let is_asked = |page: &Page| goes_to(page, &format!("{here}?done=asked"));
+    let page = anna.get(&here);
+    assert!(["account", "password", "enable", "access-key"].iter().all(|what| page.has(&format!("href=\"{}\"", at(what)))), "{}", page.text);
+    assert!(!mona.get(&here).has("/ask/") && mona.get(&at("account")).status == 403);
+    assert_eq!(anna.get(&at("nothing")).status, 404);
+    // A new account: each of the two has one part of its password.
+    let before = scene.state();
+    let fields = [("login", "nora"), ("role", "APPROVAL ADMIN"), ("password", "anna's first part"), ("note", "n")];
+    is_asked(&anna.fill_in(&at("account"), &fields));
+    assert_eq!(scene.state(), before);
+    let request = scene.newest();
+    assert!(anna.get(&request).has("Add account") && anna.get(&request).has("First part of the password"));
+    let second_part = approved_part(&scene, &axel, &request, "nora");
+    let nora = |password: &str| Person::stranger(&installation, &service).post("/sign-in", &[("login", "nora"), ("password", password)]).status;
+    assert_eq!((nora("anna's first part"), nora(&second_part), nora(&format!("anna's first part{second_part}"))), (401, 401, 303));
+    is_asked(&anna.fill_in(&at("password"), &[("login", "nora"), ("password", "another first part"), ("note", "n")]));
+    let another = approved_part(&scene, &axel, &scene.newest(), "nora");
+    assert_eq!(nora(&format!("another first part{another}")), 303);
+    an_account_is_enabled(&scene, (&anna, &axel), &here);
+    // An access key that nobody else made.
+    axel.fill_in("/account/access-keys/new", &[("tokenLife", "600")]);
+    let key = scene.text("id", "access_keys WHERE maker_id = account_id");
+    let may = || scene.count(&format!("access_keys WHERE id = '{key}' AND may_approve"));
+    is_asked(&anna.fill_in(&at("access-key"), &[("id", &key), ("mayApprove", "Y"), ("note", "n")]));
+    let request = scene.newest();
+    assert!(axel.get(&request).has("Made by") && may() == 0);
+    scene.approve(&axel, &request);
+    let page = anna.get(&here);
+    assert!(may() == 1 && page.has(&key) && page.has("Made by axel"), "{}", page.text);
+    let taking = format!("{}?id={key}&mayApprove=N", at("access-key"));
+    assert!(page.has(&taking.replace('&', "&#38;")) && anna.ask(&taking).has("value=\"N\" checked"), "{}", page.text);
+    is_asked(&anna.fill_in(&taking, &[("id", &key), ("mayApprove", "N"), ("note", "n")]));
+    scene.approve(&axel, &scene.newest());
+    assert_eq!(may(), 0);
+}
+
+fn an_account_is_enabled(scene: &Scene<'_>, (anna, axel): (&Person<'_>, &Person<'_>), here: &str) {
+    let (installation, service) = (scene.installation, scene.service);
+    make_account(installation, "olga", &[]);
+    installation.database().run("UPDATE accounts SET administrator = TRUE WHERE login = 'olga'");
+    let (olga, admin) = (scene.person("olga"), Person::administrator(installation, service));
+    let id = installation.database().number("id", "accounts WHERE login = 'nora'");
+    let step = |step: &str| format!("/organization/accounts/{id}/steps/{step}");
+    goes_to(&olga.fill_in(&step("disable"), &[]), &format!("/organization/accounts/{id}?done=disabled"));
+    assert!(anna.get(here).has("nora (disabled)"), "{}", anna.get(here).text);
+    // Whoever administers the installation is told who asks; he may himself where he is an ADMIN.
+    let form = olga.ask(&step("enable"));
+    assert!(form.has("An ADMIN of that project asks for it") && !form.has("type=\"submit\""), "{}", form.text);
+    let refused = olga.send_form(&step("enable"), &[("csrf", &form.hidden("csrf")), ("seen", &scene.text("changed_at", "accounts WHERE login = 'nora'"))]);
+    assert!(refused.status == 422 && refused.has("Approval is on in this project"), "{}", refused.text);
+    let form = admin.ask(&step("enable"));
+    assert!(form.has(&format!("action=\"{here}/ask/enable\"")) && form.has("value=\"nora\""), "{}", form.text);
+    let asked = anna.fill_in(&format!("{here}/ask/enable"), &[("login", "nora"), ("note", "back again")]);
+    goes_to(&asked, &format!("{here}?done=asked"));
+    assert_eq!(scene.count("accounts WHERE login = 'nora' AND enabled"), 0);
+    scene.approve(axel, &scene.newest());
+    assert_eq!(scene.count("accounts WHERE login = 'nora' AND enabled"), 1);
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn table() -> BTreeMap<String, (Option<Who>, Option<Who>)> {
         ("/projects/{project}/governance/off", Some(Admins), Some(Admins)),
         ("/projects/{project}/governance/expiry", Some(Admins), Some(Admins)),
         ("/projects/{project}/governance/acknowledge", Some(Keepers), Some(Keepers)),
+        ("/projects/{project}/governance/ask/{wanted}", Some(Admins), Some(Admins)),
         ("/projects/{project}/usage", Some(Readers), None),
         ("/projects/{project}/usage/download", Some(Readers), None),
         ("/projects/{project}/usage/records/{place}", Some(Readers), None),
@@ -209,6 +210,7 @@ impl Things {
             ("{recipient}", "0"),
             ("{message}", &"0".repeat(32)),
             ("{of}", "keys"),
+            ("{wanted}", "account"),
         ] {
             filled = filled.replace(placeholder, with);
         }
@@ -481,7 +483,7 @@ fn fate(path: &str) -> Fate {
         _ if path.starts_with("/projects/{project}/key-stores") => Fate::Refused,
         _ if path.starts_with("/projects/{project}/management") || is_of_members => Fate::Asked,
         _ if path.starts_with("/projects/{project}/approvals/") => Fate::Decided,
-        "/projects/{project}/governance/off" | "/projects/{project}/governance/expiry" => Fate::Asked,
+        "/projects/{project}/governance/off" | "/projects/{project}/governance/expiry" | "/projects/{project}/governance/ask/{wanted}" => Fate::Asked,
         "/projects/{project}/governance/on" | "/projects/{project}/governance/acknowledge" => Fate::Decided,
         // Of an account that asks or approves it is asked for; the one here doesn't.
         "/organization/accounts/{account}/password" | "/organization/accounts/{account}/steps/{step}" => Fate::Elsewhere,

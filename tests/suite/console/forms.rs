@@ -156,7 +156,7 @@ fn is_told(page: &Page, form: &Form, wrong: &Wrong, sent: &[(&str, &str)]) {
     assert!(!told.starts_with("</"), "{what}: no words");
     for (field, value) in sent.iter().filter(|(field, value)| !value.is_empty() && !matches!(*field, "seen" | "csrf") && !value.contains('\u{1}')) {
         let is_shown = page.has(&escaped(value));
-        let is_choice = matches!(*field, "authMode" | "ip4AuthUse" | "role");
+        let is_choice = matches!(*field, "authMode" | "ip4AuthUse" | "role" | "mayApprove");
         assert!(is_choice || is_shown != NEVER_SHOWN.contains(field), "{what}: {field} is {}shown", if is_shown { "" } else { "not " });
     }
     assert!(!page.has("<script>window"), "{what}: {}", page.text);
@@ -250,9 +250,32 @@ fn what_is_wrong_stands_at_its_field_where_approval_is_on() {
             false => form.path.contains("/management").then_some(form),
         }
     });
-    let forms = drafted.chain([form(format!("{project}/governance/off"), &[("note", "kept")], notes("note"))]).collect();
+    let forms = drafted.chain([form(format!("{project}/governance/off"), &[("note", "kept")], notes("note"))]).chain(people(&project)).collect();
     fill_in_wrong(&admin, forms, &mut Random::of_test("console::forms::approval"));
     assert_eq!((world.rows(), world.installation.database().count("change_requests")), (before, 0), "something was made");
+}
+
+/// What is asked for about people.
+fn people(project: &str) -> Vec<Form> {
+    let at = |what: &str| format!("{project}/governance/ask/{what}");
+    let roles = || wrong("role", &["", "OWNER", HOSTILE]);
+    let parts = || wrong("password", &["", "short", &"p".repeat(234)]);
+    let unknown = || wrong("login", &["", "nobody", HOSTILE]);
+    let first_part = [("login", "axel"), ("password", "5-a first part"), ("note", "kept")];
+    vec![
+        form(
+            at("account"),
+            &[("login", "kim"), ("role", "APPROVAL ADMIN"), ("password", "5-a first part"), ("note", "kept")],
+            and(vec![wrong("login", &["", "two words", "é", HOSTILE]), roles(), parts(), notes("note")]),
+        ),
+        form(at("password"), &first_part, and(vec![unknown(), parts(), notes("note")])),
+        form(at("enable"), &[("login", "axel"), ("note", "kept")], and(vec![unknown(), wrong("login", &["axel"]), notes("note")])),
+        form(
+            at("access-key"),
+            &[("id", "AAAAAAAAAAAAAAAAAAAA"), ("mayApprove", "Y"), ("note", "kept")],
+            and(vec![wrong("id", &["", "none", HOSTILE]), wrong("mayApprove", &["", "x"]), notes("note")]),
+        ),
+    ]
 }
 
 /// What no note is.

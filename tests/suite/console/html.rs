@@ -351,6 +351,11 @@ fn pages_of_approval(installation: &Installation, service: &Running, pages: &mut
     pages.take("approval required", &world.admin.get(&format!("{store}/edit")));
     pages.wrong(&world.admin, &format!("{governance}/off"), &[("note", "")]);
     pages.wrong(&world.admin, &format!("{governance}/expiry"), &[("expiryDays", "x"), ("note", NAME)]);
+    for wanted in ["account", "password", "enable", "access-key"] {
+        pages.get(&world.admin, &format!("{governance}/ask/{wanted}?login=axel&id=a&mayApprove=N"));
+        pages.wrong(&world.admin, &format!("{governance}/ask/{wanted}"), &[("login", NAME), ("id", NAME), ("note", NAME)]);
+    }
+    people_of_approval(installation, pages, &world.admin, (&axel, &project));
     pages.get(&world.admin, &format!("{project}/members/new"));
     let managed = World { stores: format!("{project}/management"), ..world };
     let store = store.replace("/key-stores/", "/management/");
@@ -393,6 +398,26 @@ fn pages_of_approval(installation: &Installation, service: &Running, pages: &mut
     pages.take("emergency", &admin.get(&governance));
     pages.take("emergency elsewhere", &admin.get("/account"));
     pages.take("emergency acknowledged", &admin.ask(&format!("{governance}/acknowledge")));
+}
+
+/// The second part of a password; somebody who is disabled; an access key that approves.
+fn people_of_approval(installation: &Installation, pages: &mut Pages, admin: &Person<'_>, (axel, project): (&Person<'_>, &str)) {
+    let governance = format!("{project}/governance");
+    let fields = [("login", "kim"), ("role", "APPROVAL ADMIN"), ("password", "5-a first part"), ("note", NAME)];
+    assert!(admin.fill_in(&format!("{governance}/ask/account"), &fields).to.is_some());
+    let id = installation.database().texts("id", "change_requests WHERE state = 'READY'").pop().expect("a request");
+    let approve = format!("{project}/approvals/{id}/approve");
+    let form = axel.ask(&approve);
+    let part = axel.post(&approve, &[("csrf", &form.hidden("csrf")), ("digest", &form.hidden("digest"))]);
+    assert!(part.has("Second part"), "{}", part.text);
+    pages.take("second part", &part);
+    let kim = installation.database().number("id", "accounts WHERE login = 'kim'");
+    installation.run(&["admin", "account", "disable", "kim"]);
+    pages.get(admin, &format!("/organization/accounts/{kim}/steps/enable"));
+    installation.database().run("UPDATE access_keys SET may_approve = TRUE, account_id = (SELECT id FROM accounts WHERE login = 'axel')");
+    let page = admin.get(&governance);
+    assert!(page.has("kim (disabled)") && page.has("Approve no longer"), "{}", page.text);
+    pages.take("people", &page);
 }
 
 /// What the checker has to say, page by page.

@@ -65,13 +65,18 @@ fn use_until(stop: &AtomicBool, client: &Client, key: &str, seen: &Seen) {
 
 /// Moves the token's directory away for `pause`, and puts it back.
 fn take_away(installation: &Installation, running: &Running, pause: Duration) {
+    while_away(installation, running, || std::thread::sleep(pause));
+}
+
+/// Moves the token's directory away while something is done, and puts it back.
+pub(crate) fn while_away(installation: &Installation, running: &Running, act: impl FnOnce()) {
     let (place, away) = (installation.path().join("tokens"), installation.path().join("tokens.away"));
     std::fs::rename(&place, &away).expect("moved away");
     wait_until("unready", Duration::from_secs(10), || {
         let (status, text) = running.operations("/readyz");
         status == 503 && text.contains("token: ")
     });
-    std::thread::sleep(pause);
+    act();
     std::fs::rename(&away, &place).expect("put back");
     let took = wait_until_ready(running, BACK_WITHIN);
     println!("ready {took:?} after the token was put back");

@@ -94,7 +94,8 @@ async fn two_nodes_never_exceed_the_access_keys_of_an_account(place: &mut Place)
         let mut made = 0;
         for _ in 0..5 {
             let id = AccessKeyId::parse(&key_id().to_string()).expect("an ID");
-            let inserted = store.change::<_, StoreError, _>(move |tx| tx.insert_access_key(&id, account, SecretHash([0; 32]), TokenLife::MAX, &stamp())).await;
+            let inserted =
+                store.change::<_, StoreError, _>(move |tx| tx.insert_access_key(&id, (account, None), SecretHash([0; 32]), TokenLife::MAX, &stamp())).await;
             assert!(matches!(inserted, Ok(()) | Err(StoreError::Stale { what: TOO_MANY_ACCESS_KEYS })), "{inserted:?}");
             made += usize::from(inserted.is_ok());
         }
@@ -111,7 +112,7 @@ async fn disabling_ends_tokens_that_another_node_issues(place: &mut Place) {
         let key = id.clone();
         let account = change(&one, move |tx| {
             let account = tx.insert_account(&format!("login{round}"), "", false, &stamp())?;
-            tx.insert_access_key(&key, account, SecretHash([0; 32]), TokenLife::MAX, &stamp())?;
+            tx.insert_access_key(&key, (account, None), SecretHash([0; 32]), TokenLife::MAX, &stamp())?;
             Ok(account)
         })
         .await;
@@ -163,7 +164,7 @@ async fn two_nodes_never_exceed_the_tokens_of_an_access_key(place: &mut Place) {
     let full = id.clone();
     change(&one, move |tx| {
         let account = tx.insert_account("alice", "", false, &stamp())?;
-        tx.insert_access_key(&full, account, SecretHash([0; 32]), TokenLife::MAX, &stamp())
+        tx.insert_access_key(&full, (account, None), SecretHash([0; 32]), TokenLife::MAX, &stamp())
     })
     .await;
     issue_tokens(&one, TOKENS_MAX - 5, &id, 1, 100).await;

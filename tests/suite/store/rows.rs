@@ -142,9 +142,9 @@ async fn accounts_and_access_keys(place: &mut Place) {
     let id = |number: usize| AccessKeyId::parse(&format!("AKID{number}")).expect("an ID");
     let life = TokenLife::from_seconds(600).expect("a life");
     for number in 0..5 {
-        change(&store, move |tx| tx.insert_access_key(&id(number), account, SecretHash([7; 32]), life, &stamp())).await;
+        change(&store, move |tx| tx.insert_access_key(&id(number), (account, None), SecretHash([7; 32]), life, &stamp())).await;
     }
-    let sixth = store.change(move |tx| tx.insert_access_key(&id(5), account, SecretHash([7; 32]), life, &stamp())).await;
+    let sixth = store.change(move |tx| tx.insert_access_key(&id(5), (account, None), SecretHash([7; 32]), life, &stamp())).await;
     assert!(matches!(sixth, Err(StoreError::Stale { what: TOO_MANY_ACCESS_KEYS })));
     let read = |store: Store| async move { store.read(move |reader| reader.access_key(&id(1))).await.expect("a read").expect("an access key") };
     let access_key = read(store.clone()).await;
@@ -170,7 +170,7 @@ async fn bearer_tokens(place: &mut Place) {
     let token = |byte| SecretHash([byte; 32]);
     change(&store, move |tx| {
         let account = tx.insert_account("alice", "", false, &stamp())?;
-        tx.insert_access_key(&id(), account, token(0), TokenLife::MAX, &stamp())?;
+        tx.insert_access_key(&id(), (account, None), token(0), TokenLife::MAX, &stamp())?;
         for byte in 1..=5 {
             tx.insert_bearer_token(token(byte), &id(), at(1), at(i64::from(byte) * 100))?;
         }
@@ -213,7 +213,7 @@ async fn bearer_tokens_are_bounded(place: &mut Place) {
     change(&store, move |tx| {
         let account = tx.insert_account("alice", "", false, &stamp())?;
         for id in [&full, &empty] {
-            tx.insert_access_key(id, account, SecretHash([0; 32]), TokenLife::MAX, &stamp())?;
+            tx.insert_access_key(id, (account, None), SecretHash([0; 32]), TokenLife::MAX, &stamp())?;
         }
         tx.insert_bearer_token(OLDEST, &full, at(1), at(100)).map(drop)
     })
