@@ -16,7 +16,7 @@ use crate::domain::ids::{ChainId, KeyId, KeyVersion};
 use crate::store::{Purpose, Store, StoreError, StoredChain};
 
 /// How many records one read takes.
-const PAGE: i64 = 2_048;
+const PAGE: i64 = 256;
 /// Findings beyond this many are counted, not listed.
 const FINDINGS_MAX: usize = 100;
 

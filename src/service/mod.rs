@@ -166,6 +166,7 @@ struct Inner {
     metrics: Metrics,
     /// Lists are read a few at a time: they may take long, and what proves who asks is read over the same connections.
     listing: tokio::sync::Semaphore,
+    drafting: Arc<tokio::sync::Semaphore>,
     /// Places for those who download the history.
     downloads: Arc<history::Downloads>,
     looks: history::Looks,
@@ -196,6 +197,7 @@ impl Service {
             outbox: notifications::Outbox::new(),
             metrics,
             listing: tokio::sync::Semaphore::new(LISTS_AT_ONCE),
+            drafting: approval::turns(),
             downloads: Arc::default(),
             looks: history::Looks::default(),
         }));

@@ -125,6 +125,8 @@ pub struct Scope {
     pub(super) account: Option<AccountId>,
     /// Whether it may approve as it comes: an access key must have been given that.
     pub(super) key_may_approve: bool,
+    /// Who made the access key that it comes with, and knows its secret.
+    pub(super) key_maker: Option<AccountId>,
     /// How a change is meant.
     pub(super) asking: Asking,
     /// Whether a person asks at the console: the key store's client checks are for programs.
@@ -144,6 +146,7 @@ impl Scope {
             actor: Actor::Unknown,
             account: None,
             key_may_approve: false,
+            key_maker: None,
             asking: request.asking.clone(),
             at_console: false,
             event,
@@ -377,7 +380,7 @@ impl Service {
         };
         scope.actor = Actor::AccessKey { id: access_key.id.clone(), login: access_key.login.clone() };
         scope.uses.access_key = Some(access_key.id.clone());
-        (scope.account, scope.key_may_approve) = (Some(access_key.account), access_key.may_approve);
+        (scope.account, scope.key_may_approve, scope.key_maker) = (Some(access_key.account), access_key.may_approve, access_key.maker);
         let mut roles = access_key.roles_in(scope.project.id);
         let allowed = match right {
             Right::Use => roles.next().is_some(),

@@ -56,7 +56,8 @@ pub(super) fn columns() -> Columns {
 }
 
 impl Reader<'_> {
-    pub(super) fn roles(&mut self, account: AccountId) -> Result<Vec<(ProjectId, Role)>, StoreError> {
+    /// The roles of an account, in all projects.
+    pub fn roles(&mut self, account: AccountId) -> Result<Vec<(ProjectId, Role)>, StoreError> {
         let rows: Vec<(i64, String)> = account_roles::table
             .filter(account_roles::account_id.eq(account.0))
             .order((account_roles::project_id, account_roles::role))
@@ -80,6 +81,12 @@ impl Reader<'_> {
     /// Who made an account: a login name, or an operator.
     pub fn account_maker(&mut self, account: AccountId) -> Result<Option<String>, StoreError> {
         Ok(accounts::table.find(account.0).select(accounts::created_by).first(self.db).optional()?)
+    }
+
+    /// Who last gave an account a password of which he knew all, and may know it still: a login name, or an operator. None: two people did.
+    pub fn password_setter(&mut self, account: AccountId) -> Result<Option<String>, StoreError> {
+        let setter: Option<Option<String>> = accounts::table.find(account.0).select(accounts::password_set_by).first(self.db).optional()?;
+        Ok(setter.flatten())
     }
 
     /// A page of accounts in the order in which they were made.
@@ -163,6 +170,7 @@ impl Tx<'_> {
             .values((
                 accounts::login.eq(login),
                 accounts::password_hash.eq(password_hash),
+                accounts::password_set_by.eq(Some(&created.user)),
                 accounts::must_change_password.eq(must_change),
                 accounts::enabled.eq(true),
                 accounts::created_by.eq(&created.user),
@@ -274,6 +282,7 @@ impl Tx<'_> {
         let rows = diesel::update(accounts::table.find(account.0))
             .set((
                 accounts::password_hash.eq(password_hash),
+                accounts::password_set_by.eq(Some(&changed.user)),
                 accounts::must_change_password.eq(must_change),
                 accounts::changed_by.eq(&changed.user),
                 accounts::changed_at.eq(changed.at.micros()),
@@ -283,5 +292,11 @@ impl Tx<'_> {
         self.remove_second_factor(account, changed)?;
         self.end_sessions_of(account, None)?;
         Ok(())
+    }
+
+    /// Two people have given an account its password, of whom each knew a part.
+    pub fn password_is_of_two(&mut self, account: AccountId) -> Result<(), StoreError> {
+        let nobody = accounts::password_set_by.eq(None::<&str>);
+        changed_one(diesel::update(accounts::table.find(account.0)).set(nobody).execute(self.db)?, "account")
     }
 }

@@ -164,6 +164,13 @@ impl Reader<'_> {
         Ok(of_project.filter(change_requests::state.eq_any(open())).count().get_result(self.db)?)
     }
 
+    /// How many objects wait in the token for what is asked for in a project to be approved.
+    pub fn count_material(&mut self, project: ProjectId) -> Result<i64, StoreError> {
+        let of_project = change_requests::table.filter(change_requests::project_id.eq(project.0)).filter(change_requests::state.eq_any(open()));
+        let waiting = change_items::table.filter(change_items::request_id.eq_any(of_project.select(change_requests::id)));
+        Ok(waiting.filter(change_items::object_id.is_not_null()).count().get_result(self.db)?)
+    }
+
     /// The drafts of key stores that are to come into being, at most `limit`.
     pub fn drafts_of_new_key_stores(&mut self, project: ProjectId, limit: i64) -> Result<Vec<ChangeRequest>, StoreError> {
         let of_project = change_requests::table.filter(change_requests::project_id.eq(project.0)).filter(change_requests::new_key_store.eq(true));

@@ -169,6 +169,7 @@ diesel::table! {
         sealed_totp -> Nullable<Binary>,
         pending_totp -> Nullable<Binary>,
         totp_step -> BigInt,
+        password_set_by -> Nullable<Text>,
     }
 }
 

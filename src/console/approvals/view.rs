@@ -310,6 +310,7 @@ fn label(name: &str) -> String {
         "accessKeyId" => t.access_key,
         "mayApprove" => t.approves,
         "madeBy" => t.made_by,
+        "passwordSetBy" => t.password_set_by,
         "enabled" => t.account_enabled,
         "expiryDays" => t.expiry_field,
         "approval" => t.state,

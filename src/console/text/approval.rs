@@ -129,6 +129,7 @@ texts! {
         access_key = "User Access Key ID",
         approves = "Approves through the API",
         made_by = "Made by",
+        password_set_by = "Password last set by",
         account_enabled = "Enabled",
 
         approve = "Approve",

@@ -52,7 +52,7 @@ impl Service {
         let parsed = parse_login(login).and_then(|login| Ok((login, life?)));
         let prepared = parsed.map(|(login, life)| (format!("{id} for {login}"), (login, life))).map_err(Refusal::from);
         self.administer(by.into(), Operation::CreateAccessKey, prepared, move |tx, (login, life), act| {
-            let (account, _) = AccountRef::from(login.as_str()).find(tx)?;
+            let (account, _) = AccountRef::from(login.as_str()).hold(tx)?;
             require_no_accomplice(tx, account)?;
             tx.insert_access_key(&row, (account, act.standing.account()), hash, life, &act.stamp).map_err(|error| match error {
                 StoreError::Stale { what: TOO_MANY_ACCESS_KEYS } => {
@@ -98,6 +98,7 @@ impl Service {
         let prepared = parse_id(id).map(|id| (format!("{id} {told}"), id)).map_err(Refusal::from);
         self.administer(by.into(), Operation::SetMayApprove, prepared, move |tx, id, act| {
             let account = tx.access_key(&id)?.ok_or_else(unknown)?.account;
+            tx.hold_account(account)?;
             // Taken away it can be at any time.
             if allowed {
                 require_no_accomplice(tx, account)?;

@@ -143,6 +143,10 @@ impl Service {
             let workable = Workable::hold(tx, id)?;
             leave_one(tx.set_account_enabled(id, enabled, &act.stamp))?;
             workable.require_still(tx)?;
+            if !enabled {
+                // Whoever has it enabled again gives its access keys nothing that isn't asked for by itself.
+                act.changes.extend(tx.let_none_approve(id, &act.stamp)?.into_iter().map(Change::AccessKey));
+            }
             act.changes.push(Change::Identity);
             Ok(())
         })

@@ -108,6 +108,19 @@ impl Application {
         Ok(())
     }
 
+    /// Holds the rows of the accounts that changes are about: nobody sets a password or makes an access key of one meanwhile.
+    pub(super) fn hold_accounts(&self, tx: &mut Tx<'_>) -> Result<(), Obstacle> {
+        for item in &self.items {
+            let (ProposedChange::GrantRole { login, .. } | ProposedChange::ResetPassword { login } | ProposedChange::EnableAccount { login }) = &item.change
+            else {
+                continue;
+            };
+            let held = account(tx, login).and_then(|account| Ok(tx.hold_account(account)?));
+            held.map_err(|refusal| at(item, refusal))?;
+        }
+        Ok(())
+    }
+
     /// Inserts the rows of what the token is to make.
     pub(super) fn plan(&mut self, tx: &mut Tx<'_>) -> Result<(), Obstacle> {
         for item in &self.items {
@@ -325,6 +338,7 @@ impl Application {
             ProposedChange::ResetPassword { login } => {
                 let (account, hash) = (account(tx, login)?, self.password_hash(tx, item)?);
                 tx.set_password(account, &hash, true, stamp)?;
+                tx.password_is_of_two(account)?;
                 tx.changed(Change::Identity)?;
             }
             ProposedChange::EnableAccount { login } => {
@@ -349,6 +363,7 @@ impl Application {
     fn finish_account(&self, tx: &mut Tx<'_>, item: &ChangeItem, login: &str, roles: &[Role]) -> Result<(), Refusal> {
         let hash = self.password_hash(tx, item)?;
         let account = tx.insert_account(login, &hash, true, &self.stamp)?;
+        tx.password_is_of_two(account)?;
         for role in roles {
             tx.grant_role(account, self.request.project, *role, &self.stamp)?;
         }

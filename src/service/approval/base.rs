@@ -32,19 +32,20 @@ pub(super) fn look_at(reader: &mut Reader<'_>, project: ProjectId, key_store: Op
             let changed = reader.account_changed(account)?;
             let mut before: Vec<Field> = standing.roles.iter().map(|role| Field::new("role", role.as_str())).collect();
             if matches!(change, ProposedChange::GrantRole { .. }) {
-                // Whoever made it may know its password: whoever approves should see that.
+                // Whoever made it, or has given it a password since, may know that: whoever approves should see who.
                 before.extend(reader.account_maker(account)?.map(|maker| Field::new("madeBy", maker)));
+                before.extend(reader.password_setter(account)?.map(|setter| Field::new("passwordSetBy", setter)));
             }
             Ok(Base { changed, before })
         }
         ProposedChange::ResetPassword { login } => {
             let account = account(reader, login)?;
-            require_of_project(reader, project, account)?;
+            require_of_project_alone(reader, project, account)?;
             Ok(Base { changed: reader.account_changed(account)?, before: vec![Field::new("login", login)] })
         }
         ProposedChange::EnableAccount { login } => {
             let account = account(reader, login)?;
-            require_of_project(reader, project, account)?;
+            require_of_project_alone(reader, project, account)?;
             let found = reader.account(account)?.ok_or(StoreError::Stale { what: "account" })?;
             if found.enabled {
                 return Err(Invalid::new("login", "names an account that is enabled").into());
@@ -113,6 +114,20 @@ fn look_at_access_key(reader: &mut Reader<'_>, project: ProjectId, id: &AccessKe
 pub(super) fn account(reader: &mut Reader<'_>, login: &str) -> Result<AccountId, Refusal> {
     let login = parse_login(login)?;
     Ok(reader.account_by_login(&login)?.ok_or_else(|| Invalid::new("login", "names no account"))?)
+}
+
+/// Refuses, too, one that administers the installation, or has whatever role in whatever other project: what two people of this one decide upon
+/// would give them that.
+fn require_of_project_alone(reader: &mut Reader<'_>, project: ProjectId, account: AccountId) -> Result<(), Refusal> {
+    require_of_project(reader, project, account)?;
+    let way_out = "take its roles in this project away first, then an administrator does that";
+    if reader.account(account)?.is_some_and(|found| found.administrator) {
+        return Err(Invalid::new("login", format!("names an account that administers the installation: {way_out}")).into());
+    }
+    if reader.roles(account)?.iter().any(|(of, _)| *of != project) {
+        return Err(Invalid::new("login", format!("names an account that has a role in another project: {way_out}")).into());
+    }
+    Ok(())
 }
 
 /// Refuses an account that is none of this project's alone: people of one project must not lend themselves somebody of another's.

@@ -32,7 +32,7 @@ impl Service {
                     let items = tx.change_items(id)?;
                     let item = items.iter().find(|item| item.position == position).ok_or(ResultCode::InvalidApprovalRequest)?;
                     tx.audit(recording::edited(event, &draft, item, true), uses)?;
-                    tx.note_editor(id, asked.account)?;
+                    asked.note_editors(tx, id)?;
                     let is_last = items.len() == 1 || matches!(item.change, ProposedChange::CreateKeyStore { .. });
                     if is_last {
                         telling::end(tx, &draft, RequestEvent::Withdrawn, By::Another(&asked.login), None, asked.now)?;
@@ -88,7 +88,8 @@ impl Service {
                 let (note, seen) = input?;
                 let asked = service.asked(scope)?;
                 let trial = asked.clone();
-                service
+                let turn = service.turn_to_draft().await?;
+                let tried = service
                     .store()
                     .change::<_, Refusal, _>(move |tx| {
                         tx.rehearse();
@@ -99,7 +100,9 @@ impl Service {
                         let items = tx.change_items(id)?;
                         try_all(tx, &trial, draft, items, BTreeMap::new(), BTreeMap::new())
                     })
-                    .await?;
+                    .await;
+                turn.end();
+                tried?;
                 let (event, uses) = scope.record_of_success(service);
                 let asked_for = service.store().change::<_, Refusal, _>(move |tx| {
                     let draft = held(tx, asked.project, id)?;
@@ -123,6 +126,7 @@ impl Service {
                     let content = Content::of(&ready, &items);
                     ready.digest = Some(content.digest());
                     tx.ask_for(&ready)?;
+                    asked.note_editors(tx, id)?;
                     wait_until(tx, &ready)?;
                     telling::requested(tx, &ready, &asked.login, asked.now)?;
                     recording::asked(tx, (event, uses), &ready, &content)?;

@@ -1,12 +1,13 @@
 //! The job that applies an approved request: all of it, or nothing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::apply::{AllInToken, Application, InToken, Obstacle};
 use super::propose::no_uses;
 use super::telling::{self, By};
 use super::undo::undo_all;
-use super::{MATERIAL_GRACE, recording};
+use super::{MATERIAL_UNTIL, recording};
 use crate::domain::approval::{ChangeItem, ChangeRequest, Content, Made, ProposedChange, RequestEvent, Standing, key_may_decide, may_decide};
 use crate::domain::audit::{AuditEvent, Operation};
 use crate::domain::clock::Timestamp;
@@ -14,6 +15,7 @@ use crate::domain::ids::{AccountId, ChangeRequestId, ObjectId, RequestId};
 use crate::domain::key::{KeyKind, Stamp, State};
 use crate::domain::lifecycle::deletion_due;
 use crate::domain::result_code::ResultCode;
+use crate::domain::text::Invalid;
 use crate::hsm::ObjectKind;
 use crate::service::due::Swept;
 use crate::service::provisioning::NewMaterial;
@@ -23,6 +25,8 @@ use crate::store::{PlannedObject, StoreError, Tx};
 /// How often a request is begun: whatever keeps it from being applied (a crash, a token that says no) has had its time then. A token that is away isn't
 /// counted.
 const ATTEMPTS_MAX: u32 = 5;
+/// How long after its approval a request waits for what a try before has made to leave the token.
+const BEHIND_MAX: Duration = Duration::from_secs(3_600);
 /// The most jobs that one run takes over.
 const SWEEP_MAX: i64 = 16;
 
@@ -31,17 +35,21 @@ pub(super) fn material_of(items: &[ChangeItem]) -> Vec<u32> {
     items.iter().filter(|item| item.change.made() == Made::AtOnce).map(|item| item.position).collect()
 }
 
-/// Makes this node the maker of what was made with the draft; refuses where some of it is gone. Its lease is never cut to the job's: whoever
-/// takes the job over after a crash, or once the token is back, must find it.
-pub(super) fn lease_material(tx: &mut Tx<'_>, request: &ChangeRequest, items: &[ChangeItem], lease_until: Timestamp) -> Result<AllInToken, Refusal> {
+/// Makes this node the maker of what was made with the draft; refuses where some of it is gone. Its lease is not the job's: whoever takes the
+/// job over after a crash, or once the token is back, must find it.
+pub(super) fn lease_material(tx: &mut Tx<'_>, request: &ChangeRequest, items: &[ChangeItem]) -> Result<AllInToken, Refusal> {
     let positions = material_of(items);
     if positions.is_empty() {
         return Ok(AllInToken::new());
     }
     let mut leased = AllInToken::new();
-    let lease_until = request.expires.max(lease_until).plus(MATERIAL_GRACE);
+    let lease_until = MATERIAL_UNTIL;
     tx.lease_objects(request.id, &positions, lease_until)?;
     for (position, object) in tx.objects_of_request(request.id)?.into_iter().filter(|(position, _)| positions.contains(position)) {
+        if tx.object_state(object.object)? != Some(State::Provisioning) {
+            let problem = format!("lack the key in the token that was made for number {position}: withdraw that one, and make it anew");
+            return Err(Invalid::new("changes", problem).into());
+        }
         let planned = PlannedObject { object: object.object, key: object.key, version: object.version, lease_until };
         leased.insert(position, (InToken::Object(planned), None));
     }
@@ -118,7 +126,7 @@ impl Service {
             Ok(doomed) => drop(self.finish_destruction(doomed).await),
             // Whatever keeps the token away keeps it from being applied, and is no fault of the request.
             Err(Halt::Later(refusal)) if self.require_token().is_err() => self.put_off_request(id, lease, &format!("{refusal:?}")).await,
-            Err(Halt::Behind) => self.put_off_request(id, lease, "what was made for it before is still being destroyed").await,
+            Err(Halt::Behind) => self.fall_behind(id, lease).await,
             Err(Halt::Later(refusal)) => {
                 tracing::warn!(request = %id, ?refusal, "an approved request could not be applied yet; it is taken over once its lease has ended");
             }
@@ -128,6 +136,20 @@ impl Service {
                     tracing::warn!(request = %id, ?refusal, "a request that failed could not be ended yet");
                 }
             }
+        }
+    }
+
+    /// What an attempt before has made can't be destroyed yet: waits for that, but not for ever. Whatever comes of the request, the reconciler goes on
+    /// with the object.
+    async fn fall_behind(&self, id: ChangeRequestId, lease: Timestamp) {
+        let decided = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.change_request(id)?.and_then(|request| request.decided))).await;
+        let is_over = decided.is_ok_and(|decided| decided.is_some_and(|decided| self.agreed_time().since(decided) > BEHIND_MAX));
+        if !is_over {
+            return self.put_off_request(id, lease, "what was made for it before is still being destroyed").await;
+        }
+        let reason = "what a try before had made in the token could not be destroyed".to_owned();
+        if let Err(refusal) = self.fail_request(id, lease, reason).await {
+            tracing::warn!(request = %id, ?refusal, "a request that failed could not be ended yet");
         }
     }
 
@@ -183,7 +205,7 @@ impl Service {
             let request = tx.hold_applying(id, lease)?;
             let items = tx.change_items(id)?;
             require_standing(tx, &request)?;
-            let in_token = lease_material(tx, &request, &items, lease)?;
+            let in_token = lease_material(tx, &request, &items)?;
             let stamp = Stamp { user: request.requester_login.clone(), at: now };
             let mut application = Application { request, items, stamp, due, lease_until: lease, in_token, sealed: BTreeMap::new(), event };
             application.check_bases(tx)?;
@@ -309,6 +331,7 @@ fn finish(tx: &mut Tx<'_>, application: &Application) -> Result<Vec<ObjectId>, H
     if of(&items) != of(&application.items) {
         return Err(Halt::Failed("it was changed while it was applied".to_owned()));
     }
+    application.hold_accounts(tx)?;
     application.check_bases(tx)?;
     let doomed = application.finish(tx)?;
     let event = of_request(AuditEvent { at: application.stamp.at, ..application.event.clone() }, &request);

@@ -15,8 +15,8 @@
 //! | 3 one transaction: what it builds on is as it was, digest and standing of both people are right; then every change with its record, and `APPROVED` | all of it done | nothing to heal |
 //! | 4 what was deleted leaves the token | `DESTROYING` rows with a lease | the reconciler |
 //!
-//! What is made with the draft (keys from outside, a new key store's own key) is `PROVISIONING` with a lease that lasts as long as the draft or
-//! request may, and a while longer: no node needs to be up meanwhile. The transaction that ends a request otherwise begins its end.
+//! What is made with the draft (keys from outside, a new key store's own key) is `PROVISIONING` with a lease that never ends: no node needs to be
+//! up meanwhile, and no clock be right. The transaction that ends a request otherwise begins its end.
 
 mod apply;
 mod base;
@@ -31,14 +31,14 @@ mod propose;
 mod recording;
 mod requests;
 mod telling;
+mod turn;
 mod undo;
-
-use std::time::Duration;
 
 use super::Service;
 use super::refusal::Refusal;
 use super::request::Scope;
 use crate::domain::approval::ChangeRequest;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChangeRequestId, ProjectId};
 use crate::domain::result_code::ResultCode;
 use crate::store::Tx;
@@ -50,11 +50,13 @@ pub use password::check_first_part;
 pub use project::ProjectChange;
 pub(super) use proposal::Proposal;
 pub use requests::{ListedRequest, OpenRequest, RequestDetails, RequestQuery};
+pub(super) use turn::turns;
 
 /// The most requests about a project itself that are open at a time.
 const PROJECT_REQUESTS_MAX: i64 = 100;
-/// How long what was made for a draft or request outlives its expiry: longer than it takes to apply it, or to notice that it has expired.
-const MATERIAL_GRACE: Duration = Duration::from_secs(24 * 3_600);
+/// Until when what was made for a draft or request is left alone by whoever undoes what was left half done (9999-12-31): it ends in the transaction
+/// that ends the request, whatever a clock says meanwhile, and however long the token is away.
+const MATERIAL_UNTIL: Timestamp = Timestamp::from_micros(253_402_300_799_000_000);
 
 /// The name that a path has for a draft or request.
 fn parse_id(text: &str) -> Result<ChangeRequestId, ResultCode> {

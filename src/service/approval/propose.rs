@@ -11,11 +11,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::apply::{AllInToken, Application, InToken, unnamed_key};
 use super::base::look_at;
-use super::job::{lease_material, material_of};
+use super::job::lease_material;
 use super::proposal::{Material, Proposal};
 use super::requests::new_key_store;
-use super::{MATERIAL_GRACE, PROJECT_REQUESTS_MAX, recording, telling};
-use crate::domain::approval::{Base, ChangeItem, ChangeRequest, Content, ExpiryDays, Note, ProposedChange, RequestState, check_size};
+use super::{MATERIAL_UNTIL, PROJECT_REQUESTS_MAX, recording, telling};
+use crate::domain::approval::{Base, ChangeItem, ChangeRequest, Content, ExpiryDays, Made, Note, ProposedChange, RequestState, check_size};
 use crate::domain::audit::{AuditEvent, Operation, Uses};
 use crate::domain::client_checks::RuleIndex;
 use crate::domain::clock::Timestamp;
@@ -36,15 +36,19 @@ use crate::service::refusal::Proposed;
 use crate::service::request::{Asking, Scope};
 use crate::service::views::KeyStoreView;
 use crate::service::{Refusal, Service};
-use crate::store::{PlannedObject, Purpose, Reader, Tx};
+use crate::store::{PlannedObject, Purpose, Reader, StoreError, Tx};
 
 /// The most key stores of a project that are asked for at a time: each has its own key in the token already.
 const NEW_KEY_STORES_MAX: i64 = 50;
+/// The most keys of a project that wait in the token for what is asked for to be approved: keys from outside, new key stores' own.
+const MATERIAL_MAX: i64 = 500;
 
 /// Who asks, and how.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) account: AccountId,
+    /// Who made the access key that he comes with.
+    key_maker: Option<AccountId>,
     pub(super) login: String,
     pub(super) project: ProjectId,
     /// The note of a request; none of a draft.
@@ -63,6 +67,13 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn stamp(&self) -> Stamp {
         Stamp { user: self.login.clone(), at: self.now }
+    }
+
+    /// Who has a hand in what is asked for from now on: whoever asks, and whoever made the access key that he comes with, who could have asked as
+    /// well.
+    pub(super) fn note_editors(&self, tx: &mut Tx<'_>, id: ChangeRequestId) -> Result<(), StoreError> {
+        tx.note_editor(id, self.account)?;
+        self.key_maker.map_or(Ok(()), |maker| tx.note_editor(id, maker))
     }
 
     /// A draft or request that nobody has seen yet.
@@ -100,6 +111,13 @@ impl Asked {
             }
             None => None,
         };
+        if is_new_store {
+            require_room_for_key_store(tx, self.project)?;
+        }
+        if proposal.change.made() == Made::AtOnce && tx.count_material(self.project)? >= MATERIAL_MAX {
+            let problem = format!("would need one more key in the token, and {MATERIAL_MAX} of drafts and requests wait there: decide upon these first");
+            return Err(Invalid::new("changes", problem).into());
+        }
         let Some(open) = open else { return Ok((self.request(proposal.key_store, is_new_store, expiry), Vec::new(), true)) };
         let held = tx.hold_change_request(open.id)?.filter(|held| held.state == RequestState::Draft && self.note.is_none());
         let draft = held.ok_or(ResultCode::OpenApprovalRequest)?;
@@ -149,8 +167,15 @@ impl Service {
     async fn try_propose(&self, scope: &mut Scope, proposal: Proposal) -> Result<Proposed, Refusal> {
         let asked = self.asked(scope)?;
         let made = self.make_material(&asked, &proposal).await?;
-        let kept = match self.rehearse(&asked, &proposal, made.as_ref()).await {
-            Ok(base) => self.keep(scope, asked, proposal, base, made.clone()).await,
+        let kept = match self.turn_to_draft().await {
+            Ok(turn) => {
+                let kept = match self.rehearse(&asked, &proposal, made.as_ref()).await {
+                    Ok(base) => self.keep(scope, asked, proposal, base, made.clone()).await,
+                    Err(refusal) => Err(refusal),
+                };
+                turn.end();
+                kept
+            }
             Err(refusal) => Err(refusal),
         };
         if let (Err(_), Some(planned)) = (&kept, &made) {
@@ -167,6 +192,7 @@ impl Service {
         };
         Ok(Asked {
             account: scope.account()?,
+            key_maker: scope.key_maker,
             login: scope.actor.user(),
             project: scope.project.id,
             note,
@@ -261,10 +287,10 @@ impl Service {
                     tx.insert_change_request(&request)?;
                 }
                 tx.insert_change_item(request.id, &item, proposal.sealed.as_deref(), planned.as_ref())?;
-                tx.note_editor(request.id, asked.account)?;
+                asked.note_editors(tx, request.id)?;
                 tx.edited(request.id)?;
                 if let Some(planned) = &planned {
-                    tx.keep_planned(planned, request.expires.plus(MATERIAL_GRACE))?;
+                    tx.keep_planned(planned, MATERIAL_UNTIL)?;
                 }
                 wait_until(tx, &request)?;
                 match content {
@@ -328,9 +354,7 @@ impl Service {
         // Under a name that nobody chose: its own is given when it comes into service.
         let unnamed = Name::from_stored(sealing_key.to_string());
         let key_store = self.store().change::<_, Refusal, _>(move |tx| {
-            if tx.count_new_key_stores(project)? >= NEW_KEY_STORES_MAX {
-                return Err(Invalid::new("name", format!("can't be of one more: {NEW_KEY_STORES_MAX} new key stores are asked for already")).into());
-            }
+            require_room_for_key_store(tx, project)?;
             let description = crate::domain::text::Description::default();
             let key_store = tx.insert_key_store(project, &unnamed, &description, checks, State::Provisioning, &stamp)?;
             tx.insert_internal_key(Purpose::ConfidentialData(key_store.id), &row, &stamp)?;
@@ -360,6 +384,13 @@ impl Service {
     }
 }
 
+fn require_room_for_key_store(tx: &mut Tx<'_>, project: ProjectId) -> Result<(), Refusal> {
+    if tx.count_new_key_stores(project)? < NEW_KEY_STORES_MAX {
+        return Ok(());
+    }
+    Err(Invalid::new("name", format!("can't be of one more: {NEW_KEY_STORES_MAX} new key stores are asked for already")).into())
+}
+
 /// The key store of an open draft that is to have that number or name.
 fn drafted(reader: &mut Reader<'_>, project: ProjectId, meant: &KeyStoreRef) -> Result<Option<KeyStore>, Refusal> {
     for draft in reader.drafts_of_new_key_stores(project, NEW_KEY_STORES_MAX)? {
@@ -385,7 +416,7 @@ pub(super) fn try_all(
     own: AllInToken,
     sealed: BTreeMap<u32, Vec<u8>>,
 ) -> Result<(), Refusal> {
-    let mut in_token = lease_material(tx, &request, &items, asked.lease_until)?;
+    let mut in_token = lease_material(tx, &request, &items)?;
     in_token.extend(own);
     let mut application =
         Application { request, items, stamp: asked.stamp(), due: asked.due, lease_until: asked.lease_until, in_token, sealed, event: asked.event.clone() };
@@ -395,12 +426,9 @@ pub(super) fn try_all(
     Ok(())
 }
 
-/// Lets a draft or request wait until it expires, and what was made for it longer.
+/// Lets a draft or request wait until it expires.
 pub(super) fn wait_until(tx: &mut Tx<'_>, request: &ChangeRequest) -> Result<(), Refusal> {
-    tx.set_request_expiry(request.id, request.expires)?;
-    let material = material_of(&tx.change_items(request.id)?);
-    tx.lease_objects(request.id, &material, request.expires.plus(MATERIAL_GRACE))?;
-    Ok(())
+    Ok(tx.set_request_expiry(request.id, request.expires)?)
 }
 
 /// What a record of a request has no counters for.

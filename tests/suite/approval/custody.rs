@@ -108,6 +108,25 @@ fn enabling(scene: &Scene) {
     assert!(!is_enabled());
     scene.approve("bob1", &id);
     assert!(is_enabled());
+    // Two of this project don't decide upon what is more than this project's.
+    scene.operator(&["project", "create", "third"]);
+    let reset = json!({"change": "RESET_PASSWORD", "login": "eve", "password": FIRST_PART, "note": "n"});
+    for (more, less, problem) in [
+        ("UPDATE accounts SET administrator = TRUE", "UPDATE accounts SET administrator = FALSE", "administers the installation"),
+        (
+            "UPDATE accounts SET enabled = FALSE, administrator = TRUE",
+            "UPDATE accounts SET enabled = TRUE, administrator = FALSE",
+            "administers the installation",
+        ),
+    ] {
+        scene.installation.database().run(&format!("{more} WHERE login = 'eve'"));
+        let asked = scene.own("dan1", "POST", "/approvals", &if more.contains("enabled") { enable("eve") } else { reset.clone() });
+        assert!(asked.status == 400 && asked.refusal().contains(problem), "{asked:?}");
+        scene.installation.database().run(&format!("{less} WHERE login = 'eve'"));
+    }
+    scene.operator(&["role", "grant", "eve", "VIEWER", "--project", "third"]);
+    assert!(scene.own("dan1", "POST", "/approvals", &reset).refusal().contains("a role in another project"));
+    scene.operator(&["role", "revoke", "eve", "VIEWER", "--project", "third"]);
     // An access key that was disabled, or whose account was, approves nothing once it is enabled again.
     let request = scene.ask("amy1", "POST", "/keys/symmetric-keys/create", &json!({"keyStoreName": STORE, "name": "never"}));
     scene.operator(&["access-key", "disable", "bob2"]);
@@ -139,6 +158,20 @@ fn makers(scene: &Scene) {
     scene.own("mia1", "POST", &format!("/approvals/{id}/request"), &json!({"note": "n"})).body();
     refused(&scene.decide("bob1", &id, "approve", &json!({})), 403, "Own Approval Request");
     scene.decide("mia1", &id, "withdraw", &json!({})).body();
+    // Whoever made the access key that asks, or that puts something into a draft, could have done that himself.
+    made_by(scene, "amy1", "bob");
+    let by_key = scene.ask("amy1", "POST", "/keys/symmetric-keys/create", &new_key("asked with bob's"));
+    for key in ["bob1", "bob2"] {
+        let decided = scene.decide(key, &by_key, "approve", &json!({}));
+        assert_eq!(decided.status, 403, "{decided:?}");
+    }
+    refused(&scene.decide("bob1", &by_key, "deny", &json!({"reason": "r"})), 403, "Own Approval Request");
+    scene.decide("amy1", &by_key, "withdraw", &json!({})).body();
+    let drafted = scene.draft("amy1", "POST", "/keys/symmetric-keys/create", &new_key("drafted with bob's"));
+    scene.own("mia1", "POST", &format!("/approvals/{drafted}/request"), &json!({"note": "n"})).body();
+    refused(&scene.decide("bob1", &drafted, "approve", &json!({})), 403, "Own Approval Request");
+    scene.decide("mia1", &drafted, "withdraw", &json!({})).body();
+    scene.installation.database().run("UPDATE access_keys SET maker_id = NULL WHERE id = 'amy1'");
     // Of somebody else it approves, and so does one that the account made itself.
     for maker in ["amy", "bob"] {
         made_by(scene, "bob1", maker);
@@ -165,6 +198,7 @@ fn the_last_ones(scene: &Scene) {
         let (code, _, told) = scene.installation.run(&["admin", "account", "disable", login]);
         assert_eq!(code == 0, login != "dan", "{login}: {told}");
     }
+    assert_eq!(scene.count("access_keys WHERE may_approve AND account_id = (SELECT id FROM accounts WHERE login = 'bob')"), 0);
     let ids = "SELECT id FROM accounts WHERE login IN ('bob', 'amy', 'mia')";
     scene.installation.database().run(&format!("UPDATE accounts SET enabled = TRUE WHERE id IN ({ids})"));
 }
