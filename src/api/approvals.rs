@@ -142,14 +142,17 @@ impl ChangeBody {
 struct ApprovalDetailsBody {
     #[serde(flatten)]
     approval: ApprovalBody,
+    /// How often it was edited while it was a draft.
+    #[schema(value_type = texts::Revision)]
+    revision: u32,
     change_list: Vec<ChangeBody>,
 }
 
 impl ApprovalDetailsBody {
     fn new(details: RequestDetails, zone: chrono_tz::Tz) -> Self {
-        let state = details.listed.request.state;
+        let (state, revision) = (details.listed.request.state, details.listed.request.revision);
         let change_list = details.changes.into_iter().map(|item| ChangeBody::new(item, state, zone)).collect();
-        Self { approval: ApprovalBody::new(details.listed, zone), change_list }
+        Self { approval: ApprovalBody::new(details.listed, zone), revision, change_list }
     }
 }
 
@@ -260,6 +263,12 @@ fn note(fields: &mut Fields, field: &'static str) -> Result<Note, Invalid> {
     Note::parse(field, fields.text(field)?.expose())
 }
 
+/// A revision that is none was never seen.
+fn revision(fields: &mut Fields) -> Result<Option<u32>, Invalid> {
+    let wrong = |_| Invalid::new("revision", format!("must be a whole number from 0 to {}", u32::MAX));
+    fields.optional_number("revision")?.map(u32::try_from).transpose().map_err(wrong)
+}
+
 fn project_change(fields: &mut Fields) -> Result<(Note, ProjectChange), Invalid> {
     let kind: SecretText = fields.text("change")?;
     let change = match kind.expose() {
@@ -301,6 +310,8 @@ pub(super) async fn ask_of_project(mut call: Call) -> Response {
 }
 
 /// Ask for all that is in a draft.
+///
+/// With `revision` only if it hasn't been edited since.
 #[utoipa::path(
     post, path = "/approvals/{approvalid}/request", tag = "Approval", operation_id = "ask_for_draft",
     request_body = AskRequest,
@@ -308,7 +319,7 @@ pub(super) async fn ask_of_project(mut call: Call) -> Response {
     extensions(("x-result-codes" = json!([REQUEST, REQUEST_STATUS, BODY, GOVERNED])))
 )]
 pub(super) async fn ask(mut call: Call) -> Response {
-    let input = call.input(|fields| note(fields, "note")).await;
+    let input = call.input(|fields| Ok((note(fields, "note")?, revision(fields)?))).await;
     let outcome = call.service().ask_for_draft(call.request(), id(&call), input).await;
     call.answer(outcome, DecidedBody::from)
 }

@@ -45,6 +45,7 @@ pub(super) fn show_gauges(assembly: &Assembly, certificates: &Listeners) {
     metrics.gauge("limited_addresses", "Addresses whose requests are counted against their limit now", move || whole(service.addresses_tracked() as u64));
     metrics.gauge("use_cases", "Use cases under way", health(|h| whole(h.tasks as u64)));
     show_outbox(assembly);
+    show_approvals(assembly);
     show_expiry(assembly, certificates);
 }
 
@@ -66,6 +67,22 @@ fn show_outbox(assembly: &Assembly) {
         "How long the oldest of those that are to be sent has waited",
         state(|state| Some(state.oldest.as_secs_f64())),
     );
+}
+
+/// What of approval is to be watched: from the database, so that every node tells it, and after a restart, too.
+fn show_approvals(assembly: &Assembly) {
+    let metrics = &assembly.metrics;
+    let counted = |pick: fn(crate::service::ApprovalCounts) -> i64| {
+        let service = assembly.service.clone();
+        move || service.approval_counts().map(pick).and_then(|count| whole(u64::try_from(count).unwrap_or(0)))
+    };
+    metrics.gauge(
+        "approval_emergencies",
+        "Projects in which an operator turned approval off alone, until somebody acknowledges that: an alarm",
+        counted(|counts| counts.emergencies),
+    );
+    metrics.gauge("approval_requests_ready", "Requests that wait for a decision", counted(|counts| counts.ready));
+    metrics.gauge("approval_requests_applying", "Approved requests that are not applied yet", counted(|counts| counts.applying));
 }
 
 /// What expires when: points in time, as Prometheus likes them, so that a rule subtracts `time()`.

@@ -29,6 +29,7 @@ use super::text::{ENGLISH, Texts};
 use super::visitor::Visitor;
 use crate::domain::client_checks::Method;
 use crate::domain::result_code::ResultCode;
+use crate::domain::text::Invalid;
 use crate::service::{EntryProblem, Refusal};
 
 /// What a form has beside the file.
@@ -267,6 +268,9 @@ async fn register(State(console): State<Console>, visitor: Visitor, place: Place
             let t = &ENGLISH.approval;
             let told = if code == ResultCode::ApprovalRequired { t.required } else { t.open_already };
             present_preview(&console, &visitor, &place, &upload.file, Some(told)).await
+        }
+        Err(Refusal::Field(Invalid { field: "changes", .. })) => {
+            present_preview(&console, &visitor, &place, &upload.file, Some(ENGLISH.clients.csv_too_much_for_one)).await
         }
         Err(Refusal::Field(_) | Refusal::Exists { .. } | Refusal::Code(ResultCode::Conflict)) => {
             present_preview(&console, &visitor, &place, &upload.file, Some(ENGLISH.clients.csv_overtaken)).await

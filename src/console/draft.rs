@@ -210,6 +210,8 @@ pub(super) struct NewClient {
 pub(super) struct Draft {
     /// `/projects/7/approvals/ID`.
     pub(super) path: String,
+    /// As it is shown: whoever asks for it asks for no other.
+    pub(super) revision: u32,
     /// Whether it is still a draft, into which changes go.
     pub(super) is_draft: bool,
     /// Whether the key store comes into being with it.
@@ -238,6 +240,7 @@ impl Draft {
         let changes = details.changes.iter().map(|item| DraftedChange::new(item, &path, is_draft)).collect();
         Self {
             path,
+            revision: request.revision,
             is_draft,
             is_new: request.new_key_store,
             requester: request.requester_login,

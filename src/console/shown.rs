@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Console;
 use crate::domain::clock::Timestamp;
 use crate::domain::key::Stamp;
+use crate::domain::text::is_unseen;
 
 /// How many characters of an account's name are shown to everybody who may look.
 const SHOWN_CHARS: usize = 2;
@@ -34,11 +35,6 @@ pub(super) fn iso_date(console: &Console, at: Timestamp) -> String {
 /// A text that somebody else chose, so that it can't pass for something else: a character that isn't seen, or that turns the direction of
 /// writing (UAX #9), is written as its number. What is longer than `most` characters is cut.
 pub(super) fn harmless(text: &str, most: usize) -> String {
-    let is_unseen = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-            || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-    };
     let mut shown = String::new();
     for (count, c) in text.chars().enumerate() {
         if count >= most {

@@ -180,6 +180,8 @@ operations! {
     EditDraft => "EDIT_DRAFT",
     /// A change was asked for.
     RequestApproval => "REQUEST_APPROVAL",
+    /// All that was asked for, in parts that follow the record of the asking.
+    DescribeRequest => "DESCRIBE_REQUEST",
     /// A request was approved: it is being applied.
     ApproveRequest => "APPROVE_REQUEST",
     /// A request was denied.
@@ -285,6 +287,7 @@ impl Operation {
             | Self::ReadApprovals
             | Self::EditDraft
             | Self::RequestApproval
+            | Self::DescribeRequest
             | Self::ApproveRequest
             | Self::DenyRequest
             | Self::WithdrawRequest
@@ -385,7 +388,8 @@ pub struct AuditEvent {
     pub version: Option<KeyVersion>,
     /// The result code of the answer: 0 for success.
     pub result_code: i32,
-    /// What else tells what was done (names, numbers), at most [`DETAIL_MAX_CHARS`].
+    /// What else tells what was done (names, numbers), at most [`DETAIL_MAX_CHARS`]; of what is asked for and approved at most
+    /// [`super::approval::RECORD_MAX_CHARS`].
     pub detail: Option<String>,
 }
 
@@ -454,28 +458,19 @@ pub fn record_hash(link: &Link, event: &AuditEvent) -> [u8; 32] {
 }
 
 /// An encoding that is hashed while it is written: each field with a length or presence mark.
-pub(super) struct Encoder(Sha256);
+struct Encoder(Sha256);
 
 impl Encoder {
-    /// Of that version.
-    pub(super) fn new(version: u8) -> Self {
-        Self(Sha256::new_with_prefix([version]))
-    }
-
-    pub(super) fn finish(self) -> [u8; 32] {
-        self.0.finalize().into()
-    }
-
-    pub(super) fn number(&mut self, number: i64) {
+    fn number(&mut self, number: i64) {
         self.0.update(number.to_be_bytes());
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    fn bytes(&mut self, bytes: &[u8]) {
         self.0.update((bytes.len() as u64).to_be_bytes());
         self.0.update(bytes);
     }
 
-    pub(super) fn optional(&mut self, bytes: Option<impl AsRef<[u8]>>) {
+    fn optional(&mut self, bytes: Option<impl AsRef<[u8]>>) {
         match bytes {
             None => self.0.update([0]),
             Some(bytes) => {

@@ -14,6 +14,9 @@ pub use target::{TARGET_MAX_CHARS, Target, is_mail_address};
 pub const RECIPIENTS_MAX: i64 = 20;
 /// The most messages of a recipient that wait or are parked; what comes beyond is counted, not kept.
 pub const WAITING_MAX: i64 = 500;
+/// How many more are kept of what nobody should miss because of everything else: that approval was turned off alone, that the token
+/// or the audit log is in trouble.
+pub const ALARMS_RESERVE: i64 = 50;
 /// The most characters of one of a message's facts; what is longer is cut off, since nothing is left undone because it would say too much.
 pub const FACT_MAX_CHARS: usize = 300;
 /// The most messages of a recipient that were sent and are kept.

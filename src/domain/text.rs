@@ -114,6 +114,32 @@ pub(crate) fn is_misleading(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Whether a character isn't seen, or turns the direction of writing (UAX 9): where a text must not pass for another one, its number stands for it.
+pub(crate) fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A text as a JSON string of visible characters: whatever it holds, it ends at its closing quote, and looks like nothing else.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c if is_unseen(c) => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| quoted.push_str(&format!("\\u{unit:04x}"))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 fn bounded_nfc(field: &'static str, text: &str, max_chars: usize) -> Result<String, Invalid> {
     let too_long = || Invalid::new(field, format!("must have at most {max_chars} characters"));
     // A composed character has at most a few parts: what is far longer can't come within the limit.
@@ -146,5 +172,11 @@ mod tests {
         assert!(Name::parse("name", "a\u{200f}b").is_ok());
         assert!(Description::parse("description", "a\nb\tc").is_ok());
         assert!(Description::parse("description", "a\0b").is_err());
+    }
+
+    #[test]
+    fn what_is_quoted_ends_at_its_quote_and_has_nothing_unseen() {
+        assert_eq!(quoted("a\"b\\\n\r\t열쇠"), "\"a\\\"b\\\\\\n\\r\\t열쇠\"");
+        assert_eq!(quoted("\u{0}\u{7f}\u{200b}\u{202e}\u{e0041}"), r#""\u0000\u007f\u200b\u202e\udb40\udc41""#);
     }
 }

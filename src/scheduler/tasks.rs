@@ -115,8 +115,9 @@ pub(super) fn approvals(service: Service) -> Work {
         Box::pin(async move {
             // What somebody waits for first.
             let resumed = service.resume_requests().await;
+            service.count_approvals().await?;
             all_done(service.expire_requests().await?)?;
-            resumed.map(drop)
+            all_done(resumed?)
         })
     })
 }

@@ -4,6 +4,8 @@
 
 mod chain;
 mod checkpoints;
+mod content;
+mod requests;
 
 use std::collections::HashMap;
 
@@ -83,8 +85,8 @@ pub fn p256_point(spki: &[u8]) -> Option<&[u8]> {
     spki.len().checked_sub(POINT_BYTES).and_then(|start| spki.get(start..)).filter(|point| point.first() == Some(&4))
 }
 
-/// Reads the whole log and checks it, a page at a time; what it keeps of the whole is what checkpoints list: 40 bytes or so for each head.
-/// A service may go on writing meanwhile.
+/// Reads the whole log and checks it, a page at a time; what it keeps of the whole is what checkpoints list, 40 bytes or so for each head, and what is
+/// known of requests for approval that are open. A service may go on writing meanwhile.
 pub async fn verify(store: &Store, expected: &Expectations) -> Result<Report, StoreError> {
     let mut report = Report::default();
     let mut keys = SigningKeys { pinned: &expected.pinned, known: HashMap::new() };
@@ -98,12 +100,14 @@ pub async fn verify(store: &Store, expected: &Expectations) -> Result<Report, St
         report.finds("the log is empty, though the key that signs it is in service".to_owned());
     }
     let newest = newest_of_each_node(&chains, &wanted);
-    let mut ends = HashMap::new();
+    let (mut ends, mut requests) = (HashMap::new(), requests::Requests::default());
     for chain in chains {
         let heads = wanted.remove(&chain.chain).unwrap_or_default();
         let is_over = newest.get(&chain.node).is_some_and(|started| chain.started < *started);
-        ends.insert(chain.chain, chain::verify(store, &chain, &heads, is_over, &keys, &mut report).await?);
+        ends.insert(chain.chain, chain::verify(store, &chain, &heads, is_over, &keys, &mut requests, &mut report).await?);
+        requests.end_of_chain(&mut report);
     }
+    requests.end(&mut report);
     for (chain, _) in wanted {
         report.finds(format!("chain {chain}: a checkpoint lists it, and it is gone"));
     }

@@ -75,8 +75,8 @@ pub use administration::{
     AccountDetails, AccountRef, Administrator, Counts, Endpoint, LIST_PAGE, NewAccessKey, NewAppkey, Operator, ProjectDetails, ProjectRef, check_password,
 };
 pub use approval::{
-    ApprovalStatus, Approved, GovernanceState, ListedRequest, OpenRequest, ProjectChange, ProjectEmergency, RequestDetails, RequestQuery, RoleHolder,
-    check_first_part,
+    ApprovalCounts, ApprovalStatus, Approved, GovernanceState, ListedRequest, OpenRequest, ProjectChange, ProjectEmergency, RequestDetails, RequestQuery,
+    RoleHolder, check_first_part,
 };
 pub use audit_log::CheckpointOutcome;
 pub use authorities::{AuthorityInfo, CertificateSettings};
@@ -155,6 +155,7 @@ struct Inner {
     authorities: authorities::AuthorityRoom,
     revocations: revocation::Revocations,
     expiry: arc_swap::ArcSwapOption<Expiry>,
+    approvals: arc_swap::ArcSwapOption<ApprovalCounts>,
     audit: audit_log::AuditKeys,
     /// Token and database as last compared: objects missing from the token are an alarm.
     comparison: arc_swap::ArcSwapOption<Comparison>,
@@ -187,6 +188,7 @@ impl Service {
             authorities: authorities::AuthorityRoom::default(),
             revocations: revocation::Revocations::default(),
             expiry: arc_swap::ArcSwapOption::empty(),
+            approvals: arc_swap::ArcSwapOption::empty(),
             audit: audit_log::AuditKeys::default(),
             comparison: arc_swap::ArcSwapOption::empty(),
             near_use_limit: arc_swap::ArcSwap::default(),

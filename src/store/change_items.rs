@@ -134,12 +134,12 @@ impl Tx<'_> {
     }
 
     /// Notes the object that a change gets while it is applied, so that whoever takes over finds it.
-    pub fn note_planned(&mut self, of: ChangeRequestId, position: u32, object: Option<&PlannedObject>) -> Result<(), StoreError> {
+    pub fn note_planned(&mut self, of: ChangeRequestId, position: u32, object: &PlannedObject) -> Result<(), StoreError> {
         let rows = diesel::update(change_items::table.find((hex(of.as_bytes()), i64::from(position))))
             .set((
-                change_items::object_id.eq(object.map(|object| hex(object.object.as_bytes()))),
-                change_items::object_key.eq(object.map(|object| hex(object.key.as_bytes()))),
-                change_items::object_version.eq(object.map(|object| i64::from(object.version.number()))),
+                change_items::object_id.eq(Some(hex(object.object.as_bytes()))),
+                change_items::object_key.eq(Some(hex(object.key.as_bytes()))),
+                change_items::object_version.eq(Some(i64::from(object.version.number()))),
             ))
             .execute(self.db)?;
         changed_one(rows, WHAT)

@@ -8,7 +8,7 @@ use super::error::StoreError;
 use super::lists::{lower, replace};
 use super::model::RequestFilter;
 use super::rows::{bytes, changed_one, hex, id, known, time};
-use super::schema::{change_editors, change_items, change_requests, key_stores};
+use super::schema::{change_editors, change_items, change_requests, governance, key_stores};
 use super::unit::{Reader, Tx};
 use crate::domain::account::AccessKeyId;
 use crate::domain::approval::{ChangeRequest, RequestEvent, RequestState, next};
@@ -41,6 +41,7 @@ struct Row {
     _lease_until: Option<i64>,
     attempts: i64,
     _decider_key: Option<String>,
+    revision: i64,
 }
 
 impl TryFrom<Row> for ChangeRequest {
@@ -65,6 +66,7 @@ impl TryFrom<Row> for ChangeRequest {
             ended: time(row.ended_at),
             expires: Timestamp::from_micros(row.expires_at),
             attempts: known(u32::try_from(row.attempts).ok(), WHAT)?,
+            revision: known(u32::try_from(row.revision).ok(), WHAT)?,
         })
     }
 }
@@ -151,6 +153,24 @@ impl Reader<'_> {
         Ok(waiting.count().get_result(self.db)?)
     }
 
+    /// How many requests there are in a state, in all projects.
+    pub fn count_in_state(&mut self, state: RequestState) -> Result<i64, StoreError> {
+        Ok(change_requests::table.filter(change_requests::state.eq(state.as_str())).count().get_result(self.db)?)
+    }
+
+    /// How many key stores are asked for, in drafts or requests that something may still come of.
+    pub fn count_new_key_stores(&mut self, project: ProjectId) -> Result<i64, StoreError> {
+        let of_project = change_requests::table.filter(change_requests::project_id.eq(project.0)).filter(change_requests::new_key_store.eq(true));
+        Ok(of_project.filter(change_requests::state.eq_any(open())).count().get_result(self.db)?)
+    }
+
+    /// The drafts of key stores that are to come into being, at most `limit`.
+    pub fn drafts_of_new_key_stores(&mut self, project: ProjectId, limit: i64) -> Result<Vec<ChangeRequest>, StoreError> {
+        let of_project = change_requests::table.filter(change_requests::project_id.eq(project.0)).filter(change_requests::new_key_store.eq(true));
+        let drafts = of_project.filter(change_requests::state.eq(RequestState::Draft.as_str())).order(change_requests::id).limit(limit);
+        drafts.load::<Row>(self.db)?.into_iter().map(ChangeRequest::try_from).collect()
+    }
+
     /// How many requests about a project itself are open.
     pub fn count_project_requests(&mut self, project: ProjectId) -> Result<i64, StoreError> {
         let of_project = change_requests::table.filter(change_requests::project_id.eq(project.0)).filter(change_requests::key_store_id.is_null());
@@ -168,6 +188,19 @@ impl Reader<'_> {
         let of_request = change_editors::table.filter(change_editors::request_id.eq(hex(id.as_bytes())));
         let accounts: Vec<i64> = of_request.order(change_editors::account_id).select(change_editors::account_id).load(self.db)?;
         Ok(accounts.into_iter().map(AccountId).collect())
+    }
+
+    /// Drafts that nobody can ask for any more, approval being off in their project, `limit` at most.
+    pub fn idle_drafts(&mut self, limit: i64) -> Result<Vec<ChangeRequestId>, StoreError> {
+        let off = governance::table.filter(governance::approval.eq(false)).select(governance::project_id);
+        let rows: Vec<String> = change_requests::table
+            .filter(change_requests::state.eq(RequestState::Draft.as_str()))
+            .filter(change_requests::project_id.eq_any(off))
+            .order(change_requests::id)
+            .limit(limit)
+            .select(change_requests::id)
+            .load(self.db)?;
+        rows.iter().map(|row| id(row, WHAT)).collect()
     }
 
     /// Drafts and requests whose time was over at `now`, `limit` at most.
@@ -213,9 +246,16 @@ impl Tx<'_> {
                 change_requests::requested_at.eq(request.requested.map(Timestamp::micros)),
                 change_requests::expires_at.eq(request.expires.micros()),
                 change_requests::attempts.eq(i64::from(request.attempts)),
+                change_requests::revision.eq(i64::from(request.revision)),
             ))
             .execute(self.db)?;
         Ok(())
+    }
+
+    /// A draft that is held was edited once more.
+    pub fn edited(&mut self, id: ChangeRequestId) -> Result<(), StoreError> {
+        let row = change_requests::table.find(hex(id.as_bytes()));
+        changed_one(diesel::update(row).set(change_requests::revision.eq(change_requests::revision + 1)).execute(self.db)?, WHAT)
     }
 
     /// A draft or request, its row held until the commit.
@@ -313,6 +353,15 @@ impl Tx<'_> {
     pub fn renew_request(&mut self, id: ChangeRequestId, lease_until: Timestamp, longer: Timestamp) -> Result<(), StoreError> {
         let ours = applying(self.node, id, lease_until);
         changed_one(diesel::update(ours).set(change_requests::lease_until.eq(Some(longer.micros()))).execute(self.reader.db)?, WHAT)
+    }
+
+    /// Gives up an attempt of this node at a request that it applies until `lease_until`: the try isn't counted, and whoever looks after `now` takes the
+    /// request over. `Stale` if it is no longer ours.
+    pub fn put_off_request(&mut self, id: ChangeRequestId, lease_until: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        let rows = diesel::update(applying(self.node, id, lease_until))
+            .set((change_requests::lease_until.eq(Some(now.micros())), change_requests::attempts.eq(change_requests::attempts - 1)))
+            .execute(self.reader.db)?;
+        changed_one(rows, WHAT)
     }
 
     /// Brings a draft or request that is held to its end, with whoever decided, if somebody did, and the reason. What is sealed of it is erased.

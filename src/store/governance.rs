@@ -62,6 +62,11 @@ impl Reader<'_> {
         Ok(rows.into_iter().filter_map(told).collect())
     }
 
+    /// In how many projects approval was turned off alone, which nobody has acknowledged.
+    pub fn count_emergencies(&mut self) -> Result<i64, StoreError> {
+        Ok(governance::table.filter(governance::emergency_at.is_not_null()).count().get_result(self.db)?)
+    }
+
     /// How an account stands in a project.
     pub fn standing(&mut self, project: ProjectId, account: AccountId) -> Result<Option<Standing>, StoreError> {
         let row: Option<(String, bool)> = accounts::table.find(account.0).select((accounts::login, accounts::enabled)).first(self.db).optional()?;
@@ -118,22 +123,15 @@ impl Tx<'_> {
     }
 
     /// Turns approval on or off, from one to the other; `Stale` if it was so already. Waits for changes under way, which keep what they saw.
-    /// Nothing is left then of its having been turned off alone.
+    /// That it was turned off alone stays noted: whoever turns it on again may be whoever did that.
     pub fn turn_approval(&mut self, project: ProjectId, on: bool, changed: &Stamp) -> Result<(), StoreError> {
         let rows = diesel::update(governance::table.find(project.0).filter(governance::approval.eq(!on)))
-            .set((
-                governance::approval.eq(on),
-                governance::changed_by.eq(&changed.user),
-                governance::changed_at.eq(changed.at.micros()),
-                governance::emergency_by.eq(None::<&str>),
-                governance::emergency_at.eq(None::<i64>),
-                governance::emergency_reason.eq(None::<&str>),
-            ))
+            .set((governance::approval.eq(on), governance::changed_by.eq(&changed.user), governance::changed_at.eq(changed.at.micros())))
             .execute(self.db)?;
         changed_one(rows, "approval")
     }
 
-    /// Keeps that approval, which is off, was turned off alone.
+    /// Keeps that approval, which is off, was turned off alone. Of one before that nobody has acknowledged, the audit log alone tells then.
     pub fn note_emergency(&mut self, project: ProjectId, emergency: &Emergency) -> Result<(), StoreError> {
         let rows = diesel::update(governance::table.find(project.0).filter(governance::approval.eq(false)))
             .set((

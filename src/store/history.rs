@@ -36,7 +36,7 @@ pub const HISTORY_COUNT_MAX: usize = 10_000;
 const NOTEWORTHY: &str = "(project_id IS NULL OR result_code <> 0 OR (operation <> 'ENCRYPT' AND operation <> 'DECRYPT' AND operation <> 'SIGN' AND operation <> 'VERIFY' AND \
                           operation <> 'READ_SECRET' AND operation <> 'CREATE_LOCAL_KEY' AND operation <> 'CONFIRM' AND \
                           operation <> 'SIGN_STANDARD' AND operation <> 'VERIFY_STANDARD' AND operation <> 'READ_PUBLIC_KEY' AND \
-                          operation <> 'READ_INVENTORY'))";
+                          operation <> 'READ_INVENTORY' AND operation <> 'READ_APPROVALS'))";
 /// The time as that index has it, which no planner takes for the time that the other indexes have.
 const TIME_OF_NOTEWORTHY: &str = "(at + 0)";
 /// The project, for a condition that no index is to be chosen for.
@@ -59,6 +59,7 @@ const fn is_daily(operation: Operation) -> bool {
             | Operation::VerifyStandard
             | Operation::ReadPublicKey
             | Operation::ReadInventory
+            | Operation::ReadApprovals
     )
 }
 
@@ -568,7 +569,7 @@ mod tests {
             assert_eq!(NOTEWORTHY.contains(&format!("operation <> '{operation}'")), is_daily(*operation), "{operation}");
         }
         for database in ["sqlite", "postgresql"] {
-            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(database).join("0016_history/up.sql");
+            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(database).join("0024_noteworthy/up.sql");
             let migration = std::fs::read_to_string(file).expect("the migration").split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(migration.contains(&format!("WHERE {};", &NOTEWORTHY[1..NOTEWORTHY.len() - 1])), "{database}");
             assert!(migration.contains(TIME_OF_NOTEWORTHY));

@@ -137,10 +137,27 @@ impl Tx<'_> {
         self.insert_held_key(key, Some(object))
     }
 
+    /// Inserts a key and its first version, both `PROVISIONING`, whose object is there already ([`Tx::plan_lone_object`]). `Stale` unless the key
+    /// store is of that project and `ACTIVE`.
+    pub fn insert_key_of_object(&mut self, key: &NewKey, object: &PlannedObject) -> Result<(), StoreError> {
+        self.hold_key_store(key.project, key.key_store, &[State::Active])?;
+        self.insert_key_row(key)?;
+        self.insert_version(key.id, object.version, State::Provisioning, key.origin, None, &key.created)
+    }
+
     fn insert_held_key(&mut self, key: &NewKey, object: Option<&PlannedObject>) -> Result<(), StoreError> {
         if object.is_some() == (key.kind == KeyKind::Secret) || object.is_some_and(|object| object.key != key.id) {
             return Err(StoreError::failed("a secret has no object, and every other key one of its own"));
         }
+        self.insert_key_row(key)?;
+        let Some(object) = object else {
+            return Ok(());
+        };
+        self.insert_version(key.id, object.version, State::Provisioning, key.origin, None, &key.created)?;
+        self.insert_object(object, key.created.at)
+    }
+
+    fn insert_key_row(&mut self, key: &NewKey) -> Result<(), StoreError> {
         diesel::insert_into(keys::table)
             .values((
                 keys::id.eq(hex(key.id.as_bytes())),
@@ -158,11 +175,7 @@ impl Tx<'_> {
                 keys::changed_at.eq(key.created.at.micros()),
             ))
             .execute(self.db)?;
-        let Some(object) = object else {
-            return Ok(());
-        };
-        self.insert_version(key.id, object.version, State::Provisioning, key.origin, None, &key.created)?;
-        self.insert_object(object, key.created.at)
+        Ok(())
     }
 
     /// Changes nothing, but holds the key store's row until the commit: it can't be on its way out while a key comes in.

@@ -89,6 +89,12 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Inserts an object, `PROVISIONING`, of a key whose own rows come later ([`Tx::insert_key_of_object`]): should the object have to be undone and made
+    /// again, nothing is in the way of that.
+    pub fn plan_lone_object(&mut self, object: &PlannedObject, created: Timestamp) -> Result<(), StoreError> {
+        self.insert_object(object, created)
+    }
+
     /// Flips a planned object, its version and (for a first version) its key to `ACTIVE`; `Stale` unless the object is still
     /// `PROVISIONING` with this node's lease `lease_until`.
     pub fn activate_object(&mut self, object: &PlannedObject, public_key: Option<&[u8]>, origin: Origin) -> Result<(), StoreError> {

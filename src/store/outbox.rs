@@ -17,7 +17,9 @@ use super::schema::{notification_marks, notification_messages, notification_reci
 use super::unit::{Reader, Tx};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{MessageId, ProjectId, RecipientId};
-use crate::domain::notification::{EventKind, FACT_MAX_CHARS, Fact, FactValue, Message, MessageState, NotificationEvent, Recipient, SENT_MAX, WAITING_MAX};
+use crate::domain::notification::{
+    ALARMS_RESERVE, EventKind, FACT_MAX_CHARS, Fact, FactValue, Message, MessageState, NotificationEvent, Recipient, SENT_MAX, WAITING_MAX,
+};
 
 /// The most rows that one change deletes or parks.
 const TIDIED_AT_ONCE: i64 = 500;
@@ -227,7 +229,8 @@ impl Tx<'_> {
             .filter(notification_messages::state.eq_any([MessageState::Queued.as_str(), MessageState::Parked.as_str()]))
             .count()
             .get_result(self.db)?;
-        if waiting >= WAITING_MAX {
+        let most = if kind.is_alarm() { WAITING_MAX + ALARMS_RESERVE } else { WAITING_MAX };
+        if waiting >= most {
             diesel::update(notification_recipients::table.find(recipient.0))
                 .set(notification_recipients::dropped.eq(notification_recipients::dropped + 1))
                 .execute(self.db)?;

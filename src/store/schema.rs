@@ -265,6 +265,7 @@ diesel::table! {
         lease_until -> Nullable<BigInt>,
         attempts -> BigInt,
         decider_key -> Nullable<Text>,
+        revision -> BigInt,
     }
 }
 

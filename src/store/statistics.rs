@@ -184,10 +184,11 @@ impl Reader<'_> {
             *counted = counted.saturating_add(calls);
             Ok::<(), StoreError>(())
         };
-        // Those of no project are sorted out afterwards: a condition on the project would have SQLite walk through the index of it.
+        // Those of no project are sorted out afterwards: a condition on the project would have SQLite walk through the index of it. The parts of what was
+        // asked for are no calls: that somebody asked is one.
         let sql = format!(
             "SELECT project_id, at / {QUARTER_MICROS} AS quarter, operation, result_code AS code, key_id, COUNT(*) AS calls FROM audit_records
-             WHERE position BETWEEN $1 AND $2 AND operation <> 'REFUSE_TOO_MANY' GROUP BY 1, 2, 3, 4, 5"
+             WHERE position BETWEEN $1 AND $2 AND operation <> 'REFUSE_TOO_MANY' AND operation <> 'DESCRIBE_REQUEST' GROUP BY 1, 2, 3, 4, 5"
         );
         let rows: Vec<GroupRow> = dialect::between(self.db, sql, from, to)?;
         for row in rows {

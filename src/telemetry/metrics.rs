@@ -171,7 +171,6 @@ pub struct Metrics {
     audit_commit_seconds: Histogram,
     audit_commit_failures: Counter,
     background_failures: Family<ReasonLabels, Counter>,
-    approval_disabled: Counter,
     tasks: Tasks,
     notifications: Family<DeliveryLabels, Counter>,
 }
@@ -201,7 +200,6 @@ impl Metrics {
             audit_commit_seconds: latency_histogram(),
             audit_commit_failures: Counter::default(),
             background_failures: Family::default(),
-            approval_disabled: Counter::default(),
             tasks: Tasks::default(),
             notifications: Family::default(),
         };
@@ -230,7 +228,6 @@ impl Metrics {
         registry.register("background_failures", "Failures of background work, by task", self.background_failures.clone());
         let notifications = "Attempts to send notifications, by channel and outcome";
         registry.register("notification_attempts", notifications, self.notifications.clone());
-        registry.register("approval_disabled", "Times that an operator turned approval off alone", self.approval_disabled.clone());
         let tasks = &self.tasks;
         let last_run = "When the task's last run ended, in seconds since the Unix epoch";
         registry.register_with_unit("task_last_run", last_run, Unit::Seconds, tasks.last_run.clone());
@@ -278,11 +275,6 @@ impl Metrics {
     /// A background task failed or panicked.
     pub fn background_failed(&self, task: &'static str) {
         self.background_failures.get_or_create(&ReasonLabels { reason: task }).inc();
-    }
-
-    /// An operator turned approval off alone.
-    pub fn approval_disabled(&self) {
-        self.approval_disabled.inc();
     }
 
     /// A run of a task ended at `at` (seconds since the Unix epoch). `task` is a constant of the program.

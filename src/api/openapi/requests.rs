@@ -287,6 +287,8 @@ pub(in crate::api) struct RequestsQuery {
 #[derive(ToSchema)]
 pub(in crate::api) struct AskRequest {
     note: super::texts::Note,
+    /// The draft's, as whoever asks has looked at it.
+    revision: Option<super::texts::Revision>,
 }
 
 /// What `approve` wants: nothing, or the digest of what the approver has looked at.

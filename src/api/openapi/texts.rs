@@ -180,6 +180,7 @@ schemas! {
     ApprovalStatus: of(text().enum_values(Some(RequestState::ALL.map(RequestState::as_str))));
     ApprovalStatusQuery: of(text().enum_values(Some(RequestState::ALL.map(RequestState::as_str).into_iter().chain([""]))));
     Digest: of(text().pattern(Some("^[0-9a-f]{64}$")).description(Some("SHA-256 of exactly what is asked for.")));
+    Revision: of(number(0, u32::MAX).examples([json!(3)]));
     PasswordPart: of(text().pattern(Some("^[a-km-np-z2-9]{5}(-[a-km-np-z2-9]{5}){3}$")).examples([json!("q7hdm-2kxrc-9vntw-b4pze")]));
     Position: of(number(0, u32::MAX).examples([json!(0)]));
     Note: of(

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::view::RequestView;
 use super::{At, refused};
 use crate::console::Console;
-use crate::console::address::Path;
+use crate::console::address::{Path, Query};
 use crate::console::certificates::p12;
 use crate::console::form::{Form, Posted};
 use crate::console::key_stores::present_under;
@@ -85,6 +85,8 @@ struct ActForm<'a> {
     view: &'a RequestView,
     /// The digest that whoever approves has seen.
     digest: Option<String>,
+    /// The revision of the draft that whoever asks has seen.
+    revision: Option<String>,
     text: Option<(&'static str, &'static str, &'static str)>,
     form: &'a Form,
     in_dialog: bool,
@@ -107,6 +109,7 @@ async fn present_act(console: &Console, visitor: &Visitor, (at, act): (&At, Act)
         csrf: visitor.csrf(),
         view: &view,
         digest: shown.filter(|_| act == Act::Approve),
+        revision: (act == Act::Request).then(|| if form.is_sent("revision") { form.value("revision").to_owned() } else { view.revision.to_string() }),
         text: act.text(),
         form,
         in_dialog,
@@ -114,8 +117,21 @@ async fn present_act(console: &Console, visitor: &Visitor, (at, act): (&At, Act)
     present_under(console, visitor, (at.project(), Tab::ApprovalList), status, title, &fragment, in_dialog).await
 }
 
-pub(super) async fn ask_for_draft(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, Path(at): Path<At>) -> Response {
-    present_act(&console, &visitor, (&at, Act::Request), &Form::default(), wants_fragment(&headers)).await
+/// Which revision of a draft is shown where its button is.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Seen {
+    revision: Option<u32>,
+}
+
+pub(super) async fn ask_for_draft(
+    State(console): State<Console>,
+    visitor: Visitor,
+    headers: HeaderMap,
+    Path(at): Path<At>,
+    Query(seen): Query<Seen>,
+) -> Response {
+    let form = seen.revision.map_or_else(Form::default, |revision| Form::showing([("revision", revision.to_string().as_str())]));
+    present_act(&console, &visitor, (&at, Act::Request), &form, wants_fragment(&headers)).await
 }
 
 pub(super) async fn ask_to_approve(State(console): State<Console>, visitor: Visitor, headers: HeaderMap, Path(at): Path<At>) -> Response {
@@ -173,7 +189,11 @@ async fn present_password_part(console: &Console, visitor: &Visitor, at: &At, (p
 async fn carry_out(console: &Console, visitor: &Visitor, (at, act): (&At, Act), form: &Form) -> Result<Done, Refusal> {
     let (service, request, id) = (&console.service, visitor.about(at.project()), at.request.clone());
     match act {
-        Act::Request => service.ask_for_draft(request, id, note(form, "note").map_err(Refusal::from)).await.map(|_| Done::Word("requested")),
+        Act::Request => {
+            let seen = Some(form.value("revision").parse().unwrap_or(u32::MAX));
+            let input = note(form, "note").map(|note| (note, seen)).map_err(Refusal::from);
+            service.ask_for_draft(request, id, input).await.map(|_| Done::Word("requested"))
+        }
         Act::Approve => {
             // A form that doesn't say what was seen has seen nothing that is still true.
             let seen = Some(form.value("digest").to_owned());

@@ -3,6 +3,7 @@
 use super::super::Console;
 use super::super::shown::{self, harmless};
 use super::super::text::ENGLISH;
+use crate::domain::approval::{RECORD_MAX_CHARS, parse_part};
 use crate::domain::audit::{Actor, Operation};
 use crate::domain::history::{HistoryPlace, Outcome};
 use crate::domain::result_code::ResultCode;
@@ -10,8 +11,8 @@ use crate::service::HistoryEntry;
 
 /// The most characters that a cell of the list shows of a text.
 const CELL_MAX_CHARS: usize = 60;
-/// The most characters that the details show of one.
-const DETAIL_MAX_CHARS: usize = 600;
+/// The most characters that the details show of one: all of what the log keeps of what was asked for and approved.
+const DETAIL_MAX_CHARS: usize = RECORD_MAX_CHARS;
 
 /// A record.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(super) struct Shown {
     /// The same, cut for a cell.
     pub(super) agent_cut: Option<String>,
     pub(super) operation: String,
+    /// Which part of what was asked for it is, and of how many.
+    pub(super) part: Option<String>,
     pub(super) project: Option<String>,
     pub(super) key_store: Option<String>,
     pub(super) key_name: Option<String>,
@@ -108,6 +111,12 @@ impl Shown {
             agent: event.user_agent.as_deref().map(text),
             agent_cut: event.user_agent.as_deref().map(|agent| harmless(agent, CELL_MAX_CHARS)),
             operation: operation(event.operation),
+            part: event
+                .detail
+                .as_deref()
+                .filter(|_| event.operation == Operation::DescribeRequest)
+                .and_then(parse_part)
+                .map(|(_, number, of, _)| format!("{number}/{of}")),
             project: named(project).or_else(|| event.project.map(|project| project.to_string())),
             key_store,
             key_name: named(key),

@@ -12,7 +12,7 @@ texts! {
         read_only_where = "Draft changes in Key Store Management",
         open_already = "A request for this key store is open: nothing else is drafted until it was decided or withdrawn. Nothing was changed.",
         own = "Nobody approves what he asked for himself, or had a hand in.",
-        overtaken = "Somebody else decided upon it, or withdrew it, meanwhile. Nothing was changed: close this and look again.",
+        overtaken = "Somebody else decided upon it meanwhile, or withdrew it, or its time is over. Nothing was changed: close this and look again.",
 
         draft = "Draft",
         draft_told = "Nothing of this is done until it was requested, and somebody else has approved it. It expires on",
@@ -182,7 +182,7 @@ texts! {
         emergency_of = "Project",
         emergency_when = "When, and by whom",
         emergency_reason = "Reason",
-        emergency_told = "Somebody with the machine in hand did that with skm admin. Turn approval on again, or acknowledge that you know of it.",
+        emergency_told = "Somebody with the machine in hand did that with skm admin. This stays here until an administrator or ADMIN acknowledges it, whether or not approval is on again.",
         acknowledge = "Acknowledge",
         acknowledge_title = "Acknowledge that approval was turned off alone",
         acknowledge_told = "This warning goes away; the audit log keeps both. Approval stays off.",

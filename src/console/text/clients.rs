@@ -89,6 +89,7 @@ texts! {
         csv_twice = "is in the file already, on line",
         csv_there = "is registered already",
         csv_overtaken = "Somebody else changed the list meanwhile. Nothing was registered: look again.",
+        csv_too_much_for_one = "One request takes at most 100 changes, and 2 MiB of text. Divide the file, or ask for what is in the draft first.",
         full = "The key store has as many entries of that kind as it can have: 10,000.",
     }
 }

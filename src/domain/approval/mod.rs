@@ -4,12 +4,14 @@
 //! done. [`next`] holds every legal transition, [`may_decide`] who decides.
 
 mod change;
-mod digest;
+mod content;
 mod lifecycle;
+mod record;
 
 pub use change::{Base, ChangeItem, Field, Made, ProposedChange, ProposedEntry};
-pub use digest::digest;
+pub use content::{CHANGES_MAX_BYTES, CONTENT_FORMAT, CONTENT_MAX_BYTES, Content, PART_MAX_BYTES, PARTS_MAX, check_size};
 pub use lifecycle::{IllegalTransition, RequestEvent, RequestState, next};
+pub use record::{Decision, RECORD_MAX_CHARS, RequestRecord, TOLD_MAX_CHARS, parse_part, part_detail, told};
 
 use super::account::Role;
 use super::clock::Timestamp;
@@ -30,7 +32,7 @@ pub struct Governance {
     pub expiry: ExpiryDays,
     /// Who changed this last.
     pub changed: Stamp,
-    /// That somebody turned it off alone, until it is on again or somebody has acknowledged that.
+    /// That somebody turned it off alone, until somebody has acknowledged that, on again or not.
     pub emergency: Option<Emergency>,
 }
 
@@ -131,6 +133,8 @@ pub struct ChangeRequest {
     pub expires: Timestamp,
     /// How often somebody began to apply it.
     pub attempts: u32,
+    /// How often it was edited while it was a draft: the place of its next change.
+    pub revision: u32,
 }
 
 /// An account as it stands in a project.

@@ -85,6 +85,11 @@ impl EventKind {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == word)
     }
 
+    /// Whether nobody should miss it because too much else waits to be sent.
+    pub const fn is_alarm(self) -> bool {
+        matches!(self, Self::ApprovalDisabled | Self::TokenTrouble | Self::TokenRecovered | Self::AuditTrouble)
+    }
+
     /// Whether recipients of a project (or else of the installation) may hear of it.
     pub const fn is_for(self, project: bool) -> bool {
         match self.audience() {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::base::{account, look_at};
 use super::governance::require_two;
-use super::{told, with_detail};
+use super::recording;
 use crate::domain::account::Role;
-use crate::domain::approval::{ChangeItem, ChangeRequest, Made, ProposedChange};
+use crate::domain::approval::{ChangeItem, ChangeRequest, Content, Made, ProposedChange};
 use crate::domain::audit::{Actor, AuditEvent, Uses};
 use crate::domain::client_checks::{Method, RuleValue};
 use crate::domain::clock::Timestamp;
@@ -27,6 +27,9 @@ use crate::service::provisioning::random_id;
 use crate::service::register_clients::put_entries;
 use crate::service::rotate_key::{Plan, RotateWhen, finish_rotation, plan_rotation};
 use crate::store::{Change, NewClientEntry, NewKey, PlannedObject, Tx};
+
+/// The most characters that the reason of a failure says of a change.
+const OBSTACLE_MAX_CHARS: usize = 400;
 
 /// What a change has in the token.
 #[derive(Debug, Clone)]
@@ -90,7 +93,7 @@ impl From<Refusal> for Obstacle {
 }
 
 fn at(item: &ChangeItem, refusal: Refusal) -> Obstacle {
-    Obstacle { refusal, what: Some(format!("change {} ({}, {})", item.position, item.change.operation(), told(item))) }
+    Obstacle { refusal, what: Some(format!("change {} ({})", item.position, item.told(OBSTACLE_MAX_CHARS))) }
 }
 
 impl Application {
@@ -124,9 +127,10 @@ impl Application {
                 let plan = plan_rotation(tx, *key, RotateWhen::Asked(None), object, self.lease_until, &self.stamp)?;
                 Ok(InToken::Rotation(plan.ok_or(ResultCode::Conflict)?))
             }
-            ProposedChange::CreateKey { key, key_kind, origin, .. } => {
+            ProposedChange::CreateKey { key, .. } => {
                 let planned = PlannedObject { object, key: *key, version: KeyVersion::FIRST, lease_until: self.lease_until };
-                tx.plan_key(&unnamed_key(&self.request, *key, *key_kind, *origin, &self.stamp)?, &planned)?;
+                // Its ID is what was approved: whoever takes the job over makes a key of this ID once more.
+                tx.plan_lone_object(&planned, self.stamp.at)?;
                 Ok(InToken::Object(planned))
             }
             _ => Err(Refusal::unavailable("nothing is planned for such a change")),
@@ -136,14 +140,15 @@ impl Application {
     /// Does it all, each change with its record; answers what is to be destroyed then.
     pub(super) fn finish(&self, tx: &mut Tx<'_>) -> Result<Vec<ObjectId>, Obstacle> {
         let mut doomed = Vec::new();
+        let content = Content::of(&self.request, &self.items);
         for item in &self.items {
-            doomed.extend(self.finish_item(tx, item).map_err(|refusal| at(item, refusal))?);
+            doomed.extend(self.finish_item(tx, &content, item).map_err(|refusal| at(item, refusal))?);
         }
         Ok(doomed)
     }
 
-    fn finish_item(&self, tx: &mut Tx<'_>, item: &ChangeItem) -> Result<Vec<ObjectId>, Refusal> {
-        let record = self.record(tx, item)?;
+    fn finish_item(&self, tx: &mut Tx<'_>, content: &Content, item: &ChangeItem) -> Result<Vec<ObjectId>, Refusal> {
+        let record = self.record(tx, content, item)?;
         if let ProposedChange::RotateKey { .. } = item.change {
             let (InToken::Rotation(plan), public_key) = self.in_token(item)? else { return Err(Refusal::unavailable("a rotation was not planned")) };
             finish_rotation(tx, plan, public_key.as_deref(), &self.stamp, (record, Uses::default()))?;
@@ -177,11 +182,8 @@ impl Application {
     }
 
     /// The record of a change: what was done, who asked, who approved, and exactly what.
-    fn record(&self, tx: &mut Tx<'_>, item: &ChangeItem) -> Result<AuditEvent, Refusal> {
+    fn record(&self, tx: &mut Tx<'_>, content: &Content, item: &ChangeItem) -> Result<AuditEvent, Refusal> {
         let number = self.request.key_store.map(|key_store| tx.key_store_label(key_store)).transpose()?.flatten().map(|(number, _)| number);
-        let decider = self.request.decider.as_ref().map_or("nobody", |(_, login)| login.as_str());
-        let digest = self.request.digest.map(hex::encode).unwrap_or_default();
-        let detail = format!("request {} by {}, approved by {decider}, SHA-256 {digest}: {}", self.request.id, self.request.requester_login, told(item));
         let event = AuditEvent {
             at: self.stamp.at,
             request: RequestId::from_bytes(*self.request.id.as_bytes()),
@@ -193,7 +195,7 @@ impl Application {
             version: item.change.version(),
             ..self.event.clone()
         };
-        Ok(with_detail(event, &detail))
+        Ok(recording::change(event, &self.request, content, item))
     }
 
     fn finish_of_key_store(&self, tx: &mut Tx<'_>, item: &ChangeItem) -> Result<Vec<ObjectId>, Refusal> {
@@ -285,13 +287,16 @@ impl Application {
             return Err(Refusal::unavailable("no new key"));
         };
         let next_rotation = rotation.next_after(self.stamp.at);
+        let unnamed = unnamed_key(&self.request, key, *key_kind, *origin, &self.stamp)?;
         if *key_kind == KeyKind::Secret {
             let sealed = self.sealed(tx, item)?;
-            let unnamed = unnamed_key(&self.request, key, *key_kind, *origin, &self.stamp)?;
             return put_new_secret(tx, &NewKey { name: name.clone(), description: description.clone(), ..unnamed }, &sealed);
         }
         let (in_token, public_key) = self.in_token(item)?;
         require_active(tx, self.key_store()?)?;
+        if item.change.made() == Made::WhenApplied {
+            tx.insert_key_of_object(&unnamed, in_token.planned())?;
+        }
         put_in_service(tx, in_token.planned(), public_key.as_deref(), *origin).map_err(lost_lease)?;
         Ok(tx.change_key(key, (name, description), *rotation, next_rotation, &self.stamp)?)
     }

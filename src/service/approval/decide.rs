@@ -6,9 +6,9 @@ use super::password::Completed;
 use super::propose::no_uses;
 use super::telling::{self, By};
 use super::undo::undo_all;
-use super::{held, parse_id, with_detail};
+use super::{held, parse_id, recording};
 use crate::domain::account::AccessKeyId;
-use crate::domain::approval::{ChangeRequest, Note, RequestEvent, RequestState, Standing, key_may_decide, may_decide};
+use crate::domain::approval::{ChangeRequest, Decision, Note, RequestEvent, RequestState, Standing, key_may_decide, may_decide};
 use crate::domain::audit::{Actor, AuditEvent, Operation};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AccountId, ChangeRequestId, ObjectId, ProjectId};
@@ -80,11 +80,6 @@ fn require_seen(request: &ChangeRequest, seen: Option<&str>) -> Result<(), Refus
     if seen.is_none_or(|seen| digest.as_deref() == Some(seen)) { Ok(()) } else { Err(ResultCode::Conflict.into()) }
 }
 
-fn told(event: AuditEvent, request: &ChangeRequest, more: &str) -> AuditEvent {
-    let digest = request.digest.map(hex::encode).unwrap_or_default();
-    with_detail(event, &format!("request {} by {}, SHA-256 {digest}{more}", request.id, request.requester_login))
-}
-
 impl Service {
     /// Approves a request, which is applied then. Answers it as it is after a while: applied, failed, or still being applied. `seen` is the
     /// digest of what the approver has looked at: where the request's is another, nothing is done. Nor is it where a password is to be set and
@@ -124,7 +119,7 @@ impl Service {
                 if let Some(completed) = &completed {
                     completed.keep(tx, id)?;
                 }
-                tx.audit(told(event, &request, ""), uses)?;
+                tx.audit(recording::decided(event, &request, Some(Decision::Approved(standing.login)), None), uses)?;
                 Ok((lease_until, completed.map(|completed| completed.second_part)))
             })
             .await
@@ -168,7 +163,7 @@ impl Service {
                     telling::end(tx, &request, RequestEvent::Denied, By::Decider(standing.account, &standing.login), Some(reason.as_str()), now)?;
                     let items = tx.change_items(id)?;
                     let doomed = undo_all(tx, &request, &items, &stamp, lease)?;
-                    tx.audit(told(event, &request, &format!(": {}", reason.as_str())), uses)?;
+                    tx.audit(recording::decided(event, &request, Some(Decision::Denied(standing.login)), Some(reason.as_str())), uses)?;
                     Ok((tx.change_request(id)?.ok_or(StoreError::Stale { what: "change request" })?, doomed))
                 });
                 let (ended, doomed) = ended.await?;
@@ -200,7 +195,7 @@ impl Service {
                     telling::end(tx, &request, RequestEvent::Withdrawn, By::Another(&stamp.user), None, now)?;
                     let items = tx.change_items(id)?;
                     let doomed = undo_all(tx, &request, &items, &stamp, lease)?;
-                    tx.audit(told(event, &request, ""), uses)?;
+                    tx.audit(recording::decided(event, &request, None, None), uses)?;
                     Ok((tx.change_request(id)?.ok_or(StoreError::Stale { what: "change request" })?, doomed))
                 });
                 let (ended, doomed) = ended.await?;
@@ -212,12 +207,18 @@ impl Service {
         .await
     }
 
-    /// Ends drafts and requests that nobody has decided upon in time.
+    /// Ends drafts and requests that nobody has decided upon in time, and drafts where approval was turned off: what is asked for already can
+    /// still be decided upon.
     pub async fn expire_requests(&self) -> Result<Swept, Refusal> {
         // What waits isn't ended, nor what was made for it destroyed, by a clock that is wrong.
         self.require_right_clock().await?;
         let now = self.agreed_time();
-        let due = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.expired_requests(now, SWEEP_MAX)?)).await?;
+        let due = self.store().read::<_, Refusal, _>(move |reader| {
+            let mut due = reader.expired_requests(now, SWEEP_MAX)?;
+            due.extend(reader.idle_drafts(SWEEP_MAX)?);
+            Ok(due)
+        });
+        let due = due.await?;
         let mut swept = Swept::default();
         for id in due {
             swept.count(&format!("the end of request {id}"), self.expire_request(id).await);
@@ -228,13 +229,18 @@ impl Service {
     async fn expire_request(&self, id: ChangeRequestId) -> Result<bool, Refusal> {
         let (event, stamp, lease) = (self.own_event(Operation::ExpireRequest)?, self.own_stamp(), self.lease());
         let ended = self.store().change::<_, Refusal, _>(move |tx| {
-            let waits = |request: &ChangeRequest| matches!(request.state, RequestState::Draft | RequestState::Ready) && request.expires <= stamp.at;
+            let waits = |request: &ChangeRequest| matches!(request.state, RequestState::Draft | RequestState::Ready);
             let Some(request) = tx.hold_change_request(id)?.filter(waits) else { return Ok(None) };
+            let is_off = request.state == RequestState::Draft && !tx.governance(request.project)?.is_some_and(|governance| governance.approval);
+            if request.expires > stamp.at && !is_off {
+                return Ok(None);
+            }
             telling::end(tx, &request, RequestEvent::Expired, By::Another(&stamp.user), None, stamp.at)?;
             let items = tx.change_items(id)?;
             let doomed = undo_all(tx, &request, &items, &stamp, lease)?;
             let event = AuditEvent { project: Some(request.project), ..event };
-            tx.audit(told(event, &request, ""), no_uses())?;
+            let why = (request.expires > stamp.at).then_some("approval was turned off");
+            tx.audit(recording::decided(event, &request, None, why), no_uses())?;
             Ok(Some((request, doomed)))
         });
         let Some((request, doomed)) = ended.await? else { return Ok(false) };

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::propose::{try_all, wait_until};
 use super::telling::{self, By};
 use super::undo::{undo_all, undo_item};
-use super::{held, parse_id, with_detail};
-use crate::domain::approval::{ChangeRequest, ExpiryDays, Note, ProposedChange, RequestEvent, RequestState, digest};
+use super::{held, parse_id, recording};
+use crate::domain::approval::{ChangeRequest, Content, ExpiryDays, Note, ProposedChange, RequestEvent, RequestState};
 use crate::domain::audit::Operation;
 use crate::domain::result_code::ResultCode;
 use crate::service::certificates::DownloadedCertificate;
@@ -31,8 +31,7 @@ impl Service {
                     }
                     let items = tx.change_items(id)?;
                     let item = items.iter().find(|item| item.position == position).ok_or(ResultCode::InvalidApprovalRequest)?;
-                    let detail = format!("request {id}, change {position} withdrawn: {} {}", item.change.operation(), super::told(item));
-                    tx.audit(with_detail(event, &detail), uses)?;
+                    tx.audit(recording::edited(event, &draft, item, true), uses)?;
                     tx.note_editor(id, asked.account)?;
                     let is_last = items.len() == 1 || matches!(item.change, ProposedChange::CreateKeyStore { .. });
                     if is_last {
@@ -41,6 +40,7 @@ impl Service {
                     }
                     let doomed = undo_item(tx, &draft, item, &asked.stamp(), asked.lease_until)?;
                     tx.delete_change_item(id, position)?;
+                    tx.edited(id)?;
                     Ok(doomed)
                 });
                 let doomed = doomed.await?;
@@ -78,13 +78,14 @@ impl Service {
         .await
     }
 
-    /// Asks for all that is in a draft, which is changed no more from then on. Whoever asks is the requester.
-    pub async fn ask_for_draft(&self, request: Request, id: String, note: Result<Note, Refusal>) -> Result<ChangeRequest, Refusal> {
+    /// Asks for all that is in a draft, which is changed no more from then on. Whoever asks is the requester. With the note comes the revision
+    /// of the draft that he has looked at: where it was edited since, nothing is done.
+    pub async fn ask_for_draft(&self, request: Request, id: String, input: Result<(Note, Option<u32>), Refusal>) -> Result<ChangeRequest, Refusal> {
         self.run(request, Operation::RequestApproval, Right::Ask, move |service, scope| {
             Box::pin(async move {
                 let id = parse_id(&id)?;
                 service.names_request(scope, id).await?;
-                let note = note?;
+                let (note, seen) = input?;
                 let asked = service.asked(scope)?;
                 let trial = asked.clone();
                 service
@@ -106,6 +107,9 @@ impl Service {
                     if draft.state != RequestState::Draft || items.is_empty() {
                         return Err(ResultCode::InvalidApprovalRequestStatus.into());
                     }
+                    if seen.is_some_and(|seen| seen != draft.revision) {
+                        return Err(ResultCode::Conflict.into());
+                    }
                     let expiry = tx.governance(asked.project)?.map_or(ExpiryDays::DEFAULT, |governance| governance.expiry);
                     let mut ready = ChangeRequest {
                         state: RequestState::Ready,
@@ -116,13 +120,12 @@ impl Service {
                         expires: expiry.after(asked.now),
                         ..draft
                     };
-                    let digest = digest(&ready, &note, &items);
-                    ready.digest = Some(digest);
+                    let content = Content::of(&ready, &items);
+                    ready.digest = Some(content.digest());
                     tx.ask_for(&ready)?;
                     wait_until(tx, &ready)?;
                     telling::requested(tx, &ready, &asked.login, asked.now)?;
-                    let detail = format!("request {id}, SHA-256 {}, {} changes: {}", hex::encode(digest), items.len(), note.as_str());
-                    tx.audit(with_detail(event, &detail), uses)?;
+                    recording::asked(tx, (event, uses), &ready, &content)?;
                     Ok(ready)
                 });
                 let asked_for = asked_for.await?;

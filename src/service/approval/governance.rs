@@ -1,12 +1,12 @@
 //! Whether changes of a project need approval: turned on by one who may, turned off by two; and the operator's emergency way.
 
-use super::with_detail;
+use super::recording::with_detail;
 use crate::domain::account::{AccessKeyId, ApprovingKey, Role, Session};
-use crate::domain::approval::{Emergency, Governance, Note, Standing, is_workable};
+use crate::domain::approval::{Emergency, Governance, Note, RequestState, Standing, is_workable};
 use crate::domain::audit::Operation;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AccountId, ProjectId};
-use crate::domain::text::{Invalid, Name};
+use crate::domain::text::{Invalid, Name, quoted};
 use crate::service::administration::{Administrator, Operator, ProjectRef};
 use crate::service::request::{Request, Right};
 use crate::service::{Refusal, Service};
@@ -30,6 +30,17 @@ pub struct ProjectEmergency {
     pub project: Name,
     /// By whom, when, why.
     pub emergency: Emergency,
+}
+
+/// What of approval is to be watched, in all projects.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ApprovalCounts {
+    /// Projects in which it was turned off alone, which nobody has acknowledged.
+    pub emergencies: i64,
+    /// Requests that wait for a decision.
+    pub ready: i64,
+    /// Approved requests that are not applied yet.
+    pub applying: i64,
 }
 
 /// How approval stands in a project.
@@ -176,7 +187,7 @@ impl Service {
         self.administer_in(by.into(), Operation::TurnApprovalOn, named(project.into()), |tx, (project, ()), act| {
             act.event.detail = Some(project.name.to_string());
             if let Some(more) = turn_on(tx, project.id, &act.stamp)? {
-                act.event = with_detail(act.event.clone(), &format!("{}: {more}", project.name));
+                act.event = with_detail(act.event.clone(), &format!("{}: {more}", quoted(project.name.as_str())));
             }
             act.changes.extend([Change::Project(project.id), Change::Identity]);
             Ok(())
@@ -188,8 +199,7 @@ impl Service {
     /// told: audit log, log, metrics.
     pub async fn disable_approval(&self, operator: Operator, name: &str, reason: &str) -> Result<(), Refusal> {
         let told = |project: &dyn std::fmt::Display, reason: &Note| -> String {
-            let told = format!("EMERGENCY: approval of {project} turned off alone: {}", reason.as_str());
-            told.chars().take(crate::domain::audit::DETAIL_MAX_CHARS).collect()
+            format!("EMERGENCY: approval of {} turned off alone: {}", quoted(&project.to_string()), quoted(reason.as_str()))
         };
         let read = || -> Result<_, Invalid> { Ok((ProjectRef::from(name).parsed()?, Note::parse("reason", reason)?)) };
         let prepared = read().map(|(project, reason)| (told(&project, &reason), (project, reason.as_str().to_owned()))).map_err(Refusal::from);
@@ -201,7 +211,6 @@ impl Service {
             Ok(())
         })
         .await?;
-        self.metrics().approval_disabled();
         tracing::warn!(project = name, uid = operator.uid, reason, "EMERGENCY: an operator turned approval off alone");
         Ok(())
     }
@@ -231,6 +240,21 @@ impl Service {
         let found = self.store().read::<_, Refusal, _>(|reader| Ok(reader.emergencies(EMERGENCIES_MAX)?)).await?;
         let kept = found.into_iter().filter(|(id, ..)| keeps(*id));
         Ok(kept.map(|(id, project, emergency)| ProjectEmergency { id, project, emergency }).collect())
+    }
+
+    /// Looks what of approval is to be watched, for the metrics.
+    pub async fn count_approvals(&self) -> Result<(), Refusal> {
+        let counts = self.store().read::<_, Refusal, _>(|reader| {
+            let (ready, applying) = (reader.count_in_state(RequestState::Ready)?, reader.count_in_state(RequestState::Applying)?);
+            Ok(ApprovalCounts { emergencies: reader.count_emergencies()?, ready, applying })
+        });
+        self.0.approvals.store(Some(std::sync::Arc::new(counts.await?)));
+        Ok(())
+    }
+
+    /// What of approval is to be watched, as last looked at; never waits. `None` before the first look.
+    pub fn approval_counts(&self) -> Option<ApprovalCounts> {
+        self.0.approvals.load().as_deref().copied()
     }
 
     /// Whether changes of a project need approval; of one that isn't there they don't.

@@ -6,12 +6,12 @@ use super::apply::{AllInToken, Application, InToken, Obstacle};
 use super::propose::no_uses;
 use super::telling::{self, By};
 use super::undo::undo_all;
-use super::{MATERIAL_GRACE, with_detail};
-use crate::domain::approval::{ChangeItem, ChangeRequest, Made, Note, ProposedChange, RequestEvent, Standing, digest, key_may_decide, may_decide};
+use super::{MATERIAL_GRACE, recording};
+use crate::domain::approval::{ChangeItem, ChangeRequest, Content, Made, ProposedChange, RequestEvent, Standing, key_may_decide, may_decide};
 use crate::domain::audit::{AuditEvent, Operation};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AccountId, ChangeRequestId, ObjectId, RequestId};
-use crate::domain::key::{KeyKind, Stamp};
+use crate::domain::key::{KeyKind, Stamp, State};
 use crate::domain::lifecycle::deletion_due;
 use crate::domain::result_code::ResultCode;
 use crate::hsm::ObjectKind;
@@ -20,7 +20,8 @@ use crate::service::provisioning::NewMaterial;
 use crate::service::{Refusal, Service};
 use crate::store::{PlannedObject, StoreError, Tx};
 
-/// How often a request is begun: whatever keeps it from being applied (a crash, a token that is away) has had its time then.
+/// How often a request is begun: whatever keeps it from being applied (a crash, a token that says no) has had its time then. A token that is away isn't
+/// counted.
 const ATTEMPTS_MAX: u32 = 5;
 /// The most jobs that one run takes over.
 const SWEEP_MAX: i64 = 16;
@@ -53,6 +54,8 @@ enum Halt {
     Failed(String),
     /// Not now: it goes on once the lease has ended.
     Later(Refusal),
+    /// Not before somebody else is done with what an attempt before this one has made.
+    Behind,
 }
 
 impl From<Obstacle> for Halt {
@@ -80,12 +83,18 @@ impl From<StoreError> for Halt {
 impl Service {
     /// Takes over requests that somebody began to apply and didn't come back to.
     pub async fn resume_requests(&self) -> Result<Swept, Refusal> {
+        self.require_agreeing_clock().await?;
         let now = self.agreed_time();
         let abandoned = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.abandoned_requests(now, SWEEP_MAX)?)).await?;
         let mut swept = Swept::default();
         for id in abandoned {
-            // Each try counts.
-            self.require_token()?;
+            // Each try counts. What is about the project itself needs no token.
+            if self.changes_key_store(id).await?
+                && let Err(away) = self.require_token()
+            {
+                swept.count(&format!("request {id}"), Err(away));
+                continue;
+            }
             let lease_until = self.lease();
             let taken = self.store().change::<_, Refusal, _>(move |tx| Ok(tx.take_over_request(id, now, lease_until)?)).await?;
             if taken {
@@ -97,12 +106,19 @@ impl Service {
         Ok(swept)
     }
 
+    async fn changes_key_store(&self, id: ChangeRequestId) -> Result<bool, Refusal> {
+        self.store().read::<_, Refusal, _>(move |reader| Ok(reader.change_request(id)?.is_some_and(|request| request.key_store.is_some()))).await
+    }
+
     /// Applies a request that this node holds until `lease_until`, or ends it as failed. What can't be decided now is left to whoever takes it
     /// over.
     pub(super) async fn apply_request(&self, id: ChangeRequestId, lease_until: Timestamp) {
         let mut lease = lease_until;
         match self.try_apply(id, &mut lease).await {
             Ok(doomed) => drop(self.finish_destruction(doomed).await),
+            // Whatever keeps the token away keeps it from being applied, and is no fault of the request.
+            Err(Halt::Later(refusal)) if self.require_token().is_err() => self.put_off_request(id, lease, &format!("{refusal:?}")).await,
+            Err(Halt::Behind) => self.put_off_request(id, lease, "what was made for it before is still being destroyed").await,
             Err(Halt::Later(refusal)) => {
                 tracing::warn!(request = %id, ?refusal, "an approved request could not be applied yet; it is taken over once its lease has ended");
             }
@@ -112,6 +128,16 @@ impl Service {
                     tracing::warn!(request = %id, ?refusal, "a request that failed could not be ended yet");
                 }
             }
+        }
+    }
+
+    /// Leaves a request to whoever looks next, and doesn't count the try.
+    async fn put_off_request(&self, id: ChangeRequestId, lease: Timestamp, why: &str) {
+        tracing::warn!(request = %id, why, "an approved request could not be applied yet; the next look at it goes on");
+        let now = self.agreed_time();
+        let put_off = self.store().change::<_, Refusal, _>(move |tx| Ok(tx.put_off_request(id, lease, now)?)).await;
+        if let Err(refusal) = put_off {
+            tracing::warn!(request = %id, ?refusal, "it is taken over once its lease has ended");
         }
     }
 
@@ -126,7 +152,7 @@ impl Service {
         Ok(doomed)
     }
 
-    /// Undoes what an attempt before this one has planned.
+    /// Undoes what an attempt before this one has planned, all of it, before anything is planned again: the reconciler may be at it, too.
     async fn undo_attempt(&self, id: ChangeRequestId, lease: Timestamp) -> Result<(), Halt> {
         let left = self.store().change::<_, Halt, _>(move |tx| {
             let request = tx.hold_applying(id, lease)?;
@@ -134,15 +160,20 @@ impl Service {
                 return Err(Halt::Failed(format!("it was begun {ATTEMPTS_MAX} times and never came to its end")));
             }
             let made_later: Vec<u32> = tx.change_items(id)?.iter().filter(|item| item.change.made() == Made::WhenApplied).map(|item| item.position).collect();
-            let mut doomed = Vec::new();
-            for (position, object) in tx.objects_of_request(id)?.into_iter().filter(|(position, _)| made_later.contains(position)) {
+            let (mut left, mut doomed) = (Vec::new(), Vec::new());
+            for (_, object) in tx.objects_of_request(id)?.into_iter().filter(|(position, _)| made_later.contains(position)) {
                 doomed.extend(tx.doom_planned(&object, lease)?);
-                tx.note_planned(id, position, None)?;
+                left.push(object.object);
             }
-            Ok(doomed)
+            Ok((left, doomed))
         });
-        let left = left.await?;
-        Ok(self.finish_destruction(left).await?)
+        let (left, doomed) = left.await?;
+        self.finish_destruction(doomed).await?;
+        let gone = self.store().read::<_, Halt, _>(move |reader| {
+            let mut states = left.into_iter().map(|object| reader.object_state(object));
+            Ok(states.try_fold(true, |gone, state| state.map(|state| gone && state == Some(State::Destroyed)))?)
+        });
+        if gone.await? { Ok(()) } else { Err(Halt::Behind) }
     }
 
     async fn plan_request(&self, id: ChangeRequestId, lease: Timestamp) -> Result<Application, Halt> {
@@ -158,7 +189,7 @@ impl Service {
             application.check_bases(tx)?;
             application.plan(tx)?;
             for (position, (in_token, _)) in &application.in_token {
-                tx.note_planned(id, *position, Some(in_token.planned()))?;
+                tx.note_planned(id, *position, in_token.planned())?;
             }
             Ok(application)
         });
@@ -213,7 +244,7 @@ impl Service {
             telling::end(tx, &request, RequestEvent::Failed, By::Another(decider(&request)), Some(&reason), stamp.at)?;
             let items = tx.change_items(id)?;
             let doomed = undo_all(tx, &request, &items, &stamp, doomed_until)?;
-            tx.audit(of_request(event, &request, &format!(": {reason}")), no_uses())?;
+            tx.audit(recording::decided(of_request(event, &request), &request, None, Some(&reason)), no_uses())?;
             Ok((request, doomed))
         });
         let (request, doomed) = ended.await?;
@@ -259,19 +290,16 @@ fn decider(request: &ChangeRequest) -> &str {
     request.decider.as_ref().map_or("nobody", |(_, login)| login.as_str())
 }
 
-fn of_request(event: AuditEvent, request: &ChangeRequest, more: &str) -> AuditEvent {
-    let decider = decider(request);
-    let digest = request.digest.map(hex::encode).unwrap_or_default();
-    let detail = format!("request {} by {}, approved by {decider}, SHA-256 {digest}{more}", request.id, request.requester_login);
-    with_detail(AuditEvent { request: RequestId::from_bytes(*request.id.as_bytes()), project: Some(request.project), ..event }, &detail)
+/// A record under the request's name, as those of its changes are.
+fn of_request(event: AuditEvent, request: &ChangeRequest) -> AuditEvent {
+    AuditEvent { request: RequestId::from_bytes(*request.id.as_bytes()), project: Some(request.project), ..event }
 }
 
 /// The one transaction: everything is still as it was, the digest is that of what is done, both people may; then all of it is done.
 fn finish(tx: &mut Tx<'_>, application: &Application) -> Result<Vec<ObjectId>, Halt> {
     let request = tx.hold_applying(application.request.id, application.lease_until)?;
     let items = tx.change_items(request.id)?;
-    let note = Note::parse("note", &request.note).map_err(Refusal::from)?;
-    if request.digest != Some(digest(&request, &note, &items)) {
+    if request.digest != Some(Content::of(&request, &items).digest()) {
         return Err(Halt::Failed("what was approved is not what would be done: the digest is another".to_owned()));
     }
     require_sealed(tx, &request, &items)?;
@@ -283,7 +311,8 @@ fn finish(tx: &mut Tx<'_>, application: &Application) -> Result<Vec<ObjectId>, H
     }
     application.check_bases(tx)?;
     let doomed = application.finish(tx)?;
-    tx.audit(of_request(AuditEvent { at: application.stamp.at, ..application.event.clone() }, &request, &format!(", {} changes", items.len())), no_uses())?;
+    let event = of_request(AuditEvent { at: application.stamp.at, ..application.event.clone() }, &request);
+    tx.audit(recording::applied(event, &request, items.len()), no_uses())?;
     telling::end(tx, &request, RequestEvent::Applied, By::Another(decider(&request)), None, application.stamp.at)?;
     Ok(doomed)
 }

@@ -28,6 +28,7 @@ mod password;
 mod project;
 mod proposal;
 mod propose;
+mod recording;
 mod requests;
 mod telling;
 mod undo;
@@ -37,15 +38,14 @@ use std::time::Duration;
 use super::Service;
 use super::refusal::Refusal;
 use super::request::Scope;
-use crate::domain::approval::{ChangeItem, ChangeRequest};
-use crate::domain::audit::AuditEvent;
+use crate::domain::approval::ChangeRequest;
 use crate::domain::ids::{ChangeRequestId, ProjectId};
 use crate::domain::result_code::ResultCode;
 use crate::store::Tx;
 
 pub use decide::Approved;
 pub(super) use governance::Workable;
-pub use governance::{ApprovalStatus, GovernanceState, ProjectEmergency, RoleHolder};
+pub use governance::{ApprovalCounts, ApprovalStatus, GovernanceState, ProjectEmergency, RoleHolder};
 pub use password::check_first_part;
 pub use project::ProjectChange;
 pub(super) use proposal::Proposal;
@@ -65,18 +65,6 @@ fn parse_id(text: &str) -> Result<ChangeRequestId, ResultCode> {
 fn held(tx: &mut Tx<'_>, project: ProjectId, id: ChangeRequestId) -> Result<ChangeRequest, Refusal> {
     let found = tx.hold_change_request(id)?.filter(|request| request.project == project);
     found.ok_or(ResultCode::InvalidApprovalRequest.into())
-}
-
-/// A change in short, as the audit log tells it.
-fn told(item: &ChangeItem) -> String {
-    let fields = item.change.after();
-    let shown = fields.iter().filter(|field| field.name != "description").take(8).map(|field| format!("{} {}", field.name, field.value));
-    shown.collect::<Vec<_>>().join(", ")
-}
-
-/// A record with a detail that is cut to what the log takes.
-fn with_detail(event: AuditEvent, detail: &str) -> AuditEvent {
-    AuditEvent { detail: Some(detail.chars().take(crate::domain::audit::DETAIL_MAX_CHARS).collect()), ..event }
 }
 
 impl Service {

@@ -14,8 +14,8 @@ use super::base::look_at;
 use super::job::{lease_material, material_of};
 use super::proposal::{Material, Proposal};
 use super::requests::new_key_store;
-use super::{MATERIAL_GRACE, PROJECT_REQUESTS_MAX, telling, told, with_detail};
-use crate::domain::approval::{Base, CHANGES_MAX, ChangeItem, ChangeRequest, ExpiryDays, Note, ProposedChange, RequestState, digest};
+use super::{MATERIAL_GRACE, PROJECT_REQUESTS_MAX, recording, telling};
+use crate::domain::approval::{Base, ChangeItem, ChangeRequest, Content, ExpiryDays, Note, ProposedChange, RequestState, check_size};
 use crate::domain::audit::{AuditEvent, Operation, Uses};
 use crate::domain::client_checks::RuleIndex;
 use crate::domain::clock::Timestamp;
@@ -36,10 +36,10 @@ use crate::service::refusal::Proposed;
 use crate::service::request::{Asking, Scope};
 use crate::service::views::KeyStoreView;
 use crate::service::{Refusal, Service};
-use crate::store::{PlannedObject, Purpose, Reader, RequestFilter, Tx};
+use crate::store::{PlannedObject, Purpose, Reader, Tx};
 
-/// The most drafts, newest first, among which a new key store is looked for.
-const DRAFTS_MAX: i64 = 100;
+/// The most key stores of a project that are asked for at a time: each has its own key in the token already.
+const NEW_KEY_STORES_MAX: i64 = 50;
 
 /// Who asks, and how.
 #[derive(Debug, Clone)]
@@ -85,6 +85,7 @@ impl Asked {
             ended: None,
             expires: expiry.after(self.now),
             attempts: 0,
+            revision: 0,
         }
     }
 
@@ -106,12 +107,17 @@ impl Asked {
         Ok((ChangeRequest { expires: expiry.after(self.now), ..draft }, items, false))
     }
 
-    fn item(&self, items: &[ChangeItem], proposal: &Proposal, base: Base, planned: Option<&PlannedObject>) -> Result<ChangeItem, Refusal> {
-        if items.len() >= CHANGES_MAX {
-            return Err(Invalid::new("changes", format!("are {CHANGES_MAX} already: ask for these first")).into());
-        }
-        Ok(ChangeItem {
-            position: items.last().map_or(0, |last| last.position.saturating_add(1)),
+    /// Puts the change behind those that are there already, unless that would be too much for one request; answers it.
+    fn add(
+        &self,
+        (request, items): (&ChangeRequest, &mut Vec<ChangeItem>),
+        proposal: &Proposal,
+        base: Base,
+        planned: Option<&PlannedObject>,
+    ) -> Result<ChangeItem, Refusal> {
+        let item = ChangeItem {
+            // Never one that was given before: whoever withdraws a change means the one that he saw.
+            position: request.revision,
             change: proposal.change.clone(),
             base,
             sealed_hash: proposal.sealed.as_ref().map(|sealed| Sha256::digest(sealed).into()),
@@ -119,7 +125,10 @@ impl Asked {
             editor: self.account,
             editor_login: self.login.clone(),
             edited: self.now,
-        })
+        };
+        items.push(item.clone());
+        check_size(items)?;
+        Ok(item)
     }
 }
 
@@ -228,10 +237,9 @@ impl Service {
                 if proposal.seen.is_some() && proposal.seen != base.changed {
                     return Err(ResultCode::Conflict.into());
                 }
-                let item = asked.item(&items, &proposal, base.clone(), planned.as_ref())?;
+                let item = asked.add((&request, &mut items), &proposal, base.clone(), planned.as_ref())?;
                 let own = planned.map(|planned| (item.position, (InToken::Object(planned), None)));
                 let sealed = proposal.sealed.map(|sealed| (item.position, sealed));
-                items.push(item);
                 try_all(tx, &asked, request, items, own.into_iter().collect(), sealed.into_iter().collect())?;
                 Ok(base)
             })
@@ -246,22 +254,26 @@ impl Service {
             .store()
             .change::<_, Refusal, _>(move |tx| {
                 let (mut request, mut items, is_new) = asked.target(tx, &proposal)?;
-                let item = asked.item(&items, &proposal, base, planned.as_ref())?;
-                items.push(item.clone());
-                request.digest = asked.note.as_ref().map(|note| digest(&request, note, &items));
+                let item = asked.add((&request, &mut items), &proposal, base, planned.as_ref())?;
+                let content = asked.note.is_some().then(|| Content::of(&request, &items));
+                request.digest = content.as_ref().map(Content::digest);
                 if is_new {
                     tx.insert_change_request(&request)?;
                 }
                 tx.insert_change_item(request.id, &item, proposal.sealed.as_deref(), planned.as_ref())?;
                 tx.note_editor(request.id, asked.account)?;
+                tx.edited(request.id)?;
                 if let Some(planned) = &planned {
                     tx.keep_planned(planned, request.expires.plus(MATERIAL_GRACE))?;
                 }
                 wait_until(tx, &request)?;
-                if asked.note.is_some() {
-                    telling::requested(tx, &request, &asked.login, asked.now)?;
+                match content {
+                    Some(content) => {
+                        telling::requested(tx, &request, &asked.login, asked.now)?;
+                        recording::asked(tx, (event, uses), &request, &content)?;
+                    }
+                    None => tx.audit(recording::edited(event, &request, &item, false), uses)?,
                 }
-                tx.audit(record(event, &request, &item), uses)?;
                 Ok(Proposed { request: request.id, position: item.position, state: request.state })
             })
             .await?;
@@ -316,6 +328,9 @@ impl Service {
         // Under a name that nobody chose: its own is given when it comes into service.
         let unnamed = Name::from_stored(sealing_key.to_string());
         let key_store = self.store().change::<_, Refusal, _>(move |tx| {
+            if tx.count_new_key_stores(project)? >= NEW_KEY_STORES_MAX {
+                return Err(Invalid::new("name", format!("can't be of one more: {NEW_KEY_STORES_MAX} new key stores are asked for already")).into());
+            }
             let description = crate::domain::text::Description::default();
             let key_store = tx.insert_key_store(project, &unnamed, &description, checks, State::Provisioning, &stamp)?;
             tx.insert_internal_key(Purpose::ConfidentialData(key_store.id), &row, &stamp)?;
@@ -347,9 +362,8 @@ impl Service {
 
 /// The key store of an open draft that is to have that number or name.
 fn drafted(reader: &mut Reader<'_>, project: ProjectId, meant: &KeyStoreRef) -> Result<Option<KeyStore>, Refusal> {
-    let drafts = RequestFilter { state: Some(RequestState::Draft), ..RequestFilter::default() };
-    for draft in reader.change_requests(project, &drafts, (0, DRAFTS_MAX))?.entries {
-        let Some(id) = draft.key_store.filter(|_| draft.new_key_store) else { continue };
+    for draft in reader.drafts_of_new_key_stores(project, NEW_KEY_STORES_MAX)? {
+        let Some(id) = draft.key_store else { continue };
         let Some(key_store) = new_key_store(reader, &draft, id)? else { continue };
         let is_meant = match meant {
             KeyStoreRef::Named(wanted) => key_store.name == *wanted,
@@ -387,12 +401,6 @@ pub(super) fn wait_until(tx: &mut Tx<'_>, request: &ChangeRequest) -> Result<(),
     let material = material_of(&tx.change_items(request.id)?);
     tx.lease_objects(request.id, &material, request.expires.plus(MATERIAL_GRACE))?;
     Ok(())
-}
-
-fn record(event: AuditEvent, request: &ChangeRequest, item: &ChangeItem) -> AuditEvent {
-    let digest = request.digest.map(|digest| format!(" SHA-256 {},", hex::encode(digest))).unwrap_or_default();
-    let detail = format!("request {},{digest} change {}: {} {}", request.id, item.position, item.change.operation(), told(item));
-    with_detail(event, &detail)
 }
 
 /// What a record of a request has no counters for.

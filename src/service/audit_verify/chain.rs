@@ -1,5 +1,6 @@
 //! One chain: its records among themselves, its own row, its signature, and what checkpoints list of it.
 
+use super::requests::Requests;
 use super::{Heads, PAGE, Report, SigningKeys};
 use crate::domain::audit::{Link, Operation, record_hash};
 use crate::domain::clock::Timestamp;
@@ -14,6 +15,7 @@ pub(super) async fn verify(
     heads: &Heads,
     is_over: bool,
     keys: &SigningKeys<'_>,
+    requests: &mut Requests,
     report: &mut Report,
 ) -> Result<i64, StoreError> {
     let mut reading = Reading {
@@ -51,7 +53,13 @@ pub(super) async fn verify(
         if from.is_none() {
             break;
         }
-        page.iter().for_each(|record| reading.record(record));
+        for record in &page {
+            reading.record(record);
+            // What came after the heads of all chains were read may refer to what came after them in a chain that was read before.
+            if record.sequence <= chain.head.sequence {
+                requests.record(record, reading.report);
+            }
+        }
     }
     reading.end(keys);
     Ok(reading.last)

@@ -48,6 +48,18 @@ fn of_a_key_store(scene: &Scene) {
     for position in [4, 5] {
         scene.send("mia1", "DELETE", &format!("/approvals/{id}/changes/{position}"), &[], None).body();
     }
+    // A place isn't given twice: whoever withdraws the change that he saw doesn't withdraw another one.
+    let entry = json!({"keyStoreName": STORE, "value": "10.0.0.2"});
+    draft("mia1", "POST", "/auths/ipv4s", entry);
+    assert_eq!(positions(scene, &id).last().map(|(position, _)| *position), Some(8), "{:?}", positions(scene, &id));
+    scene.send("mia1", "DELETE", &format!("/approvals/{id}/changes/8"), &[], None).body();
+    // Nor does anybody ask for a draft that he hasn't seen.
+    let seen = scene.get("bob1", &format!("/approvals/{id}")).body()["revision"].clone();
+    assert_eq!(seen, 10);
+    for (revision, code) in [(json!(9), 409), (json!(-1), 400), (json!("10"), 400)] {
+        let asked = scene.own("amy1", "POST", &format!("/approvals/{id}/request"), &json!({"note": "n", "revision": revision}));
+        assert_eq!(asked.status, code, "{asked:?}");
+    }
     refused(&scene.send("mia1", "DELETE", &format!("/approvals/{id}/changes/5"), &[], None), 404, "Invalid Approval Request");
     assert_eq!(scene.count("client_rules WHERE value = 'c' AND state = 'DESTROYED' AND revoked_at IS NOT NULL"), 1);
     let details = scene.get("bob1", &format!("/approvals/{id}"));
@@ -145,12 +157,44 @@ fn listed(scene: &Scene) {
     assert_ne!(pages[0], pages[1]);
 }
 
+/// Where approval is turned off nobody could ask for a draft; what is asked for waits for its decision.
+fn turned_off(scene: &Scene) {
+    let before = scene.snapshot();
+    let import = |name: &str| json!({"keyStoreName": STORE, "name": name, "keyData": IMPORT});
+    let asked = scene.ask("amy1", "POST", "/keystores", &json!({"name": "asked for", "ip4AuthUse": "Y"}));
+    let drafted = scene.draft("amy1", "POST", "/keys/symmetric-keys/import", &import("drafted"));
+    scene.operator(&["approval", "disable", "--project", "demo", "--reason", "a test"]);
+    scene.wait_for(&drafted, "EXPIRED");
+    let told = scene.installation.database().texts("detail", "audit_records WHERE operation = 'EXPIRE_REQUEST' AND result_code = 0 ORDER BY at DESC LIMIT 1");
+    assert!(told[0].contains(&drafted) && told[0].contains("approval was turned off"), "{told:?}");
+    assert_eq!(scene.status(&asked), "READY");
+    scene.decide("bob1", &asked, "deny", &json!({"reason": "no longer"})).body();
+    crate::faults::settled::wait_until_settled(&scene.installation);
+    scene.turn_on();
+    assert_eq!(scene.snapshot(), before);
+}
+
+/// Each new key store that is asked for has a key in the token: there is an end to that.
+fn many_new_key_stores(scene: &Scene) {
+    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50)
+        INSERT INTO change_requests (id, project_id, new_key_store, state, requester_id, requester, note, created_at, expires_at, attempts)";
+    let of = "1, TRUE, 'DRAFT', (SELECT MIN(id) FROM accounts), 'x', '', 1, 9000000000000000, 0 FROM n";
+    scene.installation.database().run(&format!("{fill} SELECT 'filler ' || i, {of}"));
+    let objects = scene.count("token_objects");
+    let asked = scene.send("amy1", "POST", "/keystores", &[("x-skm-approval-note", "n")], Some(&json!({"name": "one more", "ip4AuthUse": "Y"})));
+    assert_eq!(asked.refusal(), "name can't be of one more: 50 new key stores are asked for already");
+    assert_eq!(scene.count("token_objects"), objects);
+    scene.installation.database().run("DELETE FROM change_requests WHERE id LIKE 'filler %'");
+}
+
 fn drafts(cluster: Option<&Cluster>) {
     let scene = Scene::governed(installation(cluster), cluster);
     of_a_key_store(&scene);
     withdrawn(&scene);
     listed(&scene);
     of_a_new_key_store(&scene);
+    many_new_key_stores(&scene);
+    turned_off(&scene);
     scene.finish();
 }
 

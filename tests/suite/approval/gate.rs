@@ -134,6 +134,46 @@ fn commands(scene: &Scene) -> BTreeSet<String> {
     groups.iter().flat_map(|group| listed(&["admin", group]).into_iter().map(move |command| format!("{group} {command}"))).collect()
 }
 
+/// What may be done, with arguments that mean those who ask and approve: reads, one more restriction, what gives nobody a part in decisions.
+fn harmless_commands(password: &str) -> [(&'static str, Vec<&str>); 19] {
+    [
+        ("project create", vec!["a project"]),
+        ("project list", vec![]),
+        ("project set", vec!["demo", "--appkey-reads", "on"]),
+        ("project set", vec!["demo", "--appkey-reads", "off"]),
+        ("project rename", vec!["demo", "renamed"]),
+        ("project rename", vec!["renamed", "demo"]),
+        ("appkey list", vec![]),
+        ("account create", vec!["eve", "--password-file", password]),
+        ("account list", vec![]),
+        ("account make-administrator", vec!["amy"]),
+        ("account unmake-administrator", vec!["amy"]),
+        ("role list", vec![]),
+        ("access-key list", vec![]),
+        ("access-key disable", vec!["cat1"]),
+        ("access-key enable", vec!["cat1"]),
+        ("access-key delete", vec!["cat1", "--yes"]),
+        ("account disable", vec!["cat"]),
+        ("account enable", vec!["cat"]),
+        ("approval status", vec!["--project", "demo"]),
+    ]
+}
+
+/// What gives somebody a part in decisions: roles and passwords of enabled accounts, and their access keys that may approve.
+fn parts(scene: &Scene) -> BTreeSet<String> {
+    let mut database = scene.installation.database();
+    let roles = database.texts("login || ' ' || role || ' ' || password_hash", "accounts JOIN account_roles ON account_id = accounts.id WHERE enabled");
+    let keys = "access_keys JOIN accounts ON accounts.id = account_id WHERE access_keys.enabled AND accounts.enabled AND may_approve";
+    roles.into_iter().chain(database.texts("access_keys.id", keys)).collect()
+}
+
+/// What needs approval itself.
+fn inventory(scene: &Scene) -> Vec<String> {
+    let is_of_people = |row: &String| ["account_roles ", "accounts ", "access_keys "].iter().any(|table| row.starts_with(table));
+    let is_of_others = |row: &String| row.starts_with("governance ") && !row.starts_with("governance 1|");
+    scene.snapshot().into_iter().filter(|row| !is_of_people(row) && !is_of_others(row)).collect()
+}
+
 fn no_command_changes_anything_alone(scene: &Scene) {
     // What is refused; and what may be done: reads, one more restriction, what gives nobody a part in decisions.
     let password = scene.installation.path().join("password");
@@ -148,37 +188,35 @@ fn no_command_changes_anything_alone(scene: &Scene) {
         ("access-key create", vec!["bob"]),
         ("access-key set", vec!["amy1", "--may-approve", "on"]),
     ];
-    let allowed: [&str; 20] = [
-        "project create",
-        "project list",
-        "project rename",
-        "project set",
-        "appkey create",
-        "appkey list",
-        "appkey delete",
-        "account create",
-        "account list",
-        "account make-administrator",
-        "account unmake-administrator",
-        "account disable",
-        "role list",
-        "access-key list",
-        "access-key enable",
-        "access-key disable",
-        "access-key delete",
-        "approval status",
-        "approval enable",
-        "approval disable",
-    ];
-    let known: BTreeSet<String> = refused_commands.iter().map(|(command, _)| *command).chain(allowed).map(str::to_owned).collect();
+    let harmless = harmless_commands(file);
+    let others = ["appkey create", "appkey delete", "approval enable", "approval disable"];
+    let known: BTreeSet<String> = refused_commands.iter().chain(&harmless).map(|(command, _)| *command).chain(others).map(str::to_owned).collect();
     assert_eq!(commands(scene), known, "commands that this test doesn't know: say whether they change anything");
     let before = scene.snapshot();
-    for (command, arguments) in &refused_commands {
+    let run = |command: &str, arguments: &[&str]| {
         let words: Vec<&str> = ["admin"].into_iter().chain(command.split(' ')).chain(arguments.iter().copied()).collect();
-        let (code, _, told) = scene.installation.run(&words);
+        scene.installation.run(&words)
+    };
+    for (command, arguments) in &refused_commands {
+        let (code, _, told) = run(command, arguments);
         assert_eq!((code, told.trim_end()), (1, "skm: Approval Required"), "{command}");
     }
     assert_eq!(scene.snapshot(), before);
+    // What is allowed is tried on those who ask and approve, too: whatever comes of it, nobody has more of a part in decisions than before.
+    for (command, arguments) in &harmless {
+        let (before, inventory) = (parts(scene), inventory(scene));
+        let (code, told, problems) = run(command, arguments);
+        assert!(code == 0 || (code, problems.trim_end()) == (1, "skm: Approval Required"), "{command} {arguments:?}: {told}{problems}");
+        let more: Vec<_> = parts(scene).difference(&before).cloned().collect();
+        assert!(more.is_empty(), "{command} {arguments:?} gives a part in decisions: {more:?}");
+        assert_eq!(self::inventory(scene), inventory, "{command} {arguments:?}");
+    }
+    let made = scene.operator(&["appkey", "create", "demo", "--json"]);
+    let appkey: Value = serde_json::from_str(&made).expect("JSON");
+    scene.operator(&["appkey", "delete", appkey["appkey"].as_str().expect("an appkey"), "--yes"]);
+    assert_eq!(scene.installation.database().texts("login", "accounts WHERE NOT enabled"), ["cat"], "who was stopped stays so");
+    // As it was, for what comes next.
+    scene.installation.database().run("UPDATE accounts SET enabled = TRUE WHERE login = 'cat'");
     // Elsewhere, and to people who decide nothing here, it is as it was.
     scene.operator(&["account", "create", "new", "--password-file", file]);
     scene.operator(&["account", "password", "new", "--password-file", file]);
@@ -201,11 +239,17 @@ fn on_and_off(scene: &Scene, key: &str) {
     assert!(code == 1 && told.contains("reason must have 1 to 1000 characters"), "{told}");
     scene.operator(&["approval", "disable", "--project", "demo", "--reason", "everybody is ill"]);
     let record = scene.installation.database().texts("actor_kind || ' ' || detail", "audit_records WHERE operation = 'DISABLE_APPROVAL' AND result_code = 0");
-    assert_eq!(record, ["operator EMERGENCY: approval of demo turned off alone: everybody is ill"]);
+    assert_eq!(record, ["operator EMERGENCY: approval of \"demo\" turned off alone: \"everybody is ill\""]);
     wait_until("the log", super::PATIENCE, || scene.running().log().contains("EMERGENCY"));
-    assert!(scene.running().operations("/metrics").1.contains("skm_approval_disabled_total 1"));
+    let told = || scene.running().operations("/metrics").1;
+    wait_until("the metrics", super::PATIENCE, || told().contains("skm_approval_emergencies 1"));
     let renamed = scene.own("amy1", "PUT", &format!("/keys/{key}"), &json!({"name": "alone"}));
     assert_eq!(renamed.status, 200, "{renamed:?}");
+    // Whoever did it covers nothing up by turning it on again.
+    scene.turn_on();
+    let status = scene.operator(&["approval", "status", "--project", "demo"]);
+    assert!(status.contains("approval   on") && status.contains("everybody is ill"), "{status}");
+    assert!(told().contains("skm_approval_emergencies 1"));
 }
 
 fn gate(cluster: Option<&Cluster>) {

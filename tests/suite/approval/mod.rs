@@ -1,12 +1,17 @@
 //! Approval, as people and their programs meet it: who asks, who approves, what is done and what isn't.
 
+mod clock;
 mod crash;
 mod custody;
 mod decisions;
 mod drafts;
 mod gate;
 mod kinds;
+mod outages;
+mod recorded;
+mod takeover;
 mod told;
+mod turned_off;
 mod walk;
 
 use std::collections::HashMap;
@@ -56,8 +61,13 @@ fn installation(cluster: Option<&Cluster>) -> Installation {
 impl Scene {
     /// With approval off.
     fn ungoverned(installation: Installation, cluster: Option<&Cluster>) -> Self {
+        Self::ungoverned_on(installation, cluster, Installation::start)
+    }
+
+    /// The same on a process that is started so.
+    fn ungoverned_on(installation: Installation, cluster: Option<&Cluster>, start: impl FnOnce(&Installation) -> Running) -> Self {
         add_people(&installation, cluster.is_some());
-        let mut scene = Self { running: Some(installation.start()), installation, tokens: HashMap::new() };
+        let mut scene = Self { running: Some(start(&installation)), installation, tokens: HashMap::new() };
         scene.sign_in();
         scene
     }
@@ -204,6 +214,15 @@ impl Scene {
         crate::faults::settled::token_and_database_agree(&self.installation);
         crate::faults::settled::audit_is_intact(&self.installation);
     }
+}
+
+/// As if the leases of what is under way had ended: what waits for a decision has much longer ones.
+fn end_leases(scene: &Scene) {
+    let soon = crate::clockwork::now() + 3_600_000_000;
+    scene.installation.database().run(&format!(
+        "UPDATE change_requests SET lease_until = 1 WHERE state = 'APPLYING';
+         UPDATE token_objects SET lease_until = 1 WHERE state IN ('PROVISIONING', 'DESTROYING') AND lease_until < {soon};"
+    ));
 }
 
 /// The ID of the draft or request that a change became.

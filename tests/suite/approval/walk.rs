@@ -1,17 +1,21 @@
-//! A random walk: drafts, requests, decisions by anyone, changes from elsewhere, crashes. After each step what people see is exactly as before,
-//! or exactly as it was approved.
+//! A random walk: drafts, requests, decisions by anyone and by several at the same moment, changes from elsewhere and by the clock, crashes, also amid
+//! a job. After each step what people see is exactly as before, or exactly as it was approved.
+
+mod meanwhile;
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use super::{STORE, Scene, installation};
+use crate::faults::settled::short_leases;
 use crate::support::installation::Answer;
 use crate::support::postgres::Cluster;
 use crate::support::random::{Random, is_full};
 
-const ASKERS: [&str; 5] = ["amy1", "mia1", "bob1", "cat1", "dan1"];
-const DECIDERS: [&str; 5] = ["bob1", "bob2", "cat1", "amy1", "dan1"];
+/// Those who approve have a hand in drafts more rarely: somebody must be left who decides.
+const ASKERS: [&str; 9] = ["amy1", "mia1", "dan1", "amy1", "mia1", "dan1", "amy1", "bob1", "cat1"];
+const DECIDERS: [&str; 6] = ["bob1", "bob2", "cat1", "amy1", "dan1", "cat1"];
 
 /// The account of an access key.
 fn account(key: &str) -> &str {
@@ -24,13 +28,15 @@ enum Effect {
     Described(String, String),
     Rotated(String),
     Doomed(String),
+    Restored(String),
+    Ended(String),
 }
 
 impl Effect {
     fn key(&self) -> Option<&str> {
         match self {
             Self::Created(_) => None,
-            Self::Described(key, _) | Self::Rotated(key) | Self::Doomed(key) => Some(key),
+            Self::Described(key, _) | Self::Rotated(key) | Self::Doomed(key) | Self::Restored(key) | Self::Ended(key) => Some(key),
         }
     }
 }
@@ -47,16 +53,26 @@ struct Open {
     is_spoiled: bool,
 }
 
+impl Open {
+    fn builds_on(&self, key: &str) -> bool {
+        self.effects.iter().any(|effect| effect.key() == Some(key))
+    }
+}
+
 struct Walk {
     scene: Scene,
     random: Random,
     open: Option<Open>,
     /// Keys in service.
     keys: Vec<String>,
+    /// Keys that are to be deleted.
+    pending: Vec<String>,
     before: Vec<String>,
     names: usize,
     applied: usize,
     failed: usize,
+    /// How often the process was killed amid a job.
+    amid: usize,
 }
 
 impl Walk {
@@ -72,15 +88,22 @@ impl Walk {
         self.names += 1;
         let name = format!("walked {}", self.names);
         let known = self.keys.get(self.random.below(self.keys.len().max(1))).cloned();
-        match (self.random.below(6), known) {
-            (2, Some(key)) => ("PUT", format!("/keys/{key}"), json!({"description": name}), Effect::Described(key, name)),
-            (3, Some(key)) => ("POST", format!("/keys/{key}/rotate"), json!({}), Effect::Rotated(key)),
-            (4, Some(key)) => ("PUT", format!("/keys/{key}/delete"), json!({}), Effect::Doomed(key)),
-            (5, _) => {
+        let pending = self.pending.get(self.random.below(self.pending.len().max(1))).cloned();
+        match (self.random.below(8), known, pending) {
+            (2, Some(key), _) => ("PUT", format!("/keys/{key}"), json!({"description": name}), Effect::Described(key, name)),
+            (3, Some(key), _) => ("POST", format!("/keys/{key}/rotate"), json!({}), Effect::Rotated(key)),
+            (4, Some(key), _) => ("PUT", format!("/keys/{key}/delete"), json!({}), Effect::Doomed(key)),
+            (5, _, _) => {
                 let data = json!({"keyStoreName": STORE, "name": name, "keyData": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="});
                 ("POST", "/keys/symmetric-keys/import".to_owned(), data, Effect::Created(name))
             }
-            _ => ("POST", "/keys/symmetric-keys/create".to_owned(), json!({"keyStoreName": STORE, "name": name}), Effect::Created(name)),
+            (6, _, Some(key)) => ("PUT", format!("/keys/{key}/restore"), json!({}), Effect::Restored(key)),
+            (7, _, Some(key)) => ("DELETE", format!("/keys/{key}"), json!({}), Effect::Ended(key)),
+            (kind, _, _) => {
+                let kind = if kind == 0 { "asymmetric-keys" } else { "symmetric-keys" };
+                let data = json!({"keyStoreName": STORE, "name": name, "autoRotationPeriod": 30});
+                ("POST", format!("/keys/{kind}/create"), data, Effect::Created(name))
+            }
         }
     }
 
@@ -91,10 +114,16 @@ impl Walk {
         if self.open.as_ref().is_some_and(|open| open.is_ready) {
             return assert_eq!(answer.refusal(), "Open Approval Request");
         }
-        // What doesn't go with the rest of the draft is refused; it changes nothing either.
-        if answer.status == 202 {
+        self.drafted(vec![(key, effect, answer)]);
+    }
+
+    /// Takes note of what is in the draft now. What doesn't go with the rest of it is refused; it changes nothing either.
+    fn drafted(&mut self, answers: Vec<(&str, Effect, Answer)>) {
+        let mut taken: Vec<_> = answers.into_iter().filter(|(.., answer)| answer.status == 202).collect();
+        taken.sort_by_key(|(.., answer)| answer.body()["position"].as_u64());
+        for (key, effect, answer) in taken {
             let open = self.open.get_or_insert_with(|| Open { id: answer.text("approvalId"), ..Open::default() });
-            assert_eq!(open.id, answer.text("approvalId"));
+            assert_eq!(open.id, answer.text("approvalId"), "a key store has one open draft or request");
             open.editors.insert(account(key).to_owned());
             open.effects.push(effect);
         }
@@ -128,9 +157,15 @@ impl Walk {
             return assert!([403, 409].contains(&answer.status), "{key} {what}: {answer:?}");
         }
         assert_eq!(answer.status, 200, "{key} {what}: {answer:?}");
+        self.comes_to(what);
+    }
+
+    /// What becomes of the request by that decision.
+    fn comes_to(&mut self, what: &str) {
         let open = self.open.take().expect("a request");
         match (what, open.is_spoiled) {
             ("deny", _) => self.scene.wait_for(&open.id, "DENIED"),
+            ("withdraw", _) => self.scene.wait_for(&open.id, "WITHDRAWN"),
             (_, true) => {
                 self.scene.wait_for(&open.id, "FAILED");
                 self.failed += 1;
@@ -138,15 +173,16 @@ impl Walk {
             (_, false) => {
                 self.scene.wait_for(&open.id, "APPROVED");
                 self.applied += 1;
-                self.all_of(&open);
+                self.all_of(&open, None);
             }
         }
     }
 
-    /// Every change of it is done, and nothing else.
-    fn all_of(&mut self, open: &Open) {
+    /// Every change of it is done, and nothing else but what came due.
+    fn all_of(&mut self, open: &Open, due: Option<&str>) {
         let after = self.scene.snapshot();
         let mut touched: Vec<String> = open.effects.iter().filter_map(|effect| effect.key().map(str::to_owned)).collect();
+        touched.extend(due.map(str::to_owned));
         for effect in &open.effects {
             let mut database = self.scene.installation.database();
             let mut one = |column: &str, key: &str| database.texts(column, &format!("keys WHERE id = '{key}'")).remove(0);
@@ -167,9 +203,24 @@ impl Walk {
                 Effect::Doomed(key) => {
                     assert_eq!(one("state", key), "PENDING_DELETION");
                     self.keys.retain(|known| known != key);
+                    self.pending.push(key.clone());
+                }
+                Effect::Restored(key) => {
+                    assert_eq!(one("state", key), "ACTIVE");
+                    self.pending.retain(|known| known != key);
+                    self.keys.push(key.clone());
+                }
+                Effect::Ended(key) => {
+                    assert!(["DESTROYING", "DESTROYED"].contains(&one("state", key).as_str()));
+                    self.pending.retain(|known| known != key);
                 }
             }
         }
+        self.nothing_else(after, &touched);
+    }
+
+    /// Of other keys than these everything is as it was.
+    fn nothing_else(&mut self, after: Vec<String>, touched: &[String]) {
         let others = |rows: &[String]| rows.iter().filter(|row| !touched.iter().any(|key| row.contains(key.as_str()))).cloned().collect::<Vec<_>>();
         assert_eq!(others(&after), others(&self.before), "nothing else");
         self.before = after;
@@ -188,43 +239,37 @@ impl Walk {
         }
     }
 
-    /// As the clock or an operator might.
-    fn meddle(&mut self) {
-        let Some(key) = self.keys.get(self.random.below(self.keys.len().max(1))) else { return };
-        self.scene.installation.database().run(&format!("UPDATE keys SET changed_at = changed_at + 1 WHERE id = '{key}'"));
-        if let Some(open) = &mut self.open {
-            open.is_spoiled |= open.effects.iter().any(|effect| effect.key() == Some(key));
-        }
-        self.before = self.scene.snapshot();
-    }
-
-    fn crash(&mut self) {
-        self.scene.running.take().expect("a running service").kill();
-        self.scene.restart();
-    }
-
     fn step(&mut self) {
-        match self.random.below(20) {
-            0..=8 => self.draft(),
-            9..=11 => self.ask(),
-            12..=15 => self.decide("approve"),
-            16 => self.decide("deny"),
-            17 => self.withdraw(),
-            18 => self.meddle(),
-            _ => self.crash(),
+        match self.random.below(28) {
+            0..=7 => self.draft(),
+            8..=9 => self.draft_at_once(),
+            10..=13 => self.ask(),
+            14..=16 => self.decide("approve"),
+            17 => self.decide("deny"),
+            18..=20 => self.decide_at_once(),
+            21 => self.withdraw(),
+            22 => self.meddle(),
+            23 => self.falls_due(),
+            24 => self.is_deleted(),
+            25 => self.crash(),
+            _ => self.crash_amid_a_job(),
         }
         self.unchanged("a step");
     }
 }
 
 fn walked(cluster: Option<&Cluster>, steps: usize, random: Random) {
-    let scene = Scene::governed(installation(cluster), cluster);
+    let scene = Scene::governed(short_leases(installation(cluster)), cluster);
     let before = scene.snapshot();
-    let mut walk = Walk { scene, random, open: None, keys: Vec::new(), before, names: 0, applied: 0, failed: 0 };
-    for _ in 0..steps {
+    let mut walk = Walk { scene, random, open: None, keys: Vec::new(), pending: Vec::new(), before, names: 0, applied: 0, failed: 0, amid: 0 };
+    let mut taken = 0;
+    // However it goes, something comes of it.
+    while taken < steps || walk.applied < steps / 15 {
         walk.step();
+        taken += 1;
+        assert!(taken < 8 * steps, "{} applied in {taken} steps", walk.applied);
     }
-    println!("{} applied, {} failed", walk.applied, walk.failed);
+    println!("{taken} steps: {} applied, {} failed, {} killed amid a job", walk.applied, walk.failed, walk.amid);
     if let Some(open) = walk.open.take() {
         let key = ASKERS.into_iter().find(|key| !open.is_ready || account(key) == open.requester).expect("whoever asked");
         walk.scene.decide(key, &open.id, "withdraw", &json!({})).body();

@@ -4,6 +4,9 @@ use super::Browser;
 use crate::console::person::{PASSWORD, make_account};
 use crate::support::installation::{Installation, Running};
 
+/// What somebody is told who comes too late.
+const OVERTAKEN: &str = "or its time is over. Nothing was changed";
+
 fn of(running: &Running, login: &str) -> Browser {
     let browser = Browser::of(running);
     browser.sign_in(login, PASSWORD);
@@ -160,6 +163,74 @@ fn requests_are_denied_and_withdrawn_and_fail() {
     axel.sees("Nothing of it was done.");
     axel.sees("Failed");
     axel.looks_right("approval-failed");
+}
+
+/// Nobody decides in time: both see that, the one with the dialog open too; and what was made for it is gone.
+#[test]
+fn requests_expire() {
+    let (installation, running) = with_two();
+    turn_on(&installation);
+    let (mona, axel) = (of(&running, "mona"), of(&running, "axel"));
+    mona.go("/");
+    draft_entry(&mona, "10.9.9.9");
+    mona.press("Key Management");
+    mona.press_at("summary[contains(., 'Add Key')]");
+    mona.press("Symmetric Key");
+    mona.fill("Name", "never to be");
+    mona.press_in_dialog("Save");
+    mona.sees("It is in the draft now.");
+    ask(&mona, "before the holidays");
+    axel.go("/");
+    open_newest(&axel);
+    axel.press("Approve");
+    axel.waits_for_dialog();
+    installation.database().run("UPDATE change_requests SET expires_at = 1 WHERE state = 'READY'");
+    axel.press_in_dialog("Approve");
+    axel.sees(OVERTAKEN);
+    let expired = || installation.database().count("change_requests WHERE state = 'EXPIRED'") == 1;
+    crate::faults::load::wait_until("the end", std::time::Duration::from_secs(60), expired);
+    for browser in [&mona, &axel] {
+        browser.go("/");
+        open_newest(browser);
+        browser.sees("Expired");
+        browser.sees("Nothing of it was done.");
+        browser.looks_right("approval-expired");
+    }
+    mona.press("Key Store Management");
+    mona.sees_no("never to be");
+    mona.sees_no("Somebody has asked for the draft");
+    // The next one can be asked for, and done.
+    draft_entry(&mona, "10.9.9.8");
+    ask(&mona, "after the holidays");
+    axel.go("/");
+    open_newest(&axel);
+    axel.press("Approve");
+    axel.press_in_dialog("Approve");
+    axel.sees("All of it was done.");
+}
+
+/// Whoever looks at a request that is withdrawn meanwhile is told so, and does nothing by it.
+#[test]
+fn whoever_is_overtaken_is_told() {
+    let (installation, running) = with_two();
+    turn_on(&installation);
+    let (mona, axel) = (of(&running, "mona"), of(&running, "axel"));
+    mona.go("/");
+    draft_entry(&mona, "10.9.9.9");
+    ask(&mona, "an office");
+    axel.go("/");
+    open_newest(&axel);
+    axel.press("Approve");
+    axel.waits_for_dialog();
+    mona.press("Withdraw");
+    mona.press_in_dialog("Withdraw");
+    mona.sees("It was withdrawn. Nothing of it was done.");
+    axel.press_in_dialog("Approve");
+    axel.sees(OVERTAKEN);
+    assert_eq!(installation.database().count("client_rules WHERE value = '10.9.9.9/32'"), 0);
+    axel.go("/");
+    open_newest(&axel);
+    axel.sees("Withdrawn");
 }
 
 #[test]

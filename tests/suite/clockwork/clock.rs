@@ -80,7 +80,7 @@ fn nothing_is_destroyed_right_after_a_start_that_comes_days_later() {
 }
 
 /// Has the database server's clock say another time than the machine's.
-fn shift_server_clock(database: &mut RawDatabase, by: &str) {
+pub(crate) fn shift_server_clock(database: &mut RawDatabase, by: &str) {
     database.run(&format!(
         "CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT pg_catalog.clock_timestamp() + interval ''{by}'''"
     ));

@@ -10,7 +10,7 @@ use crate::faults::load::{Client, wait_until};
 use crate::support::installation::Installation;
 
 /// The files of the token's objects.
-pub(super) fn object_files(installation: &Installation) -> BTreeSet<PathBuf> {
+pub(crate) fn object_files(installation: &Installation) -> BTreeSet<PathBuf> {
     let tokens = std::fs::read_dir(installation.path().join("tokens")).expect("tokens");
     let token = tokens.flatten().find(|entry| entry.path().is_dir()).expect("a token");
     let files = std::fs::read_dir(token.path()).expect("the token").flatten().map(|entry| entry.path());

@@ -1,9 +1,9 @@
 //! What happens by the clock, and several processes at once: due rotations and deletions, limits of use, two nodes on one database and token.
 
-mod clock;
+pub(crate) mod clock;
 mod due;
 mod limits;
-mod missing;
+pub(crate) mod missing;
 mod nodes;
 
 use std::time::Duration;

@@ -547,7 +547,7 @@ fn no_form_changes_anything_alone_where_approval_is_on() {
     for (path, (_, post)) in table().into_iter().filter(|(path, (_, post))| post.is_some() && fate(path) != Fate::Elsewhere) {
         assert!(post.is_some());
         if path.starts_with("/organization") {
-            // A way of who administers; the use case is the same.
+            // Of who administers: below.
             continue;
         }
         let filled = world.things.fill(&path);
@@ -572,6 +572,70 @@ fn no_form_changes_anything_alone_where_approval_is_on() {
     }
     // Others don't go together with what is in the draft already, and are refused for that.
     assert!(asked >= 12, "{asked} were asked for");
+}
+
+/// What gives somebody a part in decisions of the demo's project: roles and passwords of enabled accounts, and their access keys that may approve.
+fn parts(world: &World<'_>) -> BTreeSet<String> {
+    let mut database = world.installation.database();
+    let roles = format!("accounts JOIN account_roles ON account_id = accounts.id WHERE enabled AND project_id = {}", world.things.project);
+    let roles = database.texts("login || ' ' || role || ' ' || password_hash", &roles);
+    let keys = "access_keys JOIN accounts ON accounts.id = account_id WHERE access_keys.enabled AND accounts.enabled AND may_approve";
+    roles.into_iter().chain(database.texts("access_keys.id", keys)).collect()
+}
+
+/// The same of who administers the installation, about somebody who approves, and about his access key: whatever comes of a form, nobody has more of
+/// a part in decisions than before, and no key store is changed.
+#[test]
+fn no_form_of_the_installation_gives_anybody_a_part_alone_where_approval_is_on() {
+    let installation = Installation::new();
+    let service = installation.start();
+    let mut world = World::new(&installation, &service);
+    world.turn_approval_on();
+    let mut database = installation.database();
+    // Two who approve: one of them can be stopped.
+    make_account(&installation, "otto", &[]);
+    database.run(
+        "INSERT INTO account_roles SELECT id, 1, 'APPROVAL ADMIN', 'test', 0, 'test', 0 FROM accounts WHERE login = 'otto';
+         INSERT INTO access_keys (id, account_id, secret_hash, token_life_seconds, enabled, may_approve, created_by, created_at, changed_by, changed_at)
+         SELECT 'axelsaccesskey123456', id, X'00', 86400, TRUE, TRUE, 'test', 0, 'test', 0 FROM accounts WHERE login = 'axel'",
+    );
+    world.things.account = database.number("id", "accounts WHERE login = 'axel'").to_string();
+    world.things.access_key = "axelsaccesskey123456".to_owned();
+    let olga = world.person("olga");
+    let token = olga.get("/account").hidden("csrf");
+    let inventory = |world: &World<'_>| world.state().as_array().expect("a list")[..3].to_vec();
+    let kept = inventory(&world);
+    let (mut done, mut refused) = (0, 0);
+    for (path, _) in table().into_iter().filter(|(path, (_, post))| path.starts_with("/organization/") && post.is_some()) {
+        let steps: &[&str] = match path.as_str() {
+            "/organization/accounts/{account}/steps/{step}" => &["make-administrator", "unmake-administrator", "end-sessions", "disable", "enable"],
+            "/organization/access-keys/{id}/{step}" => &["disable", "enable", "delete"],
+            path => {
+                assert!(!path.contains("{step}"), "{path}: which steps?");
+                &["-"]
+            }
+        };
+        for step in steps {
+            let (filled, before) = (world.things.fill(&path.replace("{step}", step)), parts(&world));
+            let mut fields = right_fields(&world, &path);
+            fields.push(("csrf", token.clone()));
+            fields.retain(|(name, _)| *name != "seen");
+            let form = olga.get(&filled);
+            if form.has("name=\"seen\"") {
+                fields.push(("seen", form.hidden("seen")));
+            }
+            let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let page = olga.send("POST", &filled, &[("sec-fetch-site", "same-origin")], Some(&fields)).0;
+            assert!(matches!(page.status, 200 | 303 | 422 | 403 | 404), "{path} {step}: {} {}", page.status, page.text);
+            done += usize::from(page.status == 303);
+            refused += usize::from(page.has("Approval is on in this project") || page.to.is_some_and(|to| to.contains("done=asked")));
+            let more: Vec<_> = parts(&world).difference(&before).cloned().collect();
+            assert!(more.is_empty(), "{path} {step} gives a part in decisions: {more:?}");
+            assert_eq!(inventory(&world), kept, "{path} {step}");
+        }
+    }
+    println!("{done} done, {refused} refused or asked for");
+    assert!(done >= 8 && refused >= 3, "{done} done, {refused} refused or asked for");
 }
 
 /// The most pages that a walk along the links looks at.

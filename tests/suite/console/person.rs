@@ -165,9 +165,8 @@ impl<'a> Person<'a> {
         let form = self.ask(path);
         assert_eq!(form.status, 200, "{path}: {}", form.text);
         let mut all = vec![("csrf", form.hidden("csrf"))];
-        if form.has("name=\"seen\"") {
-            all.push(("seen", form.hidden("seen")));
-        }
+        let seen = ["seen", "revision"].into_iter().filter(|name| form.has(&format!("type=\"hidden\" name=\"{name}\"")));
+        all.extend(seen.map(|name| (name, form.hidden(name))));
         all.extend(fields.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.send_form(path, &all)

@@ -1,7 +1,7 @@
 //! Notifications: real receivers over HTTPS, a real mail server, crashes between any two steps, two nodes.
 
 mod mail;
-mod receiver;
+pub(crate) mod receiver;
 mod rules;
 mod webhooks;
 
@@ -15,23 +15,23 @@ use receiver::{Identity, Receiver};
 /// The longest that anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Where the demo's project is.
-const PROJECT: &str = "/projects/1/notifications";
+pub(crate) const PROJECT: &str = "/projects/1/notifications";
 /// Where the installation's recipients are.
 const ORGANIZATION: &str = "/organization/notifications";
 
 /// An installation that reaches receivers on this machine.
-fn open(installation: &mut Installation, identity: &Identity) {
+pub(crate) fn open(installation: &mut Installation, identity: &Identity) {
     let ca = identity.write_ca(&installation.path().join("receivers-ca.pem"));
     installation.set("SKM_WEBHOOKS__CA", &ca);
     installation.set("SKM_WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8");
 }
 
-fn admin<'a>(installation: &Installation, running: &'a Running) -> Person<'a> {
+pub(crate) fn admin<'a>(installation: &Installation, running: &'a Running) -> Person<'a> {
     Person::sign_in(installation, running, installation.demo("ADMIN_USER"), installation.demo("ADMIN_PASSWORD"))
 }
 
 /// Adds a webhook that is told of these events; its secret.
-fn add_webhook(person: &Person<'_>, place: &str, url: &str, events: &[&str]) -> String {
+pub(crate) fn add_webhook(person: &Person<'_>, place: &str, url: &str, events: &[&str]) -> String {
     let mut fields = vec![("target", url)];
     fields.extend(events.iter().map(|event| ("events", *event)));
     let added = person.fill_in(&format!("{place}/new"), &fields);

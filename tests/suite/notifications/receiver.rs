@@ -17,16 +17,16 @@ use serde_json::Value;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// A CA for receivers and mail servers, and a certificate of it for 127.0.0.1 and localhost.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// Of the CA.
-    pub(super) ca_pem: String,
-    pub(super) certificate_pem: String,
-    pub(super) key_pem: String,
+    pub(crate) ca_pem: String,
+    pub(crate) certificate_pem: String,
+    pub(crate) key_pem: String,
     config: Arc<ServerConfig>,
 }
 
 impl Identity {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let ca_key = rcgen::KeyPair::generate().expect("a key");
         let mut ca = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
         ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -49,7 +49,7 @@ impl Identity {
     }
 
     /// The CA as a file.
-    pub(super) fn write_ca(&self, path: &Path) -> String {
+    pub(crate) fn write_ca(&self, path: &Path) -> String {
         std::fs::write(path, &self.ca_pem).expect("a file");
         path.display().to_string()
     }
@@ -57,7 +57,7 @@ impl Identity {
 
 /// What a receiver does with a call.
 #[derive(Debug, Clone)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Status(u16),
     Redirect(String),
     /// No answer, until the caller gives up.
@@ -68,31 +68,31 @@ pub(super) enum Reply {
 
 /// A call.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) path: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: String,
+pub(crate) struct Call {
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Call {
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.header("webhook-id")
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).expect("JSON")
     }
 
-    pub(super) fn kind(&self) -> String {
+    pub(crate) fn kind(&self) -> String {
         self.json()["type"].as_str().expect("a type").to_owned()
     }
 
     /// Checks it as a receiver with that secret does.
-    pub(super) fn is_signed_with(&self, secret: &str) -> bool {
+    pub(crate) fn is_signed_with(&self, secret: &str) -> bool {
         let key = STANDARD.decode(secret.strip_prefix("whsec_").expect("a secret")).expect("Base64");
         let signed = format!("{}.{}.{}", self.id(), self.header("webhook-timestamp"), self.body);
         let tag = STANDARD.decode(self.header("webhook-signature").strip_prefix("v1,").expect("v1")).expect("Base64");
@@ -101,14 +101,14 @@ impl Call {
 }
 
 /// A receiver, up until it is dropped.
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     address: SocketAddr,
     calls: Arc<Mutex<Vec<Call>>>,
     reply: Arc<Mutex<Reply>>,
 }
 
 impl Receiver {
-    pub(super) fn start(identity: &Identity, reply: Reply) -> Self {
+    pub(crate) fn start(identity: &Identity, reply: Reply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let receiver = Self { address: listener.local_addr().expect("an address"), calls: Arc::default(), reply: Arc::new(Mutex::new(reply)) };
         let (config, calls, reply) = (Arc::clone(&identity.config), Arc::clone(&receiver.calls), Arc::clone(&receiver.reply));
@@ -121,25 +121,25 @@ impl Receiver {
         receiver
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)
     }
 
     /// The same by name.
-    pub(super) fn named_url(&self, path: &str) -> String {
+    pub(crate) fn named_url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.address.port())
     }
 
     /// What it does from now on.
-    pub(super) fn answers(&self, reply: Reply) {
+    pub(crate) fn answers(&self, reply: Reply) {
         *self.reply.lock().expect("the reply") = reply;
     }
 
-    pub(super) fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().expect("the calls").clone()
     }
 
-    pub(super) fn of_kind(&self, kind: &str) -> Vec<Call> {
+    pub(crate) fn of_kind(&self, kind: &str) -> Vec<Call> {
         self.calls().into_iter().filter(|call| call.kind() == kind).collect()
     }
 }

@@ -115,7 +115,7 @@ fn a_disabled_recipient_gets_nothing_a_deleted_one_leaves_nothing_and_a_full_out
     let receiver = Receiver::start(&identity, Reply::Status(500));
     let running = installation.start();
     let admin = admin(&installation, &running);
-    add_webhook(&admin, PROJECT, &receiver.url("/"), &["ROTATED"]);
+    add_webhook(&admin, PROJECT, &receiver.url("/"), &["ROTATED", "APPROVAL_DISABLED"]);
     let id = installation.database().number("id", "notification_recipients");
     let csrf = admin.get("/account").hidden("csrf");
     let post = |path: &str| admin.post(&format!("{PROJECT}/{id}/{path}"), &[("csrf", &csrf)]).status;
@@ -130,6 +130,10 @@ fn a_disabled_recipient_gets_nothing_a_deleted_one_leaves_nothing_and_a_full_out
     assert_eq!(count(&installation, "state = 'QUEUED'"), 0);
     assert_eq!(installation.database().number("dropped", "notification_recipients"), 1);
     assert!(admin.get(&format!("{PROJECT}/{id}")).has("500 waited already: 1"));
+    // What nobody should miss has room of its own.
+    installation.database().run("UPDATE governance SET approval = 1");
+    let (code, _, told) = installation.run(&["admin", "approval", "disable", "--project", "demo", "--reason", "a test"]);
+    assert_eq!((code, count(&installation, "event = 'APPROVAL_DISABLED'")), (0, 1), "{told}");
     let gone = admin.fill_in(&format!("{PROJECT}/{id}/delete"), &[]);
     assert_eq!(gone.to.as_deref(), Some(format!("{PROJECT}?done=deleted").as_str()));
     assert_eq!(count(&installation, "1 = 1") + installation.database().count("notification_recipients"), 0);
