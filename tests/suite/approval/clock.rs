@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::outages::move_token;
 use super::{PATIENCE, STORE, Scene, installation, refused};
 use crate::clockwork::clock::shift_server_clock;
 use crate::clockwork::{DAY, metric, now};
@@ -34,12 +35,15 @@ fn stop(scene: &mut Scene) {
     assert!(status.success(), "{log}");
 }
 
-/// As if somebody had approved it on another node, which applies it until then.
-fn applied_elsewhere(scene: &Scene, id: &str, lease_until: i64) {
-    scene.installation.database().run(&format!(
-        "UPDATE change_requests SET state = 'APPLYING', decider = 'bob', decider_id = (SELECT id FROM accounts WHERE login = 'bob'), decided_at = 1,
-         node = 'elsewhere', lease_until = {lease_until}, attempts = 1 WHERE id = '{id}'"
-    ));
+/// Approves a request while the token is away, and kills the process: as if another node were applying it, until then.
+fn applied_elsewhere(scene: &mut Scene, id: &str, lease_until: i64) {
+    move_token(scene, "tokens", "tokens.away", 503);
+    assert_eq!(scene.decide("bob1", id, "approve", &json!({})).text("approvalStatus"), "APPLYING");
+    scene.running.take().expect("a running service").kill();
+    let place = |name: &str| scene.installation.path().join(name);
+    std::fs::rename(place("tokens.away"), place("tokens")).expect("moved back");
+    let elsewhere = format!("UPDATE change_requests SET node = 'elsewhere', attempts = 1, lease_until = {lease_until} WHERE id = '{id}'");
+    scene.installation.database().run(&elsewhere);
 }
 
 /// For a node that is eight days ahead of the database server every lease is over, and every request has expired.
@@ -49,11 +53,10 @@ fn a_node_that_is_days_ahead_ends_no_request_and_takes_over_no_job() {
     let mut scene = with_stores(Some(&cluster));
     let waits = scene.ask("amy1", "POST", "/keys/symmetric-keys/import", &import(STORE));
     let draft = scene.draft("amy1", "POST", "/keys/symmetric-keys/import", &import("second"));
-    let applied = scene.ask("amy1", "POST", "/keys/symmetric-keys/import", &import("third"));
-    stop(&mut scene);
+    let applied = scene.ask("amy1", "POST", "/keys/symmetric-keys/create", &json!({"keyStoreName": "third", "name": "made"}));
     // By the server's time, which is that of leases, there are minutes left, and of the others a day.
     let there = now() - 8 * DAY;
-    applied_elsewhere(&scene, &applied, there + DAY / 24);
+    applied_elsewhere(&mut scene, &applied, there + DAY / 24);
     scene.installation.database().run(&format!("UPDATE change_requests SET expires_at = {} WHERE state <> 'APPLYING'", there + DAY));
     let before = (scene.snapshot(), scene.count("token_objects WHERE state = 'PROVISIONING'"));
     shift_server_clock(&mut scene.installation.database(), "-8 days");

@@ -26,7 +26,7 @@ fn ask(scene: &Scene, key: &str, store: &str) -> String {
 }
 
 /// Moves the token's directory away, or back.
-fn move_token(scene: &Scene, from: &str, to: &str, status: u16) {
+pub(super) fn move_token(scene: &Scene, from: &str, to: &str, status: u16) {
     let place = |name: &str| scene.installation.path().join(name);
     std::fs::rename(place(from), place(to)).expect("moved");
     wait_until("the token to be missed, or found", PATIENCE, || scene.running().operations("/readyz").0 == status);
