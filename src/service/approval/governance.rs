@@ -187,7 +187,7 @@ impl Service {
         self.administer_in(by.into(), Operation::TurnApprovalOn, named(project.into()), |tx, (project, ()), act| {
             act.event.detail = Some(project.name.to_string());
             if let Some(more) = turn_on(tx, project.id, &act.stamp)? {
-                act.event = with_detail(act.event.clone(), &format!("{}: {more}", project.name));
+                act.event = with_detail(act.event.clone(), &format!("{}: {more}", quoted(project.name.as_str())));
             }
             act.changes.extend([Change::Project(project.id), Change::Identity]);
             Ok(())

@@ -209,7 +209,7 @@ fn custody(cluster: Option<&Cluster>) {
     scene.operator(&["approval", "enable", "--project", "demo"]);
     assert_eq!(scene.count("access_keys WHERE may_approve"), 0);
     let record = scene.installation.database().texts("detail", "audit_records WHERE operation = 'TURN_APPROVAL_ON' AND result_code = 0");
-    assert_eq!(record, ["demo: 3 access keys may not approve any more: bob1, bob2, cat1"]);
+    assert_eq!(record, ["\"demo\": 3 access keys may not approve any more: bob1, bob2, cat1"]);
     scene.operator(&["approval", "disable", "--project", "demo", "--reason", "to begin again"]);
     scene.turn_on();
     passwords(&scene);

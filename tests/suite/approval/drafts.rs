@@ -170,7 +170,7 @@ fn turned_off(scene: &Scene) {
     assert_eq!(scene.status(&asked), "READY");
     scene.decide("bob1", &asked, "deny", &json!({"reason": "no longer"})).body();
     crate::faults::settled::wait_until_settled(&scene.installation);
-    scene.operator(&["approval", "enable", "--project", "demo"]);
+    scene.turn_on();
     assert_eq!(scene.snapshot(), before);
 }
 

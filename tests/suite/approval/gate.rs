@@ -246,7 +246,7 @@ fn on_and_off(scene: &Scene, key: &str) {
     let renamed = scene.own("amy1", "PUT", &format!("/keys/{key}"), &json!({"name": "alone"}));
     assert_eq!(renamed.status, 200, "{renamed:?}");
     // Whoever did it covers nothing up by turning it on again.
-    scene.operator(&["approval", "enable", "--project", "demo"]);
+    scene.turn_on();
     let status = scene.operator(&["approval", "status", "--project", "demo"]);
     assert!(status.contains("approval   on") && status.contains("everybody is ill"), "{status}");
     assert!(told().contains("skm_approval_emergencies 1"));

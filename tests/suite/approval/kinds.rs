@@ -166,6 +166,8 @@ fn project(walk: &Walk<'_>) {
     let password = "correct horse battery";
     through(json!({"change": "CREATE_ACCOUNT", "login": "eve", "role": "APPROVAL ADMIN", "password": password, "note": "n"}));
     through(json!({"change": "RESET_PASSWORD", "login": "eve", "password": format!("{password} 2"), "note": "n"}));
+    scene.operator(&["account", "disable", "eve"]);
+    through(json!({"change": "ENABLE_ACCOUNT", "login": "eve", "note": "n"}));
     through(json!({"change": "SET_MAY_APPROVE", "accessKeyId": "amy1", "mayApprove": "Y", "note": "n"}));
     through(json!({"change": "CHANGE_EXPIRY", "expiryDays": 3, "note": "n"}));
     assert_eq!(scene.count("change_items WHERE change LIKE '%argon%' OR base LIKE '%argon%'"), 0, "no hash beside the sealed part");

@@ -273,7 +273,7 @@ fn what_is_altered_is_found(installation: &Installation, requests: &[(String, &s
 fn recorded(cluster: Option<&Cluster>) {
     let mut scene = Scene::ungoverned(installation(cluster), cluster);
     make_account(&scene.installation, "una", &[("APPROVAL MEMBER", "demo")]);
-    scene.operator(&["approval", "enable", "--project", "demo"]);
+    scene.turn_on();
     let requests = words_of_people(&scene);
     the_largest_upload(&scene);
     // Records of one request are in the chains of two processes.
