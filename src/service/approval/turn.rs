@@ -9,11 +9,10 @@ use crate::service::{Refusal, Service};
 
 /// How long somebody waits for his turn.
 const DRAFT_WITHIN: Duration = Duration::from_secs(10);
-/// An edit that takes longer keeps the next one waiting for [`REST`] times as long: at most a fifth of the writer's time goes to long drafts.
-const LONG: Duration = Duration::from_millis(50);
-const REST: u32 = 4;
+/// An edit that takes longer keeps the next one waiting for as long again: others have at least half of the writer's time.
+const LONG: Duration = Duration::from_millis(250);
 /// The longest rest.
-const REST_MAX: Duration = Duration::from_secs(5);
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// Somebody's turn.
 pub(super) struct Turn {
@@ -41,7 +40,7 @@ impl Turn {
         let (took, permit) = (self.began.elapsed(), self.permit);
         if took > LONG {
             tokio::spawn(async move {
-                tokio::time::sleep((took * REST).min(REST_MAX)).await;
+                tokio::time::sleep(took.min(REST_MAX)).await;
                 drop(permit);
             });
         }
