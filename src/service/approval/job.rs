@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use super::apply::{AllInToken, Application, InToken, Obstacle};
 use super::propose::no_uses;
 use super::telling::{self, By};
@@ -120,7 +122,11 @@ impl Service {
 
     /// Applies a request that this node holds until `lease_until`, or ends it as failed. What can't be decided now is left to whoever takes it
     /// over.
-    pub(super) async fn apply_request(&self, id: ChangeRequestId, lease_until: Timestamp) {
+    pub(super) fn apply_request(&self, id: ChangeRequestId, lease_until: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(self.apply_or_end(id, lease_until))
+    }
+
+    async fn apply_or_end(&self, id: ChangeRequestId, lease_until: Timestamp) {
         let mut lease = lease_until;
         match self.try_apply(id, &mut lease).await {
             Ok(doomed) => drop(self.finish_destruction(doomed).await),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 
 use super::apply::{AllInToken, Application, InToken, unnamed_key};
@@ -156,12 +157,10 @@ impl Service {
         if scope.is_asked() { Err(self.propose(scope, proposal()).await) } else { Ok(()) }
     }
 
-    /// Puts a change into its key store's draft, or makes a request of it: [`Refusal::Proposed`], or why not.
-    pub(in crate::service) async fn propose(&self, scope: &mut Scope, proposal: Proposal) -> Refusal {
-        match self.try_propose(scope, proposal).await {
-            Ok(proposed) => Refusal::Proposed(proposed),
-            Err(refusal) => refusal,
-        }
+    /// Puts a change into its key store's draft, or makes a request of it: [`Refusal::Proposed`], or why not. Boxed, as it is part of every use case
+    /// that changes something.
+    pub(in crate::service) fn propose<'a>(&'a self, scope: &'a mut Scope, proposal: Proposal) -> BoxFuture<'a, Refusal> {
+        Box::pin(async move { self.try_propose(scope, proposal).await.map_or_else(|refusal| refusal, Refusal::Proposed) })
     }
 
     async fn try_propose(&self, scope: &mut Scope, proposal: Proposal) -> Result<Proposed, Refusal> {
@@ -308,11 +307,19 @@ impl Service {
     }
 
     /// Asks for a key, of whatever kind.
-    pub(in crate::service) async fn propose_key(&self, scope: &mut Scope, key_store: &KeyStoreView, id: KeyId, input: NewKeyRequest) -> Refusal {
-        match self.key_proposal(scope, key_store, id, input).await {
-            Ok(proposal) => self.propose(scope, proposal).await,
-            Err(refusal) => refusal,
-        }
+    pub(in crate::service) fn propose_key<'a>(
+        &'a self,
+        scope: &'a mut Scope,
+        key_store: &'a KeyStoreView,
+        id: KeyId,
+        input: NewKeyRequest,
+    ) -> BoxFuture<'a, Refusal> {
+        Box::pin(async move {
+            match self.key_proposal(scope, key_store, id, input).await {
+                Ok(proposal) => self.propose(scope, proposal).await,
+                Err(refusal) => refusal,
+            }
+        })
     }
 
     async fn key_proposal(&self, scope: &mut Scope, key_store: &KeyStoreView, id: KeyId, input: NewKeyRequest) -> Result<Proposal, Refusal> {
@@ -370,9 +377,14 @@ impl Service {
 
     /// The key store that is meant, if it is to come into being with an open draft, for what is asked for in that.
     pub(in crate::service) async fn drafted_key_store(&self, scope: &mut Scope, meant: &KeyStoreRef) -> Result<Option<Arc<KeyStoreView>>, Refusal> {
-        if !matches!(scope.asking, Asking::Draft) {
-            return Ok(None);
-        }
+        if matches!(scope.asking, Asking::Draft) { self.look_for_drafted_key_store(scope, meant).await } else { Ok(None) }
+    }
+
+    fn look_for_drafted_key_store<'a>(&'a self, scope: &'a mut Scope, meant: &'a KeyStoreRef) -> BoxFuture<'a, Result<Option<Arc<KeyStoreView>>, Refusal>> {
+        Box::pin(self.read_drafted_key_store(scope, meant))
+    }
+
+    async fn read_drafted_key_store(&self, scope: &mut Scope, meant: &KeyStoreRef) -> Result<Option<Arc<KeyStoreView>>, Refusal> {
         let (project, meant) = (scope.project.id, meant.clone());
         let found = self.store().read::<_, Refusal, _>(move |reader| {
             let Some(key_store) = drafted(reader, project, &meant)? else { return Ok(None) };

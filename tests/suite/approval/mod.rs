@@ -204,6 +204,20 @@ impl Scene {
 
     /// Nothing is left that a draft or request was waiting with, and audit log and token are as they should be.
     fn finish(mut self) {
+        self.stop();
+        crate::faults::settled::audit_is_intact(&self.installation);
+    }
+
+    /// The same where so many approvals were forged in the database: the log knows nothing of them, and verifying it tells of these and nothing else.
+    fn finish_forged(mut self, forged: usize) {
+        self.stop();
+        let (code, told, _) = self.installation.run(&["audit", "verify"]);
+        let findings: Vec<&str> = told.lines().filter(|line| line.starts_with("ALTERED")).collect();
+        let is_known = |line: &&str| line.ends_with(": it was applied, or failed, and nobody had approved it");
+        assert!(code != 0 && findings.len() == forged && findings.iter().all(|line| is_known(line)), "{told}");
+    }
+
+    fn stop(&mut self) {
         crate::faults::settled::wait_until_settled(&self.installation);
         let open = self.count("change_requests WHERE state IN ('DRAFT', 'READY', 'APPLYING')");
         assert_eq!(open, 0, "still open");
@@ -212,7 +226,6 @@ impl Scene {
         assert!(status.success(), "{status}\n{log}");
         assert!(!log.contains("panick"), "{log}");
         crate::faults::settled::token_and_database_agree(&self.installation);
-        crate::faults::settled::audit_is_intact(&self.installation);
     }
 }
 
