@@ -26,7 +26,7 @@ fn with_stores(cluster: Option<&Cluster>) -> Scene {
     for name in ["second", "third"] {
         scene.own("amy1", "POST", "/keystores", &json!({"name": name, "ip4AuthUse": "Y"})).body();
     }
-    scene.operator(&["approval", "enable", "--project", "demo"]);
+    scene.turn_on();
     scene
 }
 

@@ -54,7 +54,7 @@ fn without_a_token(cluster: Option<&Cluster>) {
     for name in ["second", "third"] {
         scene.own("amy1", "POST", "/keystores", &json!({"name": name, "ip4AuthUse": "Y"})).body();
     }
-    scene.operator(&["approval", "enable", "--project", "demo"]);
+    scene.turn_on();
     let [begun, approver_goes, asker_goes] = [("amy1", STORE), ("amy1", "second"), ("mia1", "third")].map(|(key, store)| ask(&scene, key, store));
     let before = without_roles(&scene);
     std::thread::scope(|scope| {

@@ -130,7 +130,7 @@ fn by_another_node(stopped: Stopped) {
     let two = scene.installation.start_node("two");
     let make = |name: &str| json!({"keyStoreName": STORE, "name": name});
     let rotated = scene.own("amy1", "POST", "/keys/symmetric-keys/create", &make("rotated")).text("keyId");
-    scene.operator(&["approval", "enable", "--project", "demo"]);
+    scene.turn_on();
     // The nodes hear of it from the change log.
     let (path, header) = (format!("/keys/{rotated}/rotate"), [("x-skm-approval-draft", "add")]);
     wait_until("approval is on", PATIENCE, || scene.send("amy1", "POST", &path, &header, None).status == 202);

@@ -31,7 +31,7 @@ fn setup(scene: &Scene, number: usize) -> (Vec<String>, String) {
 
 fn come_to_an_end(scene: &Scene, number: usize, off: impl Fn(&Scene)) {
     let (stores, key) = setup(scene, number);
-    scene.operator(&["approval", "enable", "--project", "demo"]);
+    scene.turn_on();
     let name = |what: &str| format!("{what} {number}");
     let drafted = scene.draft("mia1", "POST", "/keys/symmetric-keys/import", &import(STORE, &name("drafted")));
     let born = scene.draft("mia1", "POST", "/keystores", &json!({"name": name("never born"), "ip4AuthUse": "Y"}));
@@ -83,7 +83,7 @@ fn come_to_an_end(scene: &Scene, number: usize, off: impl Fn(&Scene)) {
         assert_eq!(scene.count(&format!("keys WHERE name = '{name} {number}'")) + scene.count(&format!("key_stores WHERE name = '{name} {number}'")), 0);
     }
     // It can be turned on again, and nothing is left that would be in the way.
-    scene.operator(&["approval", "enable", "--project", "demo"]);
+    scene.turn_on();
     let again = scene.ask("amy1", "PUT", &format!("/keys/{key}"), &json!({"description": "again"}));
     scene.approve("bob1", &again);
     scene.operator(&["approval", "disable", "--project", "demo", "--reason", "for what comes next"]);
