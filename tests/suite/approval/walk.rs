@@ -136,7 +136,8 @@ impl Walk {
         if open.is_ready {
             assert_eq!(answer.refusal(), "Invalid Approval Request Status");
         } else if open.is_spoiled {
-            assert_eq!(answer.refusal(), "Conflict");
+            // What it builds on has changed, or is gone.
+            assert!([404, 409].contains(&answer.status), "{answer:?}");
         } else {
             answer.body();
             (open.is_ready, open.requester) = (true, account(key).to_owned());
