@@ -13,8 +13,8 @@ use crate::support::installation::Answer;
 use crate::support::postgres::Cluster;
 use crate::support::random::{Random, is_full};
 
-/// Those who approve have a hand in drafts more rarely: somebody must be left who decides.
-const ASKERS: [&str; 9] = ["amy1", "mia1", "dan1", "amy1", "mia1", "dan1", "amy1", "bob1", "cat1"];
+/// Of those who approve one has a hand in a draft now and then: somebody must be left who decides.
+const ASKERS: [&str; 7] = ["amy1", "mia1", "dan1", "amy1", "mia1", "dan1", "bob1"];
 const DECIDERS: [&str; 6] = ["bob1", "bob2", "cat1", "amy1", "dan1", "cat1"];
 
 /// The account of an access key.
@@ -136,7 +136,8 @@ impl Walk {
         if open.is_ready {
             assert_eq!(answer.refusal(), "Invalid Approval Request Status");
         } else if open.is_spoiled {
-            assert_eq!(answer.refusal(), "Conflict");
+            // What it builds on has changed, or is gone.
+            assert!([404, 409].contains(&answer.status), "{answer:?}");
         } else {
             answer.body();
             (open.is_ready, open.requester) = (true, account(key).to_owned());
@@ -264,10 +265,10 @@ fn walked(cluster: Option<&Cluster>, steps: usize, random: Random) {
     let mut walk = Walk { scene, random, open: None, keys: Vec::new(), pending: Vec::new(), before, names: 0, applied: 0, failed: 0, amid: 0 };
     let mut taken = 0;
     // However it goes, something comes of it.
-    while taken < steps || walk.applied < steps / 15 {
+    while taken < steps || walk.applied < steps / 15 || walk.amid == 0 {
         walk.step();
         taken += 1;
-        assert!(taken < 8 * steps, "{} applied in {taken} steps", walk.applied);
+        assert!(taken < 8 * steps, "{} applied in {taken} steps, {} killed amid a job", walk.applied, walk.amid);
     }
     println!("{taken} steps: {} applied, {} failed, {} killed amid a job", walk.applied, walk.failed, walk.amid);
     if let Some(open) = walk.open.take() {
