@@ -31,6 +31,9 @@ impl Place {
     }
 }
 
+/// What a content lists: each change by its place with its operation, and the login names of those who put them there.
+type Listed = (Vec<(u32, String)>, Vec<String>);
+
 /// That somebody asked.
 #[derive(Debug)]
 struct Asked {
@@ -38,7 +41,7 @@ struct Asked {
     by: String,
     digest: [u8; 32],
     /// The changes with their operations, and who put them there; none where the content can't be read.
-    content: Option<(Vec<(u32, String)>, Vec<String>)>,
+    content: Option<Listed>,
 }
 
 /// That somebody decided, or that a request came to its end.
@@ -143,7 +146,7 @@ impl Requests {
         self.ask(&record, told, content, report);
     }
 
-    fn ask(&mut self, record: &StoredRecord, told: RequestRecord, content: Option<(Vec<(u32, String)>, Vec<String>)>, report: &mut Report) {
+    fn ask(&mut self, record: &StoredRecord, told: RequestRecord, content: Option<Listed>, report: &mut Report) {
         let asked = Asked { place: Place::of(record), by: told.requester, digest: told.digest.unwrap_or_default(), content };
         self.note(told.request, report, |known| known.asked.replace(asked).is_none());
     }
