@@ -257,6 +257,19 @@ impl Walk {
         }
         self.unchanged("a step");
     }
+
+    /// Towards what a walk has to come to: requests that are applied, that fail, and that the process is killed amid.
+    fn step_on(&mut self) {
+        match self.random.below(8) {
+            0..=1 => self.draft(),
+            2..=3 => self.ask(),
+            4 => self.decide("approve"),
+            5 => self.meddle(),
+            6 => self.withdraw(),
+            _ => self.crash_amid_a_job(),
+        }
+        self.unchanged("a step on");
+    }
 }
 
 fn walked(cluster: Option<&Cluster>, steps: usize, random: Random) {
@@ -265,10 +278,14 @@ fn walked(cluster: Option<&Cluster>, steps: usize, random: Random) {
     let mut walk = Walk { scene, random, open: None, keys: Vec::new(), pending: Vec::new(), before, names: 0, applied: 0, failed: 0, amid: 0 };
     let mut taken = 0;
     // However it goes, something comes of it.
-    while taken < steps || walk.applied < steps / 15 || walk.amid == 0 {
-        walk.step();
+    while taken < steps || walk.applied < steps / 15 || walk.amid == 0 || walk.failed == 0 {
+        if taken < steps {
+            walk.step()
+        } else {
+            walk.step_on()
+        }
         taken += 1;
-        assert!(taken < 8 * steps, "{} applied in {taken} steps, {} killed amid a job", walk.applied, walk.amid);
+        assert!(taken < 12 * steps, "{} applied in {taken} steps, {} failed, {} killed amid a job", walk.applied, walk.failed, walk.amid);
     }
     println!("{taken} steps: {} applied, {} failed, {} killed amid a job", walk.applied, walk.failed, walk.amid);
     if let Some(open) = walk.open.take() {

@@ -1,6 +1,6 @@
 //! Steps of the walk in which several things happen at once: several who draft or decide, the clock, crashes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -50,12 +50,15 @@ impl Walk {
         }
     }
 
-    /// As the clock or an operator might.
+    /// As the clock or an operator might; every other time with a key that the draft or request builds on.
     pub(super) fn meddle(&mut self) {
-        let Some(key) = self.keys.get(self.random.below(self.keys.len().max(1))) else { return };
+        let built_on: Vec<_> = self.open.iter().flat_map(|open| &open.effects).filter_map(|effect| effect.key()).collect();
+        let keys = if built_on.is_empty() || self.random.below(2) == 0 { self.keys.iter().map(String::as_str).collect() } else { built_on };
+        let Some(key) = keys.get(self.random.below(keys.len().max(1))).copied() else { return };
         self.scene.installation.database().run(&format!("UPDATE keys SET changed_at = changed_at + 1 WHERE id = '{key}'"));
+        let is_built_on = self.open.as_ref().is_some_and(|open| open.builds_on(key));
         if let Some(open) = &mut self.open {
-            open.is_spoiled |= open.builds_on(key);
+            open.is_spoiled |= is_built_on;
         }
         self.before = self.scene.snapshot();
     }
@@ -115,14 +118,20 @@ impl Walk {
         let deciders = DECIDERS.into_iter().filter(|key| self.open.is_some() && self.may_decide(key)).collect::<Vec<_>>();
         let Some(decider) = deciders.first() else { return self.crash() };
         let due = if self.random.below(2) == 0 { self.make_due() } else { None };
-        let wait = self.random.between(Duration::ZERO, Duration::from_millis(400));
+        let wait = self.random.between(Duration::ZERO, Duration::from_millis(100));
+        let sees_it_begin = self.random.below(4) > 0;
         let open = self.open.take().expect("a request");
         let running = self.scene.running.take().expect("a running service");
         let (path, bearer) = (self.scene.path(&format!("/approvals/{}/approve", open.id)), self.scene.tokens[*decider].clone());
         std::thread::scope(|threads| {
             let approving = &running;
             threads.spawn(move || drop(approving.call(false, "POST", &path, &[("x-nhn-authorization", &bearer)], Some(b"{}"))));
-            std::thread::sleep(wait);
+            if sees_it_begin {
+                let since = Instant::now();
+                while self.scene.status(&open.id) == "READY" && since.elapsed() < PATIENCE {}
+            } else {
+                std::thread::sleep(wait);
+            }
             approving.signal("KILL");
         });
         running.kill();
