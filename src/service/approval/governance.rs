@@ -63,7 +63,7 @@ pub struct ApprovalStatus {
     pub approvers: Vec<RoleHolder>,
     /// Who asks.
     pub askers: Vec<RoleHolder>,
-    /// The access keys that approve in the name of one of the approvers, [`APPROVING_KEYS_MAX`] at most.
+    /// The access keys that approve in the name of one of the approvers, `APPROVING_KEYS_MAX` at most.
     pub approving_keys: Vec<ApprovingKey>,
 }
 

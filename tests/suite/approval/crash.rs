@@ -185,7 +185,7 @@ fn survives_crashes(cluster: Option<&Cluster>, rounds: usize, mut random: Random
     add_webhook(&admin(&scene.installation, scene.running()), PROJECT, &receiver.url("/"), &["APPROVAL_REQUESTED", "APPROVAL_DECIDED"]);
     let (mut amid, mut ended) = (0, None);
     for number in 0..rounds {
-        let moment = if number < MOMENTS.len() { MOMENTS[number] } else { MOMENTS[random.below(MOMENTS.len())] };
+        let moment = MOMENTS.get(number).copied().unwrap_or_else(|| MOMENTS[random.below(MOMENTS.len())]);
         let round = prepare(&scene, number, ended.take());
         let before = scene.snapshot();
         kill_at(&mut scene, &round, moment, &receiver, &mut random);

@@ -214,7 +214,7 @@ impl Scene {
         let (code, told, _) = self.installation.run(&["audit", "verify"]);
         let findings: Vec<&str> = told.lines().filter(|line| line.starts_with("ALTERED")).collect();
         let is_known = |line: &&str| line.ends_with(": it was applied, or failed, and nobody had approved it");
-        assert!(code != 0 && findings.len() == forged && findings.iter().all(|line| is_known(line)), "{told}");
+        assert!(code != 0 && findings.len() == forged && findings.iter().all(is_known), "{told}");
     }
 
     fn stop(&mut self) {
