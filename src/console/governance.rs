@@ -244,7 +244,7 @@ async fn set(console: &Console, visitor: &Visitor, (project, setting): (ProjectI
     let service = &console.service;
     let asked = |change: ProjectChange| -> Result<_, Refusal> { Ok((note(form, "note")?, change)) };
     match setting {
-        Setting::On => service.enable_approval(visitor.visit(), project).await.map(|()| "on"),
+        Setting::On => service.enable_approval(visitor.visit(), project).await.map(|_| "on"),
         Setting::Off => service.ask_of_project(visitor.about(project), asked(ProjectChange::TurnApprovalOff)).await.map(|_| "asked"),
         Setting::Expiry if visitor.governed => {
             let input = days(form).map_err(Refusal::from).and_then(|days| asked(ProjectChange::ChangeExpiry(days)));

@@ -2,6 +2,7 @@
 //!
 //! Whoever can write to the database may have put anything there, so whatever can't be read is a finding, never an error.
 
+mod alone;
 mod chain;
 mod checkpoints;
 mod content;
@@ -12,8 +13,9 @@ use std::collections::HashMap;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
 use crate::domain::clock::Timestamp;
+use crate::domain::clock_watch::SKEW_MAX;
 use crate::domain::ids::{ChainId, KeyId, KeyVersion};
-use crate::store::{Purpose, Store, StoreError, StoredChain};
+use crate::store::{Purpose, Store, StoreError, StoredChain, StoredRecord};
 
 /// How many records one read takes.
 const PAGE: i64 = 256;
@@ -85,8 +87,27 @@ pub fn p256_point(spki: &[u8]) -> Option<&[u8]> {
     spki.len().checked_sub(POINT_BYTES).and_then(|start| spki.get(start..)).filter(|point| point.first() == Some(&4))
 }
 
-/// Reads the whole log and checks it, a page at a time; what it keeps of the whole is what checkpoints list, 40 bytes or so for each head, and what is
-/// known of requests for approval that are open. A service may go on writing meanwhile.
+/// Where a record is, and when it was written.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    chain: ChainId,
+    sequence: i64,
+    at: Timestamp,
+}
+
+impl Place {
+    fn of(record: &StoredRecord) -> Self {
+        Self { chain: record.chain, sequence: record.sequence, at: record.event.at }
+    }
+
+    /// Whether it was written before the other one, for all that is told: of one chain by the numbers, of two by the clocks of two processes.
+    fn is_before(&self, other: &Self) -> bool {
+        if self.chain == other.chain { self.sequence < other.sequence } else { self.at.plus(SKEW_MAX) < other.at }
+    }
+}
+
+/// Reads the whole log and checks it, a page at a time; what it keeps of the whole is what checkpoints list, 40 bytes or so for each head, what is
+/// known of requests for approval that are open, and which records are people's changes. A service may go on writing meanwhile.
 pub async fn verify(store: &Store, expected: &Expectations) -> Result<Report, StoreError> {
     let mut report = Report::default();
     let mut keys = SigningKeys { pinned: &expected.pinned, known: HashMap::new() };
@@ -100,14 +121,15 @@ pub async fn verify(store: &Store, expected: &Expectations) -> Result<Report, St
         report.finds("the log is empty, though the key that signs it is in service".to_owned());
     }
     let newest = newest_of_each_node(&chains, &wanted);
-    let (mut ends, mut requests) = (HashMap::new(), requests::Requests::default());
+    let (mut ends, mut requests, mut alone) = (HashMap::new(), requests::Requests::default(), alone::Alone::default());
     for chain in chains {
         let heads = wanted.remove(&chain.chain).unwrap_or_default();
         let is_over = newest.get(&chain.node).is_some_and(|started| chain.started < *started);
-        ends.insert(chain.chain, chain::verify(store, &chain, &heads, is_over, &keys, &mut requests, &mut report).await?);
+        ends.insert(chain.chain, chain::verify(store, &chain, &heads, is_over, &keys, (&mut requests, &mut alone), &mut report).await?);
         requests.end_of_chain(&mut report);
     }
     requests.end(&mut report);
+    alone.end(&mut report);
     for (chain, _) in wanted {
         report.finds(format!("chain {chain}: a checkpoint lists it, and it is gone"));
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 
 use super::Service;
 use super::limits::Limit;
@@ -295,6 +296,9 @@ fn draft(service: &Service, request: RequestId, caller: &Caller, project: Option
     }
 }
 
+/// What a use case does between authorization and its audit record; its answer goes another way.
+type Act = Box<dyn for<'a> FnOnce(&'a Service, &'a mut Scope) -> BoxFuture<'a, Result<(), Refusal>> + Send>;
+
 impl Service {
     /// Runs one request from authorization to its audit record, to its end even if this future is dropped: a caller that hangs up
     /// leaves neither half a change nor an unaudited use. The answer comes after the record is durable; if it can't be, there is none.
@@ -303,6 +307,21 @@ impl Service {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>> + Send + 'static,
     {
+        let (answer, mut answered) = oneshot::channel();
+        let act: Act = Box::new(move |service, scope| {
+            let acted = act(service, scope);
+            Box::pin(async move {
+                // Nobody may wait for it any more.
+                drop(answer.send(acted.await?));
+                Ok(())
+            })
+        });
+        self.run_act(request, operation, right, act).await?;
+        answered.try_recv().map_err(|_| Refusal::unavailable("a use case ended without an answer"))
+    }
+
+    /// What is the same for all use cases, so that it is compiled once.
+    fn run_act(&self, request: Request, operation: Operation, right: Right, act: Act) -> BoxFuture<'static, Result<(), Refusal>> {
         let service = self.clone();
         let use_case = async move {
             let began = Instant::now();
@@ -311,14 +330,10 @@ impl Service {
             service.metrics().request(operation.as_str(), outcome_of(&outcome), began.elapsed());
             outcome
         };
-        ToTheEnd::new(self.tasks().track_future(use_case)).await
+        Box::pin(ToTheEnd::new(self.tasks().track_future(use_case)))
     }
 
-    async fn run_to_record<T, F>(&self, request: &Request, operation: Operation, right: Right, act: F) -> Result<T, Refusal>
-    where
-        T: Send,
-        F: for<'a> FnOnce(&'a Self, &'a mut Scope) -> BoxFuture<'a, Result<T, Refusal>> + Send,
-    {
+    async fn run_to_record(&self, request: &Request, operation: Operation, right: Right, act: Act) -> Result<(), Refusal> {
         self.require_freshness()?;
         let project = self.admit(request).await?;
         let mut scope = Scope::new(self, request, project, operation);

@@ -178,6 +178,14 @@ impl Reader<'_> {
         drafts.load::<Row>(self.db)?.into_iter().map(ChangeRequest::try_from).collect()
     }
 
+    /// When the account asked for the request that is the `many`-th, counted back from its last one; none: it never asked so often.
+    pub fn asked_before(&mut self, account: AccountId, many: i64) -> Result<Option<Timestamp>, StoreError> {
+        let by_account = change_requests::table.filter(change_requests::requester_id.eq(account.0)).filter(change_requests::requested_at.is_not_null());
+        let backwards = by_account.order(change_requests::requested_at.desc()).offset(many - 1).limit(1);
+        let asked: Option<Option<i64>> = backwards.select(change_requests::requested_at).first(self.db).optional()?;
+        Ok(time(asked.flatten()))
+    }
+
     /// How many requests about a project itself are open.
     pub fn count_project_requests(&mut self, project: ProjectId) -> Result<i64, StoreError> {
         let of_project = change_requests::table.filter(change_requests::project_id.eq(project.0)).filter(change_requests::key_store_id.is_null());

@@ -215,25 +215,33 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        let (reply, mut answer) = oneshot::channel();
+        // Nobody may wait for it any more.
+        self.read_by(Box::new(move |reader| drop(reply.send(work(reader))))).await?;
+        answer.try_recv().unwrap_or_else(|_| Err(StoreError::failed("a read ended without an answer").into()))
+    }
+
+    /// What is the same for all reads, so that it is compiled once.
+    async fn read_by(&self, work: Box<dyn FnOnce(&mut Reader<'_>) + Send>) -> Result<(), StoreError> {
         let waiting = Arc::clone(&self.inner.permits).acquire_owned();
         let permit = match timeout(self.inner.deadline, waiting).await {
             Ok(Ok(permit)) => permit,
-            Ok(Err(_)) => return Err(closed().into()),
-            Err(_) => return Err(StoreError::Busy.into()),
+            Ok(Err(_)) => return Err(closed()),
+            Err(_) => return Err(StoreError::Busy),
         };
         let inner = Arc::clone(&self.inner);
         let unit = tokio::task::spawn_blocking(move || {
             // Held until the connection is back, whoever still waits for the answer.
             let _permit = permit;
             let mut db = inner.readers.take()?;
-            let read = work(&mut Reader { db: &mut db });
+            work(&mut Reader { db: &mut db });
             inner.readers.give_back(db);
-            read
+            Ok(())
         });
         match timeout(self.inner.deadline, unit).await {
             Ok(Ok(read)) => read,
-            Ok(Err(_)) => Err(StoreError::failed("a read panicked").into()),
-            Err(_) => Err(late().into()),
+            Ok(Err(_)) => Err(StoreError::failed("a read panicked")),
+            Err(_) => Err(late()),
         }
     }
 

@@ -43,8 +43,8 @@ pub(super) fn run(named: Option<&Path>, show: Show, arguments: Arguments) -> Res
         }
         Arguments::Enable(Named { project }) => {
             let done = format!("each change of {project} needs approval from now on");
-            reach.ask(EnableApproval { project })?;
-            show.done(&done)
+            let more = reach.ask(EnableApproval { project })?;
+            show.done(&more.map_or(done.clone(), |more| format!("{done}; {more}")))
         }
         Arguments::Disable { named: Named { project }, reason } => {
             let done = format!("EMERGENCY: changes of {project} need no approval from now on");
@@ -175,9 +175,9 @@ struct EnableApproval {
 
 impl Command for EnableApproval {
     const PATH: &'static str = "/approval/enable";
-    type Answer = ();
+    type Answer = Option<String>;
 
-    async fn run(self, admin: Admin, operator: Operator) -> Result<(), Failure> {
+    async fn run(self, admin: Admin, operator: Operator) -> Result<Option<String>, Failure> {
         Ok(admin.service.enable_approval(operator, &self.project).await?)
     }
 }

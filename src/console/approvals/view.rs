@@ -198,6 +198,8 @@ fn after(item: &ChangeItem) -> Vec<Field> {
             let none = left.is_empty().then(|| Field::new("role", ENGLISH.organization.none));
             std::iter::once(Field::new("login", login)).chain(left).chain(none).collect()
         }
+        // Its secret part is told apart.
+        ProposedChange::ResetPassword { login } => vec![Field::new("login", login)],
         change => change.after(),
     }
 }

@@ -236,10 +236,16 @@ impl ProposedChange {
             Self::ReplaceKeyStore { name, description, checks } => fields.extend(key_store_fields(name, description, *checks)),
             Self::CreateKey { key_kind, origin, name, description, rotation, .. } => {
                 add("keyType", key_kind);
-                add("origin", &origin.as_str());
+                // Confidential data is neither made in the token nor rotated by itself.
+                let is_key = *key_kind != KeyKind::Secret;
+                if is_key {
+                    add("origin", &origin.as_str());
+                }
                 add("name", name);
                 add("description", &description.as_str());
-                add("autoRotationPeriod", &rotation.days());
+                if is_key {
+                    add("autoRotationPeriod", &rotation.days());
+                }
             }
             Self::ChangeKey { name, description, rotation, .. } => {
                 name.iter().for_each(|name| add("name", name));
@@ -283,7 +289,10 @@ impl ProposedChange {
                 add("login", login);
                 roles.iter().for_each(|role| add("role", &role.as_str()));
             }
-            Self::ResetPassword { login } => add("login", login),
+            Self::ResetPassword { login } => {
+                add("login", login);
+                add("password", &"NEW");
+            }
             Self::EnableAccount { login } => {
                 add("login", login);
                 add("enabled", &true);

@@ -10,7 +10,7 @@ use crate::domain::approval::{ChangeItem, ChangeRequest, Content, Made, Proposed
 use crate::domain::audit::{Actor, AuditEvent, Uses};
 use crate::domain::client_checks::{Method, RuleValue};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion, ObjectId, RequestId};
+use crate::domain::ids::{KeyId, KeyStoreId, KeyVersion, ObjectId};
 use crate::domain::key::{KeyKind, Origin, RotationPeriod, Stamp};
 use crate::domain::lifecycle::{Command, Event};
 use crate::domain::result_code::ResultCode;
@@ -196,17 +196,13 @@ impl Application {
 
     /// The record of a change: what was done, who asked, who approved, and exactly what.
     fn record(&self, tx: &mut Tx<'_>, content: &Content, item: &ChangeItem) -> Result<AuditEvent, Refusal> {
-        let number = self.request.key_store.map(|key_store| tx.key_store_label(key_store)).transpose()?.flatten().map(|(number, _)| number);
         let event = AuditEvent {
             at: self.stamp.at,
-            request: RequestId::from_bytes(*self.request.id.as_bytes()),
-            project: Some(self.request.project),
             actor: Actor::Account(self.request.requester_login.clone()),
             operation: item.change.operation(),
-            key_store: number,
             key: item.change.key(),
             version: item.change.version(),
-            ..self.event.clone()
+            ..recording::of_request(tx, self.event.clone(), &self.request)?
         };
         Ok(recording::change(event, &self.request, content, item))
     }

@@ -9,7 +9,7 @@ use super::undo::undo_all;
 use super::{held, parse_id, recording};
 use crate::domain::account::AccessKeyId;
 use crate::domain::approval::{ChangeRequest, Decision, Note, RequestEvent, RequestState, Standing, key_may_decide, may_decide};
-use crate::domain::audit::{Actor, AuditEvent, Operation};
+use crate::domain::audit::{Actor, Operation};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AccountId, ChangeRequestId, ObjectId, ProjectId};
 use crate::domain::result_code::ResultCode;
@@ -238,7 +238,7 @@ impl Service {
             telling::end(tx, &request, RequestEvent::Expired, By::Another(&stamp.user), None, stamp.at)?;
             let items = tx.change_items(id)?;
             let doomed = undo_all(tx, &request, &items, &stamp, lease)?;
-            let event = AuditEvent { project: Some(request.project), ..event };
+            let event = recording::of_request(tx, event, &request)?;
             let why = (request.expires > stamp.at).then_some("approval was turned off");
             tx.audit(recording::decided(event, &request, None, why), no_uses())?;
             Ok(Some((request, doomed)))

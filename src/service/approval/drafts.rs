@@ -97,12 +97,13 @@ impl Service {
                         if draft.state != RequestState::Draft {
                             return Err(ResultCode::InvalidApprovalRequestStatus.into());
                         }
-                        let items = tx.change_items(id)?;
-                        try_all(tx, &trial, draft, items, BTreeMap::new(), BTreeMap::new())
+                        let (items, revision) = (tx.change_items(id)?, draft.revision);
+                        try_all(tx, &trial, draft, items, BTreeMap::new(), BTreeMap::new())?;
+                        Ok(revision)
                     })
                     .await;
                 turn.end();
-                tried?;
+                let tried = tried?;
                 let (event, uses) = scope.record_of_success(service);
                 let asked_for = service.store().change::<_, Refusal, _>(move |tx| {
                     let draft = held(tx, asked.project, id)?;
@@ -110,9 +111,11 @@ impl Service {
                     if draft.state != RequestState::Draft || items.is_empty() {
                         return Err(ResultCode::InvalidApprovalRequestStatus.into());
                     }
-                    if seen.is_some_and(|seen| seen != draft.revision) {
+                    // What is asked for is what he has seen, and what was tried.
+                    if tried != draft.revision || seen.is_some_and(|seen| seen != draft.revision) {
                         return Err(ResultCode::Conflict.into());
                     }
+                    asked.require_room_to_ask(tx)?;
                     let expiry = tx.governance(asked.project)?.map_or(ExpiryDays::DEFAULT, |governance| governance.expiry);
                     let mut ready = ChangeRequest {
                         state: RequestState::Ready,

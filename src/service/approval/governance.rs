@@ -182,15 +182,16 @@ impl Service {
         .await
     }
 
-    /// The same, by an administrator of the installation, or by an operator.
-    pub async fn enable_approval(&self, by: impl Into<Administrator>, project: impl Into<ProjectRef>) -> Result<(), Refusal> {
+    /// The same, by an administrator of the installation, or by an operator. Answers which access keys may not approve any more, if any might.
+    pub async fn enable_approval(&self, by: impl Into<Administrator>, project: impl Into<ProjectRef>) -> Result<Option<String>, Refusal> {
         self.administer_in(by.into(), Operation::TurnApprovalOn, named(project.into()), |tx, (project, ()), act| {
             act.event.detail = Some(project.name.to_string());
-            if let Some(more) = turn_on(tx, project.id, &act.stamp)? {
+            let more = turn_on(tx, project.id, &act.stamp)?;
+            if let Some(more) = &more {
                 act.event = with_detail(act.event.clone(), &format!("{}: {more}", quoted(project.name.as_str())));
             }
             act.changes.extend([Change::Project(project.id), Change::Identity]);
-            Ok(())
+            Ok(more)
         })
         .await
     }

@@ -13,7 +13,7 @@ use super::{MATERIAL_UNTIL, recording};
 use crate::domain::approval::{ChangeItem, ChangeRequest, Content, Made, ProposedChange, RequestEvent, Standing, key_may_decide, may_decide};
 use crate::domain::audit::{AuditEvent, Operation};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{AccountId, ChangeRequestId, ObjectId, RequestId};
+use crate::domain::ids::{AccountId, ChangeRequestId, ObjectId};
 use crate::domain::key::{KeyKind, Stamp, State};
 use crate::domain::lifecycle::deletion_due;
 use crate::domain::result_code::ResultCode;
@@ -25,7 +25,7 @@ use crate::service::{Refusal, Service};
 use crate::store::{PlannedObject, StoreError, Tx};
 
 /// How often a request is begun: whatever keeps it from being applied (a crash, a token that says no) has had its time then. A token that is away isn't
-/// counted.
+/// counted: it has until the request's own time is over.
 const ATTEMPTS_MAX: u32 = 5;
 /// How long after its approval a request waits for what a try before has made to leave the token.
 const BEHIND_MAX: Duration = Duration::from_secs(3_600);
@@ -131,8 +131,15 @@ impl Service {
         match self.try_apply(id, &mut lease).await {
             Ok(doomed) => drop(self.finish_destruction(doomed).await),
             // Whatever keeps the token away keeps it from being applied, and is no fault of the request.
-            Err(Halt::Later(refusal)) if self.require_token().is_err() => self.put_off_request(id, lease, &format!("{refusal:?}")).await,
-            Err(Halt::Behind) => self.fall_behind(id, lease).await,
+            Err(Halt::Later(refusal)) if self.require_token().is_err() => {
+                let over = "the token failed whenever it was tried, until the request's time was over";
+                self.wait_or_fail(id, lease, |request| Some(request.expires), (&format!("{refusal:?}"), over)).await;
+            }
+            // Whatever comes of the request, the reconciler goes on with the object.
+            Err(Halt::Behind) => {
+                let why = ("what was made for it before is still being destroyed", "what a try before had made in the token could not be destroyed");
+                self.wait_or_fail(id, lease, |request| request.decided.map(|decided| decided.plus(BEHIND_MAX)), why).await;
+            }
             Err(Halt::Later(refusal)) => {
                 tracing::warn!(request = %id, ?refusal, "an approved request could not be applied yet; it is taken over once its lease has ended");
             }
@@ -145,16 +152,14 @@ impl Service {
         }
     }
 
-    /// What an attempt before has made can't be destroyed yet: waits for that, but not for ever. Whatever comes of the request, the reconciler goes on
-    /// with the object.
-    async fn fall_behind(&self, id: ChangeRequestId, lease: Timestamp) {
-        let decided = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.change_request(id)?.and_then(|request| request.decided))).await;
-        let is_over = decided.is_ok_and(|decided| decided.is_some_and(|decided| self.agreed_time().since(decided) > BEHIND_MAX));
+    /// Leaves a request to whoever looks next because of `why`; beyond `until` it is over, because of `over`.
+    async fn wait_or_fail(&self, id: ChangeRequestId, lease: Timestamp, until: fn(&ChangeRequest) -> Option<Timestamp>, (why, over): (&str, &str)) {
+        let read = self.store().read::<_, Refusal, _>(move |reader| Ok(reader.change_request(id)?.and_then(|request| until(&request)))).await;
+        let is_over = read.is_ok_and(|until| until.is_some_and(|until| self.agreed_time() > until));
         if !is_over {
-            return self.put_off_request(id, lease, "what was made for it before is still being destroyed").await;
+            return self.put_off_request(id, lease, why).await;
         }
-        let reason = "what a try before had made in the token could not be destroyed".to_owned();
-        if let Err(refusal) = self.fail_request(id, lease, reason).await {
+        if let Err(refusal) = self.fail_request(id, lease, over.to_owned()).await {
             tracing::warn!(request = %id, ?refusal, "a request that failed could not be ended yet");
         }
     }
@@ -272,7 +277,8 @@ impl Service {
             telling::end(tx, &request, RequestEvent::Failed, By::Another(decider(&request)), Some(&reason), stamp.at)?;
             let items = tx.change_items(id)?;
             let doomed = undo_all(tx, &request, &items, &stamp, doomed_until)?;
-            tx.audit(recording::decided(of_request(event, &request), &request, None, Some(&reason)), no_uses())?;
+            let event = recording::of_request(tx, event, &request)?;
+            tx.audit(recording::decided(event, &request, None, Some(&reason)), no_uses())?;
             Ok((request, doomed))
         });
         let (request, doomed) = ended.await?;
@@ -318,11 +324,6 @@ fn decider(request: &ChangeRequest) -> &str {
     request.decider.as_ref().map_or("nobody", |(_, login)| login.as_str())
 }
 
-/// A record under the request's name, as those of its changes are.
-fn of_request(event: AuditEvent, request: &ChangeRequest) -> AuditEvent {
-    AuditEvent { request: RequestId::from_bytes(*request.id.as_bytes()), project: Some(request.project), ..event }
-}
-
 /// The one transaction: everything is still as it was, the digest is that of what is done, both people may; then all of it is done.
 fn finish(tx: &mut Tx<'_>, application: &Application) -> Result<Vec<ObjectId>, Halt> {
     let request = tx.hold_applying(application.request.id, application.lease_until)?;
@@ -340,7 +341,8 @@ fn finish(tx: &mut Tx<'_>, application: &Application) -> Result<Vec<ObjectId>, H
     application.hold_accounts(tx)?;
     application.check_bases(tx)?;
     let doomed = application.finish(tx)?;
-    let event = of_request(AuditEvent { at: application.stamp.at, ..application.event.clone() }, &request);
+    let event = recording::of_request(tx, application.event.clone(), &request)?;
+    let event = AuditEvent { at: application.stamp.at, ..event };
     tx.audit(recording::applied(event, &request, items.len()), no_uses())?;
     telling::end(tx, &request, RequestEvent::Applied, By::Another(decider(&request)), None, application.stamp.at)?;
     Ok(doomed)

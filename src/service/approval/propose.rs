@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
@@ -44,6 +45,21 @@ const NEW_KEY_STORES_MAX: i64 = 50;
 /// The most keys of a project that wait in the token for what is asked for to be approved: keys from outside, new key stores' own.
 const MATERIAL_MAX: i64 = 500;
 
+/// How often a change is tried with a draft that others edit on other nodes meanwhile.
+const TRIES_MAX: usize = 3;
+
+/// What a change was tried with.
+struct Tried {
+    /// What it builds on.
+    base: Base,
+    /// The draft as it was, and how often it had been edited; none: there was none.
+    draft: Option<(ChangeRequestId, u32)>,
+}
+
+/// The most requests of one account in [`ASKED_WITHIN`]: the audit log has all of what each asks for, and keeps it.
+const ASKED_MAX: i64 = 500;
+const ASKED_WITHIN: Duration = Duration::from_secs(3_600);
+
 /// Who asks, and how.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
@@ -77,6 +93,13 @@ impl Asked {
         self.key_maker.map_or(Ok(()), |maker| tx.note_editor(id, maker))
     }
 
+    /// Refuses who has asked too often of late, with how long to wait.
+    pub(super) fn require_room_to_ask(&self, tx: &mut Tx<'_>) -> Result<(), Refusal> {
+        let Some(earlier) = tx.asked_before(self.account, ASKED_MAX)? else { return Ok(()) };
+        let again = earlier.plus(ASKED_WITHIN);
+        if again > self.now { Err(Refusal::TooMany(again.since(self.now).min(ASKED_WITHIN))) } else { Ok(()) }
+    }
+
     /// A draft or request that nobody has seen yet.
     fn request(&self, key_store: Option<KeyStoreId>, is_new: bool, expiry: ExpiryDays) -> ChangeRequest {
         ChangeRequest {
@@ -104,6 +127,9 @@ impl Asked {
     /// The draft that a change goes into, held, with its changes; or a new draft or request, and that it is new.
     fn target(&self, tx: &mut Tx<'_>, proposal: &Proposal) -> Result<(ChangeRequest, Vec<ChangeItem>, bool), Refusal> {
         let expiry = tx.governance(self.project)?.map_or(ExpiryDays::DEFAULT, |governance| governance.expiry);
+        if self.note.is_some() {
+            self.require_room_to_ask(tx)?;
+        }
         let is_new_store = matches!(proposal.change, ProposedChange::CreateKeyStore { .. });
         let open = match proposal.key_store {
             Some(key_store) => tx.open_request_of(key_store)?,
@@ -168,10 +194,7 @@ impl Service {
         let made = self.make_material(&asked, &proposal).await?;
         let kept = match self.turn_to_draft().await {
             Ok(turn) => {
-                let kept = match self.rehearse(&asked, &proposal, made.as_ref()).await {
-                    Ok(base) => self.keep(scope, asked, proposal, base, made.clone()).await,
-                    Err(refusal) => Err(refusal),
-                };
+                let kept = self.try_and_keep(scope, &asked, &proposal, made.as_ref()).await;
                 turn.end();
                 kept
             }
@@ -181,6 +204,21 @@ impl Service {
             self.undo_object(planned).await;
         }
         kept
+    }
+
+    /// Keeps the change in exactly the draft that it was tried with: turns are of one process, and another node may have edited it between.
+    async fn try_and_keep(&self, scope: &mut Scope, asked: &Asked, proposal: &Proposal, planned: Option<&PlannedObject>) -> Result<Proposed, Refusal> {
+        for _ in 0..TRIES_MAX {
+            let tried = self.rehearse(asked, proposal, planned).await?;
+            match self.keep(scope, asked.clone(), proposal.clone(), tried, planned.cloned()).await {
+                Ok(Some(proposed)) => return Ok(proposed),
+                Ok(None) => {}
+                // Two nodes began a draft at the same moment.
+                Err(Refusal::Code(ResultCode::OpenApprovalRequest)) if asked.note.is_none() => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Err(ResultCode::Conflict.into())
     }
 
     /// Who asks.
@@ -251,13 +289,14 @@ impl Service {
         Ok((planned, spent.await?))
     }
 
-    /// Whether the change could be made now, with all that is in the draft: it is done, and not kept. Answers what it builds on.
-    async fn rehearse(&self, asked: &Asked, proposal: &Proposal, planned: Option<&PlannedObject>) -> Result<Base, Refusal> {
+    /// Whether the change could be made now, with all that is in the draft: it is done, and not kept.
+    async fn rehearse(&self, asked: &Asked, proposal: &Proposal, planned: Option<&PlannedObject>) -> Result<Tried, Refusal> {
         let (asked, proposal, planned) = (asked.clone(), proposal.clone(), planned.cloned());
         self.store()
             .change::<_, Refusal, _>(move |tx| {
                 tx.rehearse();
-                let (request, mut items, _) = asked.target(tx, &proposal)?;
+                let (request, mut items, is_new) = asked.target(tx, &proposal)?;
+                let draft = (!is_new).then_some((request.id, request.revision));
                 let base = look_at(tx, asked.project, request.key_store, &proposal.change)?;
                 if proposal.seen.is_some() && proposal.seen != base.changed {
                     return Err(ResultCode::Conflict.into());
@@ -266,20 +305,30 @@ impl Service {
                 let own = planned.map(|planned| (item.position, (InToken::Object(planned), None)));
                 let sealed = proposal.sealed.map(|sealed| (item.position, sealed));
                 try_all(tx, &asked, request, items, own.into_iter().collect(), sealed.into_iter().collect())?;
-                Ok(base)
+                Ok(Tried { base, draft })
             })
             .await
     }
 
-    /// Keeps the change, in its draft or in a request of its own, with its record.
-    async fn keep(&self, scope: &mut Scope, asked: Asked, proposal: Proposal, base: Base, planned: Option<PlannedObject>) -> Result<Proposed, Refusal> {
+    /// Keeps the change, in its draft or in a request of its own, with its record; none: the draft isn't the one that it was tried with.
+    async fn keep(
+        &self,
+        scope: &mut Scope,
+        asked: Asked,
+        proposal: Proposal,
+        tried: Tried,
+        planned: Option<PlannedObject>,
+    ) -> Result<Option<Proposed>, Refusal> {
         scope.becomes(if asked.note.is_some() { Operation::RequestApproval } else { Operation::EditDraft });
         let (event, uses) = scope.record_of_success(self);
         let proposed = self
             .store()
             .change::<_, Refusal, _>(move |tx| {
                 let (mut request, mut items, is_new) = asked.target(tx, &proposal)?;
-                let item = asked.add((&request, &mut items), &proposal, base, planned.as_ref())?;
+                if tried.draft != (!is_new).then_some((request.id, request.revision)) {
+                    return Ok(None);
+                }
+                let item = asked.add((&request, &mut items), &proposal, tried.base, planned.as_ref())?;
                 let content = asked.note.is_some().then(|| Content::of(&request, &items));
                 request.digest = content.as_ref().map(Content::digest);
                 if is_new {
@@ -299,10 +348,12 @@ impl Service {
                     }
                     None => tx.audit(recording::edited(event, &request, &item, false), uses)?,
                 }
-                Ok(Proposed { request: request.id, position: item.position, state: request.state })
+                Ok(Some(Proposed { request: request.id, position: item.position, state: request.state }))
             })
             .await?;
-        scope.committed();
+        if proposed.is_some() {
+            scope.committed();
+        }
         Ok(proposed)
     }
 

@@ -4,6 +4,7 @@
 
 use crate::domain::approval::{ChangeItem, ChangeRequest, Content, Decision, RECORD_MAX_CHARS, RequestRecord, TOLD_MAX_CHARS, part_detail, told};
 use crate::domain::audit::{AuditEvent, Operation, Uses};
+use crate::domain::ids::RequestId;
 use crate::domain::text::quoted;
 use crate::store::{StoreError, Tx};
 
@@ -30,6 +31,12 @@ pub(super) fn edited(event: AuditEvent, draft: &ChangeRequest, item: &ChangeItem
     let of = RequestRecord { change: Some(item.position), ..of(draft) };
     let what = if is_withdrawn { "withdrawn: " } else { "" };
     with_detail(event, &of.with(format!("{what}{}", item.told(TOLD_MAX_CHARS))))
+}
+
+/// A record of the service's own under the request's name, as those of its changes are, with what it is about.
+pub(super) fn of_request(tx: &mut Tx<'_>, event: AuditEvent, request: &ChangeRequest) -> Result<AuditEvent, StoreError> {
+    let key_store = request.key_store.map(|key_store| tx.key_store_label(key_store)).transpose()?.flatten().map(|(number, _)| number);
+    Ok(AuditEvent { request: RequestId::from_bytes(*request.id.as_bytes()), project: Some(request.project), key_store, ..event })
 }
 
 /// The record that somebody asks, followed by all that he asks for.

@@ -1,5 +1,6 @@
 //! One chain: its records among themselves, its own row, its signature, and what checkpoints list of it.
 
+use super::alone::Alone;
 use super::requests::Requests;
 use super::{Heads, PAGE, Report, SigningKeys};
 use crate::domain::audit::{Link, Operation, record_hash};
@@ -15,7 +16,7 @@ pub(super) async fn verify(
     heads: &Heads,
     is_over: bool,
     keys: &SigningKeys<'_>,
-    requests: &mut Requests,
+    (requests, alone): (&mut Requests, &mut Alone),
     report: &mut Report,
 ) -> Result<i64, StoreError> {
     let mut reading = Reading {
@@ -58,6 +59,7 @@ pub(super) async fn verify(
             // What came after the heads of all chains were read may refer to what came after them in a chain that was read before.
             if record.sequence <= chain.head.sequence {
                 requests.record(record, reading.report);
+                alone.record(record);
             }
         }
     }

@@ -8,28 +8,13 @@ use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Report;
 use super::content::ReadContent;
+use super::{Place, Report};
 use crate::domain::approval::{CHANGES_MAX, CONTENT_MAX_BYTES, Decision, PARTS_MAX, RequestRecord, parse_part};
 use crate::domain::audit::Operation;
-use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::SKEW_MAX;
-use crate::domain::ids::{ChainId, ChangeRequestId};
+use crate::domain::ids::ChangeRequestId;
 use crate::store::StoredRecord;
-
-/// Where a record is, and when it was written.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    chain: ChainId,
-    sequence: i64,
-    at: Timestamp,
-}
-
-impl Place {
-    fn of(record: &StoredRecord) -> Self {
-        Self { chain: record.chain, sequence: record.sequence, at: record.event.at }
-    }
-}
 
 /// What a content lists: each change by its place with its operation, and the login names of those who put them there.
 type Listed = (Vec<(u32, String)>, Vec<String>);
@@ -328,6 +313,144 @@ impl Judgement {
             }
         } else if later.at.plus(SKEW_MAX) < earlier.at && self.doubts.is_empty() {
             self.doubts.push(format!("by the clocks of two processes, {problem}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::approval::{Base, ChangeItem, ChangeRequest, Content, ProposedChange, RequestState, part_detail};
+    use crate::domain::audit::{Actor, AuditEvent};
+    use crate::domain::clock::Timestamp;
+    use crate::domain::ids::{AccountId, ChainId, KeyId, KeyStoreId, ProjectId, RequestId};
+
+    fn request() -> ChangeRequest {
+        ChangeRequest {
+            id: ChangeRequestId::from_bytes([1; 16]),
+            project: ProjectId(1),
+            key_store: Some(KeyStoreId(1)),
+            new_key_store: false,
+            state: RequestState::Ready,
+            requester: AccountId(1),
+            requester_login: "amy".to_owned(),
+            note: "n".to_owned(),
+            digest: None,
+            decider: None,
+            reason: None,
+            created: Timestamp::default(),
+            requested: None,
+            decided: None,
+            ended: None,
+            expires: Timestamp::default(),
+            attempts: 0,
+            revision: 1,
+        }
+    }
+
+    /// A request with its records: asked for in one process, approved in the next, applied in a third.
+    fn chains() -> Vec<Vec<StoredRecord>> {
+        let request = request();
+        let item = ChangeItem {
+            position: 0,
+            change: ProposedChange::RotateKey { key: KeyId::from_bytes([2; 16]) },
+            base: Base { changed: None, before: Vec::new() },
+            sealed_hash: None,
+            object: None,
+            editor: AccountId(1),
+            editor_login: "amy".to_owned(),
+            edited: Timestamp::default(),
+        };
+        let content = Content::of(&request, &[item]);
+        let of = RequestRecord {
+            request: request.id,
+            requester: "amy".to_owned(),
+            decision: None,
+            digest: Some(content.digest()),
+            change: None,
+            changes: None,
+            parts: None,
+        };
+        let approved = RequestRecord { decision: Some(Decision::Approved("bob".to_owned())), ..of.clone() };
+        let [amy, bob] = ["amy", "bob"].map(|login| Actor::Account(login.to_owned()));
+        let parts = content.parts();
+        let asked = RequestRecord { changes: Some(1), parts: Some((1, parts.len())), ..of };
+        let mut first = vec![(Operation::RequestApproval, amy.clone(), asked.to_string())];
+        let described = (1..).zip(&parts).map(|(number, part)| (Operation::DescribeRequest, amy.clone(), part_detail(request.id, number, parts.len(), part)));
+        first.extend(described);
+        let change = RequestRecord { change: Some(0), ..approved.clone() };
+        let end = RequestRecord { changes: Some(1), ..approved.clone() };
+        let chains = [
+            first,
+            vec![(Operation::ApproveRequest, bob, approved.to_string())],
+            vec![(Operation::RotateKey, amy, change.to_string()), (Operation::ApplyRequest, Actor::Service, end.to_string())],
+        ];
+        let record = |chain: u8, (sequence, (operation, actor, detail)): (i64, (Operation, Actor, String))| StoredRecord {
+            chain: ChainId::from_bytes([chain; 16]),
+            sequence,
+            previous: [0; 32],
+            hash: [0; 32],
+            event: AuditEvent {
+                at: Timestamp::from_micros(i64::from(chain)),
+                request: RequestId::from_bytes(*request.id.as_bytes()),
+                project: Some(request.project),
+                actor,
+                address: None,
+                mac: None,
+                certificate: None,
+                user_agent: None,
+                operation,
+                key_store: None,
+                key: None,
+                version: None,
+                result_code: 0,
+                detail: Some(detail),
+            },
+        };
+        (0..).zip(chains).map(|(chain, records)| (0..).zip(records).map(|numbered| record(chain, numbered)).collect()).collect()
+    }
+
+    /// What is found when the chains are read in that order.
+    fn findings(chains: &[Vec<StoredRecord>], order: [usize; 3]) -> Vec<String> {
+        let (mut requests, mut report) = (Requests::default(), Report::default());
+        for chain in order {
+            chains[chain].iter().for_each(|record| requests.record(record, &mut report));
+            requests.end_of_chain(&mut report);
+        }
+        requests.end(&mut report);
+        report.findings.sort();
+        report.findings
+    }
+
+    const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+
+    /// Whichever chain is read first, a request that fits together does, and what is missing, there twice, or somebody else's is found.
+    #[test]
+    fn the_order_of_chains_tells_nothing() {
+        for order in ORDERS {
+            assert_eq!(findings(&chains(), order), [""; 0], "{order:?}");
+        }
+        for chain in 0..3 {
+            for record in 0..chains()[chain].len() {
+                let mut less = chains();
+                less[chain].remove(record);
+                let expected = findings(&less, ORDERS[0]);
+                assert!(!expected.is_empty(), "{chain} {record}");
+                for order in ORDERS {
+                    assert_eq!(findings(&less, order), expected, "{chain} {record} {order:?}");
+                    let mut more = chains();
+                    let twice = more[chain][record].clone();
+                    more[chain].push(twice);
+                    assert_ne!(findings(&more, order), [""; 0], "{chain} {record} {order:?}");
+                }
+            }
+        }
+        let mut own = chains();
+        own[1][0].event.actor = Actor::Account("amy".to_owned());
+        let detail = own[1][0].event.detail.take().map(|detail| detail.replace("approved by bob", "approved by amy"));
+        own[1][0].event.detail = detail;
+        for order in ORDERS {
+            assert!(findings(&own, order).iter().any(|finding| finding.ends_with("asked for it, or for some of it")), "{order:?}");
         }
     }
 }

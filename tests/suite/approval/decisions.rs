@@ -236,3 +236,44 @@ fn roles_are_granted_to_whom_they_were_asked_for() {
     scene.decide("mia1", &id, "withdraw", &json!({})).body();
     scene.finish();
 }
+
+/// Whoever asks and withdraws, again and again, comes to an end: the audit log keeps all of it.
+fn as_often_as_one_likes(cluster: Option<&Cluster>) {
+    let scene = Scene::governed(installation(cluster), cluster);
+    let draft = scene.draft("mia1", "POST", "/keys/symmetric-keys/create", &new_key("drafted"));
+    let half_an_hour_ago = crate::clockwork::now() - 1_800_000_000;
+    let asked = (0..500).map(|number| format!("('{number:032x}', {half_an_hour_ago} + {number})")).collect::<Vec<_>>().join(", ");
+    scene.installation.database().run(&format!(
+        "WITH earlier (id, at) AS (VALUES {asked})
+         INSERT INTO change_requests (id, project_id, new_key_store, state, requester_id, requester, note, created_at, requested_at, expires_at, attempts)
+         SELECT earlier.id, projects.id, FALSE, 'WITHDRAWN', accounts.id, 'mia', 'n', at, at, at, 0 FROM earlier, projects, accounts
+         WHERE projects.name = 'demo' AND accounts.login = 'mia'"
+    ));
+    let before = scene.snapshot();
+    let note = [("x-skm-approval-note", "n")];
+    let create = |key: &str, name: &str| scene.send(key, "POST", "/keys/symmetric-keys/create", &note, Some(&new_key(name)));
+    let ask_for_it = || scene.own("mia1", "POST", &format!("/approvals/{draft}/request"), &json!({"note": "n"}));
+    for answer in [create("mia1", "one more"), ask_for_it()] {
+        refused(&answer, 429, "Too Many Requests");
+        assert!(answer.retry_after.is_some_and(|seconds| (1_700..=1_801).contains(&seconds)), "{answer:?}");
+    }
+    assert_eq!((scene.status(&draft).as_str(), scene.snapshot() == before), ("DRAFT", true));
+    // The oldest of them was asked for more than an hour ago.
+    scene.installation.database().run(&format!("UPDATE change_requests SET requested_at = requested_at - 3600000000 WHERE id = '{:032x}'", 0));
+    ask_for_it().body();
+    refused(&create("mia1", "one more"), 429, "Too Many Requests");
+    // Others ask as ever.
+    scene.approve("bob1", &draft);
+    scene.ask("amy1", "POST", "/keys/symmetric-keys/create", &new_key("of amy"));
+    scene.finish();
+}
+
+#[test]
+fn nobody_asks_as_often_as_he_likes_on_sqlite() {
+    as_often_as_one_likes(None);
+}
+
+#[test]
+fn nobody_asks_as_often_as_he_likes_on_postgresql() {
+    as_often_as_one_likes(Some(&Cluster::start()));
+}

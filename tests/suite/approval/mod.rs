@@ -12,6 +12,7 @@ mod recorded;
 mod takeover;
 mod told;
 mod turned_off;
+mod two_nodes;
 mod walk;
 
 use std::collections::HashMap;

@@ -114,3 +114,32 @@ fn what_is_approved_waits_for_the_token() {
         without_a_token(Some(&Cluster::start()));
     }
 }
+
+/// A token that fails each time that a request is tried isn't tried for ever.
+#[test]
+fn what_the_token_never_does_fails_when_its_time_is_over() {
+    let scene = Scene::governed(short_leases(installation(None)), None);
+    // On a busy machine all may have been made before the token was missed.
+    for _ in 0..5 {
+        let id = ask(&scene, "amy1", STORE);
+        let before = scene.snapshot();
+        std::thread::scope(|scope| {
+            let approving = scope.spawn(|| scene.decide("bob1", &id, "approve", &json!({})));
+            wait_until("the job", PATIENCE, || scene.status(&id) != "READY");
+            scene.installation.database().run(&format!("UPDATE change_requests SET expires_at = 1 WHERE id = '{id}'"));
+            move_token(&scene, "tokens", "tokens.away", 503);
+            assert_eq!(approving.join().expect("an answer").status, 200);
+        });
+        move_token(&scene, "tokens.away", "tokens", 200);
+        end_leases(&scene);
+        wait_until("its end", PATIENCE, || scene.status(&id) != "APPLYING");
+        wait_until_settled(&scene.installation);
+        if scene.status(&id) == "FAILED" {
+            assert!(scene.reason(&id).contains("until the request's time was over"), "{}", scene.reason(&id));
+            assert_eq!(scene.snapshot(), before, "no trace");
+            return scene.finish();
+        }
+        scene.installation.database().run("UPDATE keys SET name = name || id");
+    }
+    panic!("the token was never missed in time");
+}

@@ -302,3 +302,26 @@ fn recorded_on_sqlite() {
 fn recorded_on_postgresql() {
     recorded(Some(&Cluster::start()));
 }
+
+/// Whoever goes round the gate, here by the database, leaves a change in the log that nobody was asked for.
+#[test]
+fn a_change_past_the_gate_is_found() {
+    let mut scene = Scene::governed(installation(None), None);
+    let make = |name: &str| json!({"keyStoreName": STORE, "name": name});
+    let id = scene.ask("amy1", "POST", "/keys/symmetric-keys/create", &make("asked for"));
+    scene.approve("bob1", &id);
+    let stop = |scene: &mut Scene| {
+        let (status, log) = scene.running.take().expect("a running service").stop();
+        assert!(status.success(), "{log}");
+    };
+    stop(&mut scene);
+    crate::faults::settled::audit_is_intact(&scene.installation);
+    scene.installation.database().run("UPDATE governance SET approval = FALSE");
+    scene.restart();
+    scene.own("amy1", "POST", "/keys/symmetric-keys/create", &make("alone")).body();
+    stop(&mut scene);
+    let (code, told, problems) = scene.installation.run(&["audit", "verify"]);
+    let findings: Vec<&str> = told.lines().filter(|line| line.starts_with("ALTERED")).collect();
+    let is_told = |line: &str| line.contains(" changes project ") && line.ends_with("which had approval on, and nobody was asked for it");
+    assert!(code != 0 && findings.len() == 1 && is_told(findings[0]), "{told}{problems}");
+}
