@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
 use crate::domain::clock::Timestamp;
-use crate::domain::clock_watch::SKEW_MAX;
 use crate::domain::ids::{ChainId, KeyId, KeyVersion};
 use crate::store::{Purpose, Store, StoreError, StoredChain, StoredRecord};
 
@@ -98,11 +97,6 @@ struct Place {
 impl Place {
     fn of(record: &StoredRecord) -> Self {
         Self { chain: record.chain, sequence: record.sequence, at: record.event.at }
-    }
-
-    /// Whether it was written before the other one, for all that is told: of one chain by the numbers, of two by the clocks of two processes.
-    fn is_before(&self, other: &Self) -> bool {
-        if self.chain == other.chain { self.sequence < other.sequence } else { self.at.plus(SKEW_MAX) < other.at }
     }
 }
 

@@ -64,6 +64,8 @@ impl Service {
         let told = format!("{id} {}", if enabled { "enabled" } else { "disabled" });
         self.change_own(visit, Own::new(Operation::ChangeAccessKey, told), move |tx, stamp, changes| {
             require_own(tx, &id, account)?;
+            // Whoever lets it approve on another node is before this or after it.
+            tx.hold_account(account)?;
             tx.set_access_key_enabled(&id, enabled, stamp)?;
             // More than the access key: tokens that have ended must not be remembered when it is enabled again.
             changes.push(Change::Identity);

@@ -39,6 +39,12 @@ pub(super) struct SummaryRow {
 }
 
 impl Reader<'_> {
+    /// Whose access key it is, though all else of it could not be read.
+    pub fn owner_of_access_key(&mut self, id: &AccessKeyId) -> Result<Option<AccountId>, StoreError> {
+        let row: Option<i64> = access_keys::table.find(id.as_str()).select(access_keys::account_id).first(self.db).optional()?;
+        Ok(row.map(AccountId))
+    }
+
     /// An access key with its account's roles, enabled or not.
     pub fn access_key(&mut self, id: &AccessKeyId) -> Result<Option<AccessKey>, StoreError> {
         const WHAT: &str = "access key";

@@ -59,6 +59,12 @@ impl Reader<'_> {
         rows.into_iter().map(item).collect()
     }
 
+    /// The change with which a draft or request began, if that is still in it: of a new key store, what it is to be.
+    pub fn first_change(&mut self, of: ChangeRequestId) -> Result<Option<ProposedChange>, StoreError> {
+        let row: Option<String> = change_items::table.find((hex(of.as_bytes()), 0)).select(change_items::change).first(self.db).optional()?;
+        row.map(|change| known(serde_json::from_str(&change).ok(), WHAT)).transpose()
+    }
+
     /// The sealed part of a change, while it is kept.
     pub fn sealed_part(&mut self, of: ChangeRequestId, position: u32) -> Result<Option<Vec<u8>>, StoreError> {
         let row: Option<Option<Vec<u8>>> =

@@ -8,10 +8,10 @@ use super::error::StoreError;
 use super::lists::{lower, replace};
 use super::model::RequestFilter;
 use super::rows::{bytes, changed_one, hex, id, known, time};
-use super::schema::{change_editors, change_items, change_requests, governance, key_stores};
+use super::schema::{accounts, change_editors, change_items, change_requests, governance, key_stores};
 use super::unit::{Reader, Tx};
 use crate::domain::account::AccessKeyId;
-use crate::domain::approval::{ChangeRequest, RequestEvent, RequestState, next};
+use crate::domain::approval::{ChangeRequest, Hand, RequestEvent, RequestState, next};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{AccountId, ChangeRequestId, KeyStoreId, ProjectId};
 use crate::domain::listing::Listed;
@@ -203,6 +203,15 @@ impl Reader<'_> {
         let of_request = change_editors::table.filter(change_editors::request_id.eq(hex(id.as_bytes())));
         let accounts: Vec<i64> = of_request.order(change_editors::account_id).select(change_editors::account_id).load(self.db)?;
         Ok(accounts.into_iter().map(AccountId).collect())
+    }
+
+    /// The same with their login names, in the order of their accounts.
+    pub fn hands(&mut self, id: ChangeRequestId) -> Result<Vec<Hand>, StoreError> {
+        let of_request = change_editors::table
+            .inner_join(accounts::table.on(accounts::id.eq(change_editors::account_id)))
+            .filter(change_editors::request_id.eq(hex(id.as_bytes())));
+        let rows: Vec<(i64, String)> = of_request.order(accounts::id).select((accounts::id, accounts::login)).load(self.db)?;
+        Ok(rows.into_iter().map(|(account, login)| Hand { account: AccountId(account), login }).collect())
     }
 
     /// Drafts that nobody can ask for any more, approval being off in their project, `limit` at most.

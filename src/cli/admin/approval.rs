@@ -77,6 +77,8 @@ struct Status {
     askers: Vec<String>,
     /// Those that would approve or ask, but are disabled.
     disabled: Vec<String>,
+    /// Of those that approve.
+    passwords: Vec<KnownPassword>,
     access_keys: Vec<ApprovingKey>,
     changed_by: String,
     changed_at: String,
@@ -103,6 +105,14 @@ fn names(found: &[RoleHolder], enabled: bool) -> Vec<String> {
     found.iter().filter(|found| found.enabled == enabled).map(|found| found.login.clone()).collect()
 }
 
+/// Whose password somebody has set alone.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KnownPassword {
+    login: String,
+    set_by: String,
+}
+
 /// That approval was turned off alone, which nobody has acknowledged.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -123,6 +133,9 @@ impl Status {
         ];
         if !self.disabled.is_empty() {
             lines.push(format!("disabled   {}", self.disabled.join(", ")));
+        }
+        for KnownPassword { login, set_by } in &self.passwords {
+            lines.push(format!("password   of {login} was last set by {set_by} alone"));
         }
         for ApprovingKey { access_key_id, login, made_by } in &self.access_keys {
             lines.push(format!("key        {access_key_id} approves for {login}, made by {}", made_by.as_deref().unwrap_or("an operator")));
@@ -155,6 +168,11 @@ impl Command for ApprovalStatus {
             approvers: names(&found.approvers, true),
             askers: names(&found.askers, true),
             disabled,
+            passwords: found
+                .approvers
+                .iter()
+                .filter_map(|found| Some(KnownPassword { login: found.login.clone(), set_by: found.password_set_by.clone()? }))
+                .collect(),
             access_keys: found.approving_keys.into_iter().map(ApprovingKey::from).collect(),
             changed_by: governance.changed.user,
             changed_at: time(governance.changed.at.micros()),

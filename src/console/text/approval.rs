@@ -160,6 +160,7 @@ texts! {
         expiry_changed = "The setting was changed.",
         asked = "The request was sent. Somebody else approves it, or denies it.",
         approvers = "Who could approve",
+        password_alone = "password last set by one person alone:",
         approvers_told = "Accounts with the role APPROVAL ADMIN. Nobody approves what he had a hand in. One that is disabled is enabled by a request.",
         askers = "Who could ask",
         askers_told = "Accounts with the role ADMIN, APPROVAL ADMIN, APPROVAL MEMBER or API.ADMIN.",

@@ -1,9 +1,10 @@
 //! The content of a request as text: what an approver sees, what is hashed, what the audit log keeps and what is applied are one and the same.
 //!
 //! The text is JSON in one line, in this order, with no white space between: what it is, who asks for what about which key store of which
-//! project, why; and for each change, in their order, who put it there, what it builds on, what it says, its sealed part by hash, and its object
+//! project, why; everybody who had a hand in it (who asks, who put something in or took it out, and who made the access keys that they came with); and for
+//! each change, in their order, who put it there, what it builds on, what it says, its sealed part by hash, and its object
 //! if that is made already. Nobody's words end before their quote, and nothing of the text is unseen, or written otherwise in a file for spreadsheets.
-//! Its SHA-256 is the request's digest; `{"format":"skm change request 2",` begins nothing else that is hashed.
+//! Its SHA-256 is the request's digest; `{"format":"skm change request 3",` begins nothing else that is hashed.
 
 use std::ops::Range;
 
@@ -11,19 +12,30 @@ use sha2::{Digest as _, Sha256};
 
 use super::change::{ChangeItem, Field, Made};
 use super::{CHANGES_MAX, ChangeRequest};
-use crate::domain::ids::ObjectId;
+use crate::domain::ids::{AccountId, ObjectId};
 use crate::domain::text::{Invalid, quoted};
 
 /// What the text says that it is.
-pub const CONTENT_FORMAT: &str = "skm change request 2";
+pub const CONTENT_FORMAT: &str = "skm change request 3";
 /// The most bytes of the text of a request's changes: 10,000 entries, the most of one upload, with some 150 bytes of description each.
 pub const CHANGES_MAX_BYTES: usize = 2 << 20;
+/// The most accounts that have a hand in one request.
+pub const HANDS_MAX: usize = 200;
 /// The most bytes of the text: what is beside the changes is a note of 1,000 characters, names and numbers.
-pub const CONTENT_MAX_BYTES: usize = CHANGES_MAX_BYTES + (32 << 10);
+pub const CONTENT_MAX_BYTES: usize = CHANGES_MAX_BYTES + (64 << 10);
 /// The most bytes of one part of the text, as a record of the audit log keeps it.
 pub const PART_MAX_BYTES: usize = 16 << 10;
 /// The most parts of a text: all but the last have at most three bytes less than they could, where a character doesn't fit.
 pub const PARTS_MAX: usize = CONTENT_MAX_BYTES.div_ceil(PART_MAX_BYTES - 3);
+
+/// Somebody who had a hand in a request, and so doesn't decide upon it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hand {
+    /// The account.
+    pub account: AccountId,
+    /// Its login name.
+    pub login: String,
+}
 
 /// A request as text.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,16 +48,18 @@ pub struct Content {
 }
 
 impl Content {
-    /// All that is asked for, with the note that the request has.
-    pub fn of(request: &ChangeRequest, items: &[ChangeItem]) -> Self {
+    /// All that is asked for, with the note that the request has, and those who had a hand in it, in the order of their accounts.
+    pub fn of(request: &ChangeRequest, hands: &[Hand], items: &[ChangeItem]) -> Self {
+        let all: Vec<String> = hands.iter().map(|hand| account(hand.account.0, &hand.login)).collect();
         let mut text = format!(
-            r#"{{"format":{},"request":"{}","project":{},"keyStoreRow":{},"requester":{},"note":{},"changes":["#,
+            r#"{{"format":{},"request":"{}","project":{},"keyStoreRow":{},"requester":{},"note":{},"hands":[{}],"changes":["#,
             exact(CONTENT_FORMAT),
             request.id,
             request.project.0,
             or_null(request.key_store.map(|key_store| key_store.0)),
             account(request.requester.0, &request.requester_login),
             exact(&request.note),
+            all.join(","),
         );
         let mut places = Vec::with_capacity(items.len());
         for item in items {
@@ -159,7 +173,7 @@ mod tests {
     use crate::domain::approval::{Base, Note, ProposedChange, ProposedEntry, RequestState};
     use crate::domain::client_checks::Method;
     use crate::domain::clock::Timestamp;
-    use crate::domain::ids::{AccountId, ChangeRequestId, KeyId, KeyStoreId, ObjectId, ProjectId};
+    use crate::domain::ids::{ChangeRequestId, KeyId, KeyStoreId, ObjectId, ProjectId};
     use crate::domain::key::{KeyKind, Origin, RotationPeriod};
     use crate::domain::text::{Description, Name};
 
@@ -212,8 +226,12 @@ mod tests {
         }
     }
 
+    fn hands(logins: &[&str]) -> Vec<Hand> {
+        (1..).zip(logins).map(|(account, login)| Hand { account: AccountId(account), login: (*login).to_owned() }).collect()
+    }
+
     fn digest(request: &ChangeRequest, items: &[ChangeItem]) -> [u8; 32] {
-        Content::of(request, items).digest()
+        Content::of(request, &hands(&["alice"]), items).digest()
     }
 
     /// Each thing alone changes the digest.
@@ -226,8 +244,12 @@ mod tests {
             digest(&base, &[changed])
         };
         let of = |request: ChangeRequest| digest(&request, std::slice::from_ref(&first));
+        let by = |logins: &[&str]| Content::of(&base, &hands(logins), std::slice::from_ref(&first)).digest();
         let mut digests = vec![
             of(base.clone()),
+            by(&[]),
+            by(&["bob"]),
+            by(&["alice", "bob"]),
             digest(&base, &[]),
             digest(&base, &[first.clone(), item(1, created("k", Origin::Imported))]),
             of(ChangeRequest { note: "another".to_owned(), ..base.clone() }),
@@ -265,10 +287,11 @@ mod tests {
     #[test]
     fn the_text_is_this() {
         let asked = ChangeRequest { note: "say \"why\";\nand why".to_owned(), ..request() };
-        let content = Content::of(&asked, &[item(3, created("열쇠\u{200b}", Origin::Imported))]);
+        let content = Content::of(&asked, &hands(&["alice", "bob"]), &[item(3, created("열쇠\u{200b}", Origin::Imported))]);
         let expected = [
-            r#"{"format":"skm change request 2","request":"01010101010101010101010101010101","project":1,"keyStoreRow":1,"#,
-            r#""requester":{"account":1,"login":"alice"},"note":"say \"why\"\u003b\nand why","changes":["#,
+            r#"{"format":"skm change request 3","request":"01010101010101010101010101010101","project":1,"keyStoreRow":1,"#,
+            r#""requester":{"account":1,"login":"alice"},"note":"say \"why\"\u003b\nand why","#,
+            r#""hands":[{"account":1,"login":"alice"},{"account":2,"login":"bob"}],"changes":["#,
             r#"{"position":3,"operation":"IMPORT_KEY","editor":{"account":1,"login":"alice"},"baseChanged":1,"before":[["name","a"]],"#,
             r#""after":[["keyId","02020202020202020202020202020202"],["keyType","SYMMETRIC_KEY"],["origin","IMPORTED"],["name","열쇠\u200b"],"#,
             r#"["description",""],["autoRotationPeriod","0"]],"sealed":"0707070707070707070707070707070707070707070707070707070707070707","#,
@@ -292,7 +315,7 @@ mod tests {
         assert_eq!(check_size(&whole), Ok(()));
         let asked = ChangeRequest { note: "\u{200b}\"".repeat(500), ..request() };
         assert!(Note::parse("note", &asked.note).is_ok());
-        let content = Content::of(&asked, &whole);
+        let content = Content::of(&asked, &hands(&["alice"]), &whole);
         assert!(content.as_str().len() <= CONTENT_MAX_BYTES);
         assert!((100..=PARTS_MAX).contains(&content.parts().len()) && content.parts().iter().all(|part| part.len() <= PART_MAX_BYTES));
         assert_eq!(content.parts().concat(), content.as_str());
@@ -320,7 +343,7 @@ mod tests {
         #[test]
         fn parts_are_the_text(note in "\\PC{0,200}", names in prop::collection::vec(".{1,40}", 0..6)) {
             let items: Vec<_> = (0..).zip(&names).map(|(position, name)| item(position, created(name, Origin::Generated))).collect();
-            let content = Content::of(&ChangeRequest { note, ..request() }, &items);
+            let content = Content::of(&ChangeRequest { note, ..request() }, &hands(&["alice"]), &items);
             prop_assert_eq!(content.parts().concat(), content.as_str());
             prop_assert!(!content.as_str().chars().any(|c| c == ';' || crate::domain::text::is_unseen(c)));
         }

@@ -9,7 +9,7 @@ mod lifecycle;
 mod record;
 
 pub use change::{Base, ChangeItem, Field, Made, ProposedChange, ProposedEntry};
-pub use content::{CHANGES_MAX_BYTES, CONTENT_FORMAT, CONTENT_MAX_BYTES, Content, PART_MAX_BYTES, PARTS_MAX, check_size};
+pub use content::{CHANGES_MAX_BYTES, CONTENT_FORMAT, CONTENT_MAX_BYTES, Content, HANDS_MAX, Hand, PART_MAX_BYTES, PARTS_MAX, check_size};
 pub use lifecycle::{IllegalTransition, RequestEvent, RequestState, next};
 pub use record::{Decision, RECORD_MAX_CHARS, RequestRecord, TOLD_MAX_CHARS, parse_part, part_detail, told};
 

@@ -67,11 +67,17 @@ impl Service {
         Ok(NewAccessKey { id, secret })
     }
 
-    /// Enables or disables an access key. Disabled, it may do nothing, and its tokens have ended for good, as has that it may approve.
+    /// Enables or disables an access key; one of an account that asks or approves in a project with approval on its owner enables himself. Disabled, it may do nothing, and its tokens have ended for good, as has that it may approve.
     pub async fn set_access_key_enabled(&self, by: impl Into<Administrator>, id: &str, enabled: bool) -> Result<(), Refusal> {
         let told = if enabled { "enabled" } else { "disabled" };
         let prepared = parse_id(id).map(|id| (format!("{id} {told}"), id)).map_err(Refusal::from);
         self.administer(by.into(), Operation::ChangeAccessKey, prepared, move |tx, id, act| {
+            let account = tx.owner_of_access_key(&id)?.ok_or_else(unknown)?;
+            tx.hold_account(account)?;
+            // Its owner may have disabled it because somebody else knows its secret: he enables it himself.
+            if enabled {
+                require_no_accomplice(tx, account)?;
+            }
             known(tx.set_access_key_enabled(&id, enabled, &act.stamp))?;
             // More than the access key: tokens that have ended must not be remembered when it is enabled again.
             act.changes.push(Change::Identity);
@@ -97,7 +103,7 @@ impl Service {
         let told = if allowed { "may approve" } else { "may not approve" };
         let prepared = parse_id(id).map(|id| (format!("{id} {told}"), id)).map_err(Refusal::from);
         self.administer(by.into(), Operation::SetMayApprove, prepared, move |tx, id, act| {
-            let account = tx.access_key(&id)?.ok_or_else(unknown)?.account;
+            let account = tx.owner_of_access_key(&id)?.ok_or_else(unknown)?;
             tx.hold_account(account)?;
             // Taken away it can be at any time.
             if allowed {

@@ -111,12 +111,18 @@ impl Application {
     /// Holds the rows of the accounts that changes are about: nobody sets a password or makes an access key of one meanwhile.
     pub(super) fn hold_accounts(&self, tx: &mut Tx<'_>) -> Result<(), Obstacle> {
         for item in &self.items {
-            let (ProposedChange::GrantRole { login, .. } | ProposedChange::ResetPassword { login } | ProposedChange::EnableAccount { login }) = &item.change
-            else {
-                continue;
+            let of = match &item.change {
+                ProposedChange::GrantRole { login, .. } | ProposedChange::ResetPassword { login } | ProposedChange::EnableAccount { login } => {
+                    account(tx, login)
+                }
+                ProposedChange::SetMayApprove { access_key, .. } => match tx.owner_of_access_key(access_key).map_err(Refusal::from)? {
+                    Some(account) => Ok(account),
+                    // Whether it is there is looked at with what the change builds on.
+                    None => continue,
+                },
+                _ => continue,
             };
-            let held = account(tx, login).and_then(|account| Ok(tx.hold_account(account)?));
-            held.map_err(|refusal| at(item, refusal))?;
+            of.and_then(|account| Ok(tx.hold_account(account)?)).map_err(|refusal| at(item, refusal))?;
         }
         Ok(())
     }
@@ -153,7 +159,8 @@ impl Application {
     /// Does it all, each change with its record; answers what is to be destroyed then.
     pub(super) fn finish(&self, tx: &mut Tx<'_>) -> Result<Vec<ObjectId>, Obstacle> {
         let mut doomed = Vec::new();
-        let content = Content::of(&self.request, &self.items);
+        let hands = tx.hands(self.request.id).map_err(Refusal::from)?;
+        let content = Content::of(&self.request, &hands, &self.items);
         for item in &self.items {
             doomed.extend(self.finish_item(tx, &content, item).map_err(|refusal| at(item, refusal))?);
         }

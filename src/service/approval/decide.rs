@@ -21,6 +21,8 @@ use crate::store::{Change, Reader, StoreError, Tx};
 
 /// How long somebody who approves waits for it to be applied.
 const APPLY_WAIT: Duration = Duration::from_secs(8);
+/// The same of a request that sets a password, which needs no token: its second part must reach whoever approved before he hangs up.
+const PASSWORD_WAIT: Duration = Duration::from_secs(3);
 /// The most requests that one run ends.
 const SWEEP_MAX: i64 = 64;
 
@@ -90,21 +92,28 @@ impl Service {
                 let id = parse_id(&id)?;
                 service.names_request(scope, id).await?;
                 let seen = seen?;
-                let (lease_until, password_part) = service.begin_applying(scope, id, seen).await?;
+                let (approved, lease_until, password_part) = service.begin_applying(scope, id, seen).await?;
                 scope.committed();
                 let worker = service.clone();
                 let work = service.tasks().spawn(async move { worker.apply_request(id, lease_until).await });
-                drop(tokio::time::timeout(APPLY_WAIT, work).await);
-                let found = service.store().read::<_, Refusal, _>(move |reader| Ok(reader.change_request(id)?)).await?;
-                let request = found.ok_or(ResultCode::InvalidApprovalRequest)?;
+                let wait = if password_part.is_some() { PASSWORD_WAIT } else { APPLY_WAIT };
+                drop(tokio::time::timeout(wait, work).await);
+                let found = service.store().read::<_, Refusal, _>(move |reader| Ok(reader.change_request(id)?)).await;
+                // What is approved stays so, and the password's second part is shown now or never: it is answered though nobody can tell how it goes on.
+                let request = found.ok().flatten().unwrap_or(approved);
                 Ok(Approved { password_part: password_part.filter(|_| request.state != RequestState::Failed), request })
             })
         })
         .await
     }
 
-    /// Answers until when this node applies it, and the second part of the password that it sets, if it sets one.
-    async fn begin_applying(&self, scope: &Scope, id: ChangeRequestId, seen: Option<String>) -> Result<(Timestamp, Option<SecretText>), Refusal> {
+    /// Answers the request as it is then, until when this node applies it, and the second part of the password that it sets, if it sets one.
+    async fn begin_applying(
+        &self,
+        scope: &Scope,
+        id: ChangeRequestId,
+        seen: Option<String>,
+    ) -> Result<(ChangeRequest, Timestamp, Option<SecretText>), Refusal> {
         let (decider, project, now) = (Decider::of(scope)?, scope.project.id, self.now());
         let completed = self.password_to_set(&decider, (project, now), id, seen.clone()).await?;
         let (event, uses) = scope.record_of_success(self);
@@ -119,8 +128,10 @@ impl Service {
                 if let Some(completed) = &completed {
                     completed.keep(tx, id)?;
                 }
-                tx.audit(recording::decided(event, &request, Some(Decision::Approved(standing.login)), None), uses)?;
-                Ok((lease_until, completed.map(|completed| completed.second_part)))
+                tx.audit(recording::decided(event, &request, Some(Decision::Approved(standing.login.clone())), None), uses)?;
+                let decider = Some((standing.account, standing.login));
+                let approved = ChangeRequest { state: RequestState::Applying, decider, decided: Some(now), ..request };
+                Ok((approved, lease_until, completed.map(|completed| completed.second_part)))
             })
             .await
     }

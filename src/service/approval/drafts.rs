@@ -126,7 +126,7 @@ impl Service {
                         expires: expiry.after(asked.now),
                         ..draft
                     };
-                    let content = Content::of(&ready, &items);
+                    let content = Content::of(&ready, &asked.hands(tx, id)?, &items);
                     ready.digest = Some(content.digest());
                     tx.ask_for(&ready)?;
                     asked.note_editors(tx, id)?;

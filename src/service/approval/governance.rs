@@ -74,6 +74,8 @@ pub struct RoleHolder {
     pub login: String,
     /// Whether it may do anything: one that is disabled can be enabled again, by a request.
     pub enabled: bool,
+    /// Of one that approves: who last set its password alone, and may know it still.
+    pub password_set_by: Option<String>,
 }
 
 fn governance_of(reader: &mut Reader<'_>, project: ProjectId) -> Result<(Governance, Vec<Standing>), Refusal> {
@@ -126,6 +128,8 @@ impl Workable {
 
 /// Turns it on, and takes from access keys that they may approve, which was given to them alone. Answers what else the record says.
 fn turn_on(tx: &mut Tx<'_>, project: ProjectId, stamp: &crate::domain::key::Stamp) -> Result<Option<String>, Refusal> {
+    // Whoever lets an access key approve on another node is before this or after it.
+    tx.hold_administration()?;
     tx.turn_approval(project, true, stamp).map_err(|error| already(error, "is on already"))?;
     require_two(tx, project)?;
     tx.changed(Change::Project(project))?;
@@ -133,8 +137,19 @@ fn turn_on(tx: &mut Tx<'_>, project: ProjectId, stamp: &crate::domain::key::Stam
     for access_key in &approving {
         tx.changed(Change::AccessKey(access_key.clone()))?;
     }
-    let names: Vec<&str> = approving.iter().map(AccessKeyId::as_str).collect();
-    Ok((!names.is_empty()).then(|| format!("{} access keys may not approve any more: {}", names.len(), names.join(", "))))
+    let mut told = Vec::new();
+    if !approving.is_empty() {
+        let names: Vec<&str> = approving.iter().map(AccessKeyId::as_str).collect();
+        told.push(format!("{} access keys may not approve any more: {}", names.len(), names.join(", ")));
+    }
+    let mut known = Vec::new();
+    for found in tx.standings(project, STANDINGS_MAX)?.iter().filter(|found| found.has_approving_role()) {
+        known.extend(tx.password_setter(found.account)?.map(|setter| format!("{} by {setter}", found.login)));
+    }
+    if !known.is_empty() {
+        told.push(format!("passwords of who approves were last set by one alone: {}", known.join(", ")));
+    }
+    Ok((!told.is_empty()).then(|| told.join("; ")))
 }
 
 fn already(error: StoreError, problem: &str) -> Refusal {
@@ -273,13 +288,16 @@ impl Service {
             standing.require_asker_of(project.id)?;
             let (governance, standings) = governance_of(reader, project.id)?;
             let state = GovernanceState { governance, workable: is_workable(&standings) };
-            let holder = |found: &Standing| RoleHolder { login: found.login.clone(), enabled: found.enabled };
-            let holders = |wanted: fn(&Standing) -> bool| standings.iter().filter(|found| wanted(found)).map(holder).collect();
+            let holder = |found: &Standing| RoleHolder { login: found.login.clone(), enabled: found.enabled, password_set_by: None };
+            let mut approvers = Vec::new();
+            for found in standings.iter().filter(|found| found.has_approving_role()) {
+                approvers.push(RoleHolder { password_set_by: reader.password_setter(found.account)?, ..holder(found) });
+            }
             Ok(ApprovalStatus {
                 project: project.name,
                 state,
-                approvers: holders(Standing::has_approving_role),
-                askers: holders(Standing::has_asking_role),
+                approvers,
+                askers: standings.iter().filter(|found| found.has_asking_role()).map(holder).collect(),
                 approving_keys: reader.approving_keys(project.id, APPROVING_KEYS_MAX)?,
             })
         })

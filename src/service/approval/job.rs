@@ -24,11 +24,11 @@ use crate::service::provisioning::NewMaterial;
 use crate::service::{Refusal, Service};
 use crate::store::{PlannedObject, StoreError, Tx};
 
-/// How often a request is begun: whatever keeps it from being applied (a crash, a token that says no) has had its time then. A token that is away isn't
-/// counted: it has until the request's own time is over.
+/// How often a request is begun by a process that ends before it: whatever ends processes has had its time then.
 const ATTEMPTS_MAX: u32 = 5;
-/// How long after its approval a request waits for what a try before has made to leave the token.
-const BEHIND_MAX: Duration = Duration::from_secs(3_600);
+/// How long after its approval a request is tried, where token or database refuse something of it, or keep what a try before has made. A token that is
+/// away has until the request's own time is over.
+const LATER_MAX: Duration = Duration::from_secs(3_600);
 /// The most jobs that one run takes over.
 const SWEEP_MAX: i64 = 16;
 
@@ -49,13 +49,17 @@ pub(super) fn lease_material(tx: &mut Tx<'_>, request: &ChangeRequest, items: &[
     tx.lease_objects(request.id, &positions, lease_until)?;
     for (position, object) in tx.objects_of_request(request.id)?.into_iter().filter(|(position, _)| positions.contains(position)) {
         if tx.object_state(object.object)? != Some(State::Provisioning) {
-            let problem = format!("lack the key in the token that was made for number {position}: withdraw that one, and make it anew");
-            return Err(Invalid::new("changes", problem).into());
+            return Err(lacking(position).into());
         }
         let planned = PlannedObject { object: object.object, key: object.key, version: object.version, lease_until };
         leased.insert(position, (InToken::Object(planned), None));
     }
     Ok(leased)
+}
+
+/// That what was made for a change is gone.
+fn lacking(position: u32) -> Invalid {
+    Invalid::new("changes", format!("lack the key in the token that was made for number {position}: withdraw that one, and make it anew"))
 }
 
 /// Why a job is over, or not.
@@ -138,10 +142,12 @@ impl Service {
             // Whatever comes of the request, the reconciler goes on with the object.
             Err(Halt::Behind) => {
                 let why = ("what was made for it before is still being destroyed", "what a try before had made in the token could not be destroyed");
-                self.wait_or_fail(id, lease, |request| request.decided.map(|decided| decided.plus(BEHIND_MAX)), why).await;
+                self.wait_or_fail(id, lease, |request| request.decided.map(|decided| decided.plus(LATER_MAX)), why).await;
             }
+            // Too much to do at that moment, a token or database that says no: neither is a crash, and neither is waited for as long as an outage.
             Err(Halt::Later(refusal)) => {
-                tracing::warn!(request = %id, ?refusal, "an approved request could not be applied yet; it is taken over once its lease has ended");
+                let why = (&*format!("{refusal:?}"), "the token or the database refused it again and again");
+                self.wait_or_fail(id, lease, |request| request.decided.map(|decided| decided.plus(LATER_MAX)), why).await;
             }
             Err(Halt::Failed(reason)) => {
                 tracing::warn!(request = %id, %reason, "an approved request could not be applied: nothing of it is done");
@@ -177,6 +183,7 @@ impl Service {
     async fn try_apply(&self, id: ChangeRequestId, lease: &mut Timestamp) -> Result<Vec<ObjectId>, Halt> {
         self.undo_attempt(id, *lease).await?;
         let mut application = self.plan_request(id, *lease).await?;
+        self.require_material(&application).await?;
         self.make_planned(&mut application, lease).await?;
         let touched = application.touched();
         let doomed = self.store().change::<_, Halt, _>(move |tx| finish(tx, &application)).await?;
@@ -227,6 +234,17 @@ impl Service {
             Ok(application)
         });
         planned.await
+    }
+
+    /// Looks whether the token still has what was made with the draft, which may be long ago: a token that was restored has not.
+    async fn require_material(&self, application: &Application) -> Result<(), Halt> {
+        for position in material_of(&application.items) {
+            let Some((in_token, _)) = application.in_token.get(&position) else { continue };
+            if !self.token().exists(in_token.planned().object).await.map_err(Refusal::from)? {
+                return Err(Refusal::from(lacking(position)).into());
+            }
+        }
+        Ok(())
     }
 
     /// Makes the planned objects, and takes more time for that before the half of it is over.
@@ -328,7 +346,7 @@ fn decider(request: &ChangeRequest) -> &str {
 fn finish(tx: &mut Tx<'_>, application: &Application) -> Result<Vec<ObjectId>, Halt> {
     let request = tx.hold_applying(application.request.id, application.lease_until)?;
     let items = tx.change_items(request.id)?;
-    if request.digest != Some(Content::of(&request, &items).digest()) {
+    if request.digest != Some(Content::of(&request, &tx.hands(request.id)?, &items).digest()) {
         return Err(Halt::Failed("what was approved is not what would be done: the digest is another".to_owned()));
     }
     require_sealed(tx, &request, &items)?;

@@ -17,7 +17,7 @@ use super::job::lease_material;
 use super::proposal::{Material, Proposal};
 use super::requests::new_key_store;
 use super::{MATERIAL_UNTIL, PROJECT_REQUESTS_MAX, recording, telling};
-use crate::domain::approval::{Base, ChangeItem, ChangeRequest, Content, ExpiryDays, Made, Note, ProposedChange, RequestState, check_size};
+use crate::domain::approval::{Base, ChangeItem, ChangeRequest, Content, ExpiryDays, HANDS_MAX, Hand, Made, Note, ProposedChange, RequestState, check_size};
 use crate::domain::audit::{AuditEvent, Operation, Uses};
 use crate::domain::client_checks::RuleIndex;
 use crate::domain::clock::Timestamp;
@@ -91,6 +91,22 @@ impl Asked {
     pub(super) fn note_editors(&self, tx: &mut Tx<'_>, id: ChangeRequestId) -> Result<(), StoreError> {
         tx.note_editor(id, self.account)?;
         self.key_maker.map_or(Ok(()), |maker| tx.note_editor(id, maker))
+    }
+
+    /// Who has a hand in it then.
+    pub(super) fn hands(&self, tx: &mut Tx<'_>, id: ChangeRequestId) -> Result<Vec<Hand>, Refusal> {
+        let mut hands = tx.hands(id)?;
+        for account in std::iter::once(self.account).chain(self.key_maker) {
+            if hands.iter().all(|hand| hand.account != account) {
+                let login = tx.login_of(account)?.ok_or(StoreError::Stale { what: "account" })?;
+                hands.push(Hand { account, login });
+            }
+        }
+        if hands.len() > HANDS_MAX {
+            return Err(Invalid::new("changes", format!("have {HANDS_MAX} people's hands in them already: ask for these first")).into());
+        }
+        hands.sort_unstable_by_key(|hand| hand.account.0);
+        Ok(hands)
     }
 
     /// Refuses who has asked too often of late, with how long to wait.
@@ -329,7 +345,8 @@ impl Service {
                     return Ok(None);
                 }
                 let item = asked.add((&request, &mut items), &proposal, tried.base, planned.as_ref())?;
-                let content = asked.note.is_some().then(|| Content::of(&request, &items));
+                let hands = asked.hands(tx, request.id)?;
+                let content = asked.note.is_some().then(|| Content::of(&request, &hands, &items));
                 request.digest = content.as_ref().map(Content::digest);
                 if is_new {
                     tx.insert_change_request(&request)?;

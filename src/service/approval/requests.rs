@@ -4,11 +4,13 @@ use super::parse_id;
 use crate::domain::account::{Role, Session};
 use crate::domain::approval::{ChangeItem, ChangeRequest, ProposedChange, RequestState};
 use crate::domain::audit::Operation;
+use crate::domain::client_checks::ChecksPolicy;
 use crate::domain::ids::{AccountId, KeyStoreId, KeyStoreNumber, ProjectId};
 use crate::domain::key::State;
 use crate::domain::key_store::KeyStore;
 use crate::domain::listing::Listed;
 use crate::domain::result_code::ResultCode;
+use crate::domain::text::{Description, Name};
 use crate::service::request::{Request, Right};
 use crate::service::{Refusal, Service};
 use crate::store::{Reader, RequestFilter};
@@ -71,10 +73,7 @@ pub(super) fn listed(reader: &mut Reader<'_>, request: ChangeRequest) -> Result<
     let label = request.key_store.map(|key_store| reader.key_store_label(key_store)).transpose()?.flatten();
     let key_store = match label {
         Some((number, _)) if request.new_key_store => {
-            let named = reader.change_items(request.id)?.into_iter().find_map(|item| match item.change {
-                ProposedChange::CreateKeyStore { name, .. } => Some(name.to_string()),
-                _ => None,
-            });
+            let named = proposed_key_store(reader, &request)?.map(|(name, ..)| name.to_string());
             Some((number, named.unwrap_or_default()))
         }
         other => other.map(|(number, name)| (number, name.to_string())),
@@ -90,12 +89,17 @@ fn opened(reader: &mut Reader<'_>, request: ChangeRequest) -> Result<OpenRequest
     Ok(OpenRequest { listed: listed(reader, request)?, new_key_store })
 }
 
+/// What people say about a key store that is to come into being: its request begins with that, and is read no further.
+fn proposed_key_store(reader: &mut Reader<'_>, request: &ChangeRequest) -> Result<Option<(Name, Description, ChecksPolicy)>, Refusal> {
+    Ok(match reader.first_change(request.id)? {
+        Some(ProposedChange::CreateKeyStore { name, description, checks, .. }) => Some((name, description, checks)),
+        _ => None,
+    })
+}
+
 /// A key store as it is to come into being.
 pub(super) fn new_key_store(reader: &mut Reader<'_>, request: &ChangeRequest, id: KeyStoreId) -> Result<Option<KeyStore>, Refusal> {
-    let named = reader.change_items(request.id)?.into_iter().find_map(|item| match item.change {
-        ProposedChange::CreateKeyStore { name, description, checks, .. } => Some((name, description, checks)),
-        _ => None,
-    });
+    let named = proposed_key_store(reader, request)?;
     let row = reader.key_store(id)?.filter(|key_store| key_store.state == State::Provisioning);
     Ok(row.zip(named).map(|(key_store, (name, description, checks))| KeyStore { name, description, checks, ..key_store }))
 }

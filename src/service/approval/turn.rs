@@ -11,8 +11,8 @@ use crate::service::{Refusal, Service};
 const DRAFT_WITHIN: Duration = Duration::from_secs(10);
 /// An edit that takes longer keeps the next one waiting for as long again: others have at least half of the writer's time.
 const LONG: Duration = Duration::from_millis(250);
-/// The longest rest.
-const REST_MAX: Duration = Duration::from_secs(1);
+/// The longest rest: as long as any transaction may take.
+const REST_MAX: Duration = Duration::from_secs(10);
 
 /// Somebody's turn.
 pub(super) struct Turn {

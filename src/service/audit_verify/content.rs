@@ -14,6 +14,8 @@ pub(super) struct ReadContent {
     pub(super) project: i64,
     /// Who asks.
     pub(super) requester: ReadAccount,
+    /// Everybody who had a hand in it.
+    pub(super) hands: Vec<ReadAccount>,
     /// The changes, in their order.
     pub(super) changes: Vec<ReadChange>,
 }
@@ -48,7 +50,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::approval::{Base, ChangeItem, ChangeRequest, Content, ProposedChange, RequestState};
+    use crate::domain::approval::{Base, ChangeItem, ChangeRequest, Content, Hand, ProposedChange, RequestState};
     use crate::domain::client_checks::{AuthMode, ChecksPolicy};
     use crate::domain::clock::Timestamp;
     use crate::domain::ids::{AccountId, ChangeRequestId, ProjectId};
@@ -91,7 +93,8 @@ mod tests {
             editor_login: login.clone(),
             edited: at,
         };
-        Content::of(&request, &(0..).zip(names).map(item).collect::<Vec<_>>())
+        let hands = [Hand { account: AccountId(1), login: login.clone() }];
+        Content::of(&request, &hands, &(0..).zip(names).map(item).collect::<Vec<_>>())
     }
 
     #[test]
@@ -100,7 +103,7 @@ mod tests {
         let read = ReadContent::parse(&text).expect("a content");
         assert_eq!((read.request, read.project, read.requester.login.as_str()), ("01".repeat(16), 7, "alice"));
         assert_eq!((read.changes[0].position, read.changes[0].operation.as_str(), read.changes[0].editor.login.as_str()), (0, "CHANGE_KEY_STORE", "alice"));
-        for wrong in ["", "{}", &text.replace("request 2", "request 3"), &text[1..]] {
+        for wrong in ["", "{}", &text.replace("request 3", "request 2"), &text[1..]] {
             assert!(ReadContent::parse(wrong).is_none(), "{wrong}");
         }
     }

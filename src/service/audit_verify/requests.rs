@@ -16,7 +16,7 @@ use crate::domain::clock_watch::SKEW_MAX;
 use crate::domain::ids::ChangeRequestId;
 use crate::store::StoredRecord;
 
-/// What a content lists: each change by its place with its operation, and the login names of those who put them there.
+/// What a content lists: each change by its place with its operation, and the login names of everybody who had a hand in it.
 type Listed = (Vec<(u32, String)>, Vec<String>);
 
 /// That somebody asked.
@@ -25,7 +25,7 @@ struct Asked {
     place: Place,
     by: String,
     digest: [u8; 32],
-    /// The changes with their operations, and who put them there; none where the content can't be read.
+    /// The changes with their operations, and who had a hand in it; none where the content can't be read.
     content: Option<Listed>,
 }
 
@@ -127,7 +127,10 @@ impl Requests {
         if read.is_none() {
             report.finds(format!("request {id}: what the log has of it is not what was asked for"));
         }
-        let content = read.map(|read| read.changes.into_iter().map(|change| ((change.position, change.operation), change.editor.login)).unzip());
+        let content = read.map(|read| {
+            let (changes, editors): (_, Vec<_>) = read.changes.into_iter().map(|change| ((change.position, change.operation), change.editor.login)).unzip();
+            (changes, read.hands.into_iter().map(|hand| hand.login).chain(editors).collect())
+        });
         self.ask(&record, told, content, report);
     }
 
@@ -262,8 +265,8 @@ impl Known {
         if *decider != decided.by {
             judgement.finds("somebody else decided than its record says");
         }
-        let is_editor = asked.content.as_ref().is_some_and(|(_, editors)| editors.contains(decider));
-        if *decider == asked.by || is_editor {
+        let had_a_hand = asked.content.as_ref().is_some_and(|(_, hands)| hands.contains(decider));
+        if *decider == asked.by || had_a_hand {
             judgement.finds("whoever decided upon it asked for it, or for some of it");
         }
     }
@@ -320,7 +323,7 @@ impl Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::approval::{Base, ChangeItem, ChangeRequest, Content, ProposedChange, RequestState, part_detail};
+    use crate::domain::approval::{Base, ChangeItem, ChangeRequest, Content, Hand, ProposedChange, RequestState, part_detail};
     use crate::domain::audit::{Actor, AuditEvent};
     use crate::domain::clock::Timestamp;
     use crate::domain::ids::{AccountId, ChainId, KeyId, KeyStoreId, ProjectId, RequestId};
@@ -361,7 +364,8 @@ mod tests {
             editor_login: "amy".to_owned(),
             edited: Timestamp::default(),
         };
-        let content = Content::of(&request, &[item]);
+        let hands = [(1, "amy"), (3, "cat")].map(|(account, login)| Hand { account: AccountId(account), login: login.to_owned() });
+        let content = Content::of(&request, &hands, &[item]);
         let of = RequestRecord {
             request: request.id,
             requester: "amy".to_owned(),
@@ -445,12 +449,14 @@ mod tests {
                 }
             }
         }
-        let mut own = chains();
-        own[1][0].event.actor = Actor::Account("amy".to_owned());
-        let detail = own[1][0].event.detail.take().map(|detail| detail.replace("approved by bob", "approved by amy"));
-        own[1][0].event.detail = detail;
-        for order in ORDERS {
-            assert!(findings(&own, order).iter().any(|finding| finding.ends_with("asked for it, or for some of it")), "{order:?}");
+        for login in ["amy", "cat"] {
+            let mut own = chains();
+            own[1][0].event.actor = Actor::Account(login.to_owned());
+            let detail = own[1][0].event.detail.take().map(|detail| detail.replace("approved by bob", &format!("approved by {login}")));
+            own[1][0].event.detail = detail;
+            for order in ORDERS {
+                assert!(findings(&own, order).iter().any(|finding| finding.ends_with("asked for it, or for some of it")), "{order:?}");
+            }
         }
     }
 }

@@ -264,7 +264,8 @@ fn as_often_as_one_likes(cluster: Option<&Cluster>) {
     refused(&create("mia1", "one more"), 429, "Too Many Requests");
     // Others ask as ever.
     scene.approve("bob1", &draft);
-    scene.ask("amy1", "POST", "/keys/symmetric-keys/create", &new_key("of amy"));
+    let of_amy = scene.ask("amy1", "POST", "/keys/symmetric-keys/create", &new_key("of amy"));
+    scene.decide("amy1", &of_amy, "withdraw", &json!({})).body();
     scene.finish();
 }
 
@@ -276,4 +277,22 @@ fn nobody_asks_as_often_as_he_likes_on_sqlite() {
 #[test]
 fn nobody_asks_as_often_as_he_likes_on_postgresql() {
     as_often_as_one_likes(Some(&Cluster::start()));
+}
+
+/// A token that was restored, or lost something: what was made with the draft is looked for before the key comes into service.
+#[test]
+fn what_the_token_has_lost_fails() {
+    let scene = Scene::governed(installation(None), None);
+    let files = || crate::clockwork::missing::object_files(&scene.installation);
+    let there = files();
+    let id = ask_for_import(&scene, "amy1", "lost");
+    let before = scene.snapshot();
+    let made: Vec<_> = files().into_iter().filter(|file| !there.contains(file)).collect();
+    assert!(!made.is_empty());
+    made.iter().for_each(|file| std::fs::remove_file(file).expect("removed"));
+    assert_eq!(scene.decide("bob1", &id, "approve", &json!({})).status, 200);
+    scene.wait_for(&id, "FAILED");
+    assert!(scene.reason(&id).contains("lack the key in the token that was made for number 0"), "{}", scene.reason(&id));
+    assert_eq!((scene.key("lost"), scene.snapshot() == before), (None, true));
+    scene.finish();
 }
