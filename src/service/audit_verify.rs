@@ -14,7 +14,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChainId, KeyId, KeyVersion};
-use crate::store::{Purpose, Store, StoreError, StoredChain, StoredRecord};
+use crate::store::{Purpose, Store, StoreError, StoredChain};
 
 /// How many records one read takes.
 const PAGE: i64 = 256;
@@ -84,20 +84,6 @@ impl Report {
 pub fn p256_point(spki: &[u8]) -> Option<&[u8]> {
     const POINT_BYTES: usize = 65;
     spki.len().checked_sub(POINT_BYTES).and_then(|start| spki.get(start..)).filter(|point| point.first() == Some(&4))
-}
-
-/// Where a record is, and when it was written.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    chain: ChainId,
-    sequence: i64,
-    at: Timestamp,
-}
-
-impl Place {
-    fn of(record: &StoredRecord) -> Self {
-        Self { chain: record.chain, sequence: record.sequence, at: record.event.at }
-    }
 }
 
 /// Reads the whole log and checks it, a page at a time; what it keeps of the whole is what checkpoints list, 40 bytes or so for each head, what is

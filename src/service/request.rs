@@ -176,6 +176,12 @@ impl Scope {
         self.project.approval && self.event.operation.is_change() && self.asking.asks()
     }
 
+    /// Who makes a request of this, where it is one.
+    pub(super) fn asker(&self) -> Option<AccountId> {
+        let may_be = self.project.approval && (self.event.operation.is_change() || self.event.operation == Operation::RequestApproval);
+        self.account.filter(|_| may_be && matches!(self.asking, Asking::Request(_)))
+    }
+
     /// Whether the change is only asked for, which has been allowed.
     pub(super) const fn is_asked(&self) -> bool {
         self.asking.asks()
@@ -338,7 +344,10 @@ impl Service {
         let project = self.admit(request).await?;
         let mut scope = Scope::new(self, request, project, operation);
         let authorized = self.authorize(&request.credentials, right, &mut scope).await.and_then(|()| scope.pass_approval());
-        let authorized = authorized.map_err(|refusal| scope.over_failures(self, refusal));
+        let authorized = match authorized {
+            Ok(()) => self.require_room_for_request(&scope).await,
+            Err(refusal) => Err(scope.over_failures(self, refusal)),
+        };
         let unproved = authorized.as_ref().err().map(Refusal::code);
         let outcome = match authorized {
             Err(refusal) if right != Right::Nothing || matches!(refusal, Refusal::Unavailable { .. } | Refusal::TooMany(_)) => Err(refusal),

@@ -245,10 +245,11 @@ fn actor(kind: &str, name: &str) -> Option<Actor> {
 
 type ChainRow = (i64, String, String, i64, Option<Vec<u8>>, Option<String>, i64, Vec<u8>, i64);
 
-fn stored_chain((_, chain, node, started, signature, signer, sequence, hash, head_at): ChainRow) -> Result<StoredChain, StoreError> {
+fn stored_chain((number, chain, node, started, signature, signer, sequence, hash, head_at): ChainRow) -> Result<StoredChain, StoreError> {
     const WHAT: &str = "audit chain";
     let chain = id(&chain, WHAT)?;
     Ok(StoredChain {
+        number,
         chain,
         node,
         started: Timestamp::from_micros(started),

@@ -269,6 +269,8 @@ pub struct StoredRecord {
 /// A chain as it is kept.
 #[derive(Debug, Clone)]
 pub struct StoredChain {
+    /// Its number: one that began later has a higher one.
+    pub number: i64,
     /// Its name.
     pub chain: ChainId,
     /// The process that wrote it.

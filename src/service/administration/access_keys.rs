@@ -67,7 +67,8 @@ impl Service {
         Ok(NewAccessKey { id, secret })
     }
 
-    /// Enables or disables an access key; one of an account that asks or approves in a project with approval on its owner enables himself. Disabled, it may do nothing, and its tokens have ended for good, as has that it may approve.
+    /// Enables or disables an access key; one of an account that asks or approves in a project with approval on its owner enables himself. Disabled,
+    /// it may do nothing, and its tokens have ended for good, as has that it may approve.
     pub async fn set_access_key_enabled(&self, by: impl Into<Administrator>, id: &str, enabled: bool) -> Result<(), Refusal> {
         let told = if enabled { "enabled" } else { "disabled" };
         let prepared = parse_id(id).map(|id| (format!("{id} {told}"), id)).map_err(Refusal::from);

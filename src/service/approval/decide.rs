@@ -22,7 +22,7 @@ use crate::store::{Change, Reader, StoreError, Tx};
 /// How long somebody who approves waits for it to be applied.
 const APPLY_WAIT: Duration = Duration::from_secs(8);
 /// The same of a request that sets a password, which needs no token: its second part must reach whoever approved before he hangs up.
-const PASSWORD_WAIT: Duration = Duration::from_secs(3);
+const PASSWORD_WAIT: Duration = Duration::from_secs(1);
 /// The most requests that one run ends.
 const SWEEP_MAX: i64 = 64;
 

@@ -24,11 +24,11 @@ use crate::service::provisioning::NewMaterial;
 use crate::service::{Refusal, Service};
 use crate::store::{PlannedObject, StoreError, Tx};
 
-/// How often a request is begun by a process that ends before it: whatever ends processes has had its time then.
+/// How often a request is begun: whatever keeps it from being applied (a crash, a token that says no) has had its time then. A token that is away isn't
+/// counted: it has until the request's own time is over, and for [`BEHIND_MAX`] after the approval at least.
 const ATTEMPTS_MAX: u32 = 5;
-/// How long after its approval a request is tried, where token or database refuse something of it, or keep what a try before has made. A token that is
-/// away has until the request's own time is over.
-const LATER_MAX: Duration = Duration::from_secs(3_600);
+/// How long after its approval a request waits for what a try before has made to leave the token.
+const BEHIND_MAX: Duration = Duration::from_secs(3_600);
 /// The most jobs that one run takes over.
 const SWEEP_MAX: i64 = 16;
 
@@ -137,17 +137,17 @@ impl Service {
             // Whatever keeps the token away keeps it from being applied, and is no fault of the request.
             Err(Halt::Later(refusal)) if self.require_token().is_err() => {
                 let over = "the token failed whenever it was tried, until the request's time was over";
-                self.wait_or_fail(id, lease, |request| Some(request.expires), (&format!("{refusal:?}"), over)).await;
+                let until = |request: &ChangeRequest| request.decided.map(|decided| request.expires.max(decided.plus(BEHIND_MAX)));
+                self.wait_or_fail(id, lease, until, (&format!("{refusal:?}"), over)).await;
             }
             // Whatever comes of the request, the reconciler goes on with the object.
             Err(Halt::Behind) => {
                 let why = ("what was made for it before is still being destroyed", "what a try before had made in the token could not be destroyed");
-                self.wait_or_fail(id, lease, |request| request.decided.map(|decided| decided.plus(LATER_MAX)), why).await;
+                self.wait_or_fail(id, lease, |request| request.decided.map(|decided| decided.plus(BEHIND_MAX)), why).await;
             }
-            // Too much to do at that moment, a token or database that says no: neither is a crash, and neither is waited for as long as an outage.
+            // Not before the lease has ended: what was begun may still be under way in the token.
             Err(Halt::Later(refusal)) => {
-                let why = (&*format!("{refusal:?}"), "the token or the database refused it again and again");
-                self.wait_or_fail(id, lease, |request| request.decided.map(|decided| decided.plus(LATER_MAX)), why).await;
+                tracing::warn!(request = %id, ?refusal, "an approved request could not be applied yet; it is taken over once its lease has ended");
             }
             Err(Halt::Failed(reason)) => {
                 tracing::warn!(request = %id, %reason, "an approved request could not be applied: nothing of it is done");

@@ -88,9 +88,11 @@ impl Asked {
 
     /// Who has a hand in what is asked for from now on: whoever asks, and whoever made the access key that he comes with, who could have asked as
     /// well.
-    pub(super) fn note_editors(&self, tx: &mut Tx<'_>, id: ChangeRequestId) -> Result<(), StoreError> {
-        tx.note_editor(id, self.account)?;
-        self.key_maker.map_or(Ok(()), |maker| tx.note_editor(id, maker))
+    pub(super) fn note_editors(&self, tx: &mut Tx<'_>, id: ChangeRequestId) -> Result<(), Refusal> {
+        for hand in self.hands(tx, id)? {
+            tx.note_editor(id, hand.account)?;
+        }
+        Ok(())
     }
 
     /// Who has a hand in it then.
@@ -109,11 +111,9 @@ impl Asked {
         Ok(hands)
     }
 
-    /// Refuses who has asked too often of late, with how long to wait.
-    pub(super) fn require_room_to_ask(&self, tx: &mut Tx<'_>) -> Result<(), Refusal> {
-        let Some(earlier) = tx.asked_before(self.account, ASKED_MAX)? else { return Ok(()) };
-        let again = earlier.plus(ASKED_WITHIN);
-        if again > self.now { Err(Refusal::TooMany(again.since(self.now).min(ASKED_WITHIN))) } else { Ok(()) }
+    /// Refuses who has asked too often of late.
+    pub(super) fn require_room_to_ask(&self, reader: &mut Reader<'_>) -> Result<(), Refusal> {
+        require_room_to_ask(reader, self.account, self.now)
     }
 
     /// A draft or request that nobody has seen yet.
@@ -193,7 +193,21 @@ impl Asked {
     }
 }
 
+/// Refuses who has asked too often of late, with how long to wait.
+fn require_room_to_ask(reader: &mut Reader<'_>, account: AccountId, now: Timestamp) -> Result<(), Refusal> {
+    let Some(earlier) = reader.asked_before(account, ASKED_MAX)? else { return Ok(()) };
+    let again = earlier.plus(ASKED_WITHIN);
+    if again > now { Err(Refusal::TooMany(again.since(now).min(ASKED_WITHIN))) } else { Ok(()) }
+}
+
 impl Service {
+    /// Refuses who asks and has asked too often of late, before anything is made for that. It is looked at once more with what is kept.
+    pub(in crate::service) async fn require_room_for_request(&self, scope: &Scope) -> Result<(), Refusal> {
+        let Some(account) = scope.asker() else { return Ok(()) };
+        let now = self.now();
+        self.store().read::<_, Refusal, _>(move |reader| require_room_to_ask(reader, account, now)).await
+    }
+
     /// Goes on where a change is to be made; where it is only asked for, asks for it, and answers what became of that.
     pub(in crate::service) async fn unless_asked(&self, scope: &mut Scope, proposal: impl FnOnce() -> Proposal) -> Result<(), Refusal> {
         if scope.is_asked() { Err(self.propose(scope, proposal()).await) } else { Ok(()) }

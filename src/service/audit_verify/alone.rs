@@ -1,75 +1,110 @@
 //! What somebody changed alone while approval was on. The gate lets no such change through (`store/unit.rs`): whoever has one in the log went round
 //! it.
 //!
-//! Approval may have been turned on in a chain that is read later than that of the change, so all is held against each other at the end.
+//! Approval may have been turned on in a chain that is read later than that of the change, so all is held against each other at the end. Records of
+//! one node are in an order that nothing can put in doubt: by their numbers in one chain, by the numbers of chains otherwise, one process of a node
+//! having ended before the next one began. Between nodes the clocks tell, which may be wrong: what they say is a note, and no finding.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use super::{Place, Report};
+use super::Report;
 use crate::domain::approval::RequestRecord;
 use crate::domain::audit::Operation;
+use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::SKEW_MAX;
-use crate::domain::ids::ProjectId;
-use crate::store::StoredRecord;
+use crate::domain::ids::{ChainId, ProjectId};
+use crate::store::{StoredChain, StoredRecord};
 
 /// The most changes that are kept to be looked at, 48 bytes each.
 const CHANGES_MAX: usize = 1_000_000;
-/// How far a node's clock may be set back between two of its processes.
-const STEP_MAX: Duration = Duration::from_secs(1);
 
-/// Where a record is, and which node wrote it.
+/// Where a record is, by which node, and when.
 #[derive(Debug, Clone, Copy)]
 struct Written {
-    place: Place,
     node: usize,
+    /// The chain's number: one that began later has a higher one.
+    number: i64,
+    chain: ChainId,
+    sequence: i64,
+    at: Timestamp,
 }
 
 impl Written {
-    /// Whether it was written before the other one, for all that is told: of one chain by the numbers, of two by the clocks.
+    /// Whether it was surely written before the other one.
     fn is_before(&self, other: &Self) -> bool {
-        if self.place.chain == other.place.chain {
-            return self.place.sequence < other.place.sequence;
-        }
-        let apart = if self.node == other.node { STEP_MAX } else { SKEW_MAX };
-        self.place.at.plus(apart) < other.place.at
+        if self.node == other.node { self.place() < other.place() } else { self.at.plus(SKEW_MAX) < other.at }
+    }
+
+    /// Whether it was, for all that is known: the clocks are believed.
+    fn seems_before(&self, other: &Self) -> bool {
+        if self.node == other.node { self.place() < other.place() } else { self.at < other.at }
+    }
+
+    const fn place(&self) -> (i64, i64) {
+        (self.number, self.sequence)
+    }
+}
+
+/// What is known of a project.
+#[derive(Debug, Default)]
+struct Known {
+    /// Where approval was turned on.
+    on: Vec<Written>,
+    /// Where it was turned off.
+    off: Vec<Written>,
+    /// What people changed without a request.
+    changes: Vec<Written>,
+}
+
+impl Known {
+    /// Whether approval was on then: turned on before, and since then not off again.
+    fn is_on(&self, change: &Written) -> bool {
+        self.on.iter().any(|on| on.is_before(change) && self.off.iter().all(|off| off.seems_before(on) || change.is_before(off)))
+    }
+
+    /// Whether no clock is needed to tell.
+    fn is_certain(&self, change: &Written) -> bool {
+        self.on.iter().chain(&self.off).all(|turn| turn.node == change.node)
     }
 }
 
 /// When approval was turned on and off, and what people changed without a request.
 #[derive(Debug, Default)]
 pub(super) struct Alone {
-    /// By project: where, and whether it was on from then on.
-    turns: HashMap<ProjectId, Vec<(Written, bool)>>,
-    changes: Vec<(ProjectId, Written)>,
+    projects: HashMap<ProjectId, Known>,
     /// The nodes that are known, each by its place here.
     nodes: Vec<String>,
-    /// How many changes there were beyond those that are kept.
+    /// How many changes are kept.
+    kept: usize,
+    /// How many there were beyond those.
     beyond: u64,
 }
 
 impl Alone {
-    /// Takes one record of a chain of that node.
-    pub(super) fn record(&mut self, record: &StoredRecord, node: &str) {
+    /// Takes one record of a chain.
+    pub(super) fn record(&mut self, record: &StoredRecord, chain: &StoredChain) {
         let event = &record.event;
         let Some(project) = event.project.filter(|_| event.result_code == 0) else { return };
-        let written = Written { place: Place::of(record), node: self.node(node) };
-        match event.operation {
-            Operation::TurnApprovalOn => self.turn(project, written, true),
-            Operation::TurnApprovalOff | Operation::DisableApproval => self.turn(project, written, false),
-            _ => {}
+        let is_on = event.operation == Operation::TurnApprovalOn;
+        let is_off = matches!(event.operation, Operation::TurnApprovalOff | Operation::DisableApproval);
+        let is_change = event.operation.is_change() && event.actor.is_person() && !is_of_request(record);
+        if !(is_on || is_off || is_change) {
+            return;
         }
-        if event.operation.is_change() && event.actor.is_person() && !is_of_request(record) {
-            if self.changes.len() < CHANGES_MAX {
-                self.changes.push((project, written));
-            } else {
-                self.beyond += 1;
-            }
+        let node = self.node(&chain.node);
+        let written = Written { node, number: chain.number, chain: chain.chain, sequence: record.sequence, at: event.at };
+        let known = self.projects.entry(project).or_default();
+        if is_on {
+            known.on.push(written);
+        } else if is_off {
+            known.off.push(written);
         }
-    }
-
-    fn turn(&mut self, project: ProjectId, written: Written, is_on: bool) {
-        self.turns.entry(project).or_default().push((written, is_on));
+        if is_change && self.kept < CHANGES_MAX {
+            known.changes.push(written);
+            self.kept += 1;
+        } else if is_change {
+            self.beyond += 1;
+        }
     }
 
     fn node(&mut self, name: &str) -> usize {
@@ -81,21 +116,18 @@ impl Alone {
 
     /// The whole log is read.
     pub(super) fn end(&self, report: &mut Report) {
-        for (project, change) in self.changes.iter().filter(|(project, change)| self.is_on(*project, change)) {
-            let Place { chain, sequence, .. } = change.place;
-            report.finds(format!("chain {chain}: record {sequence} changes project {}, which had approval on, and nobody was asked for it", project.0));
+        let mut projects: Vec<_> = self.projects.iter().filter(|(_, known)| !known.on.is_empty()).collect();
+        projects.sort_unstable_by_key(|(project, _)| project.0);
+        for (project, known) in projects {
+            for change in known.changes.iter().filter(|change| known.is_on(change)) {
+                let Written { chain, sequence, .. } = change;
+                let told = format!("chain {chain}: record {sequence} changes project {}, which had approval on, and nobody was asked for it", project.0);
+                if known.is_certain(change) { report.finds(told) } else { report.notes(format!("by the clocks of several nodes, {told}")) }
+            }
         }
         if self.beyond > 0 {
-            report.notes(format!("whether approval was on was looked at for the first {CHANGES_MAX} changes, and not for {} more", self.beyond));
+            report.notes(format!("whether approval was on was looked at for {CHANGES_MAX} changes, and not for {} more", self.beyond));
         }
-    }
-
-    /// Whether approval was on then, for all that the clocks of several processes tell.
-    fn is_on(&self, project: ProjectId, change: &Written) -> bool {
-        let turns = self.turns.get(&project).map_or(&[][..], Vec::as_slice);
-        let (on, off): (Vec<_>, Vec<_>) = turns.iter().map(|(place, is_on)| (place, *is_on)).partition(|(_, is_on)| *is_on);
-        // Turned on before, and since then not off again.
-        on.iter().any(|(on, _)| on.is_before(change) && off.iter().all(|(off, _)| off.is_before(on) || change.is_before(off)))
     }
 }
 
@@ -108,38 +140,33 @@ fn is_of_request(record: &StoredRecord) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::clock::Timestamp;
-    use crate::domain::ids::ChainId;
 
     const MINUTE: i64 = 60_000_000;
 
-    /// Each chain of its own node, but for the third, which is one of the first node's.
+    /// Each chain of its own node, but for the third, which is the first node's next one.
     fn written(chain: u8, sequence: i64, minute: i64) -> Written {
-        let place = Place { chain: ChainId::from_bytes([chain; 16]), sequence, at: Timestamp::from_micros(minute * MINUTE) };
-        Written { place, node: usize::from(if chain == 3 { 1 } else { chain }) }
+        let at = Timestamp::from_micros(minute * MINUTE);
+        Written { node: usize::from(if chain == 3 { 1 } else { chain }), number: chain.into(), chain: ChainId::from_bytes([chain; 16]), sequence, at }
     }
 
-    fn is_on(turns: &[(Written, bool)], change: Written) -> bool {
-        let project = ProjectId(1);
-        Alone { turns: HashMap::from([(project, turns.to_vec())]), ..Alone::default() }.is_on(project, &change)
-    }
-
-    /// In one chain numbers tell, between two the clocks, as far as they may be apart.
+    /// In one chain numbers tell, on one node the numbers of chains, whatever the clock says, and between two nodes the clocks, as far as they may be
+    /// apart.
     #[test]
     fn approval_is_on_from_one_turn_to_the_next() {
-        let (on, off) = ((written(1, 10, 100), true), (written(1, 20, 200), false));
-        for (change, expected) in [(written(1, 9, 100), false), (written(1, 11, 100), true), (written(1, 19, 200), true), (written(1, 21, 200), false)] {
-            assert_eq!(is_on(&[on, off], change), expected, "{change:?}");
-            assert_eq!(is_on(&[off, on], change), expected, "{change:?}");
+        let mut known = Known { on: vec![written(1, 10, 100)], off: vec![written(1, 20, 200)], changes: Vec::new() };
+        for (change, expected) in [(written(1, 9, 100), false), (written(1, 11, 100), true), (written(1, 19, 200), true), (written(1, 21, 150), false)] {
+            assert_eq!((known.is_on(&change), known.is_certain(&change)), (expected, true), "{change:?}");
         }
         for (minute, expected) in [(104, false), (106, true), (194, true), (196, false), (204, false), (206, false)] {
-            assert_eq!(is_on(&[on, off], written(2, 0, minute)), expected, "{minute}");
+            let change = written(2, 0, minute);
+            assert_eq!((known.is_on(&change), known.is_certain(&change)), (expected, false), "{minute}");
         }
-        for (minute, expected) in [(99, false), (101, true), (199, true), (201, false)] {
-            assert_eq!(is_on(&[on, off], written(3, 0, minute)), expected, "{minute}");
-        }
-        let again = (written(2, 5, 300), true);
-        assert!(is_on(&[on, off, again], written(2, 6, 300)) && !is_on(&[on, off, again], written(1, 30, 290)));
-        assert!(!is_on(&[], written(1, 0, 0)));
+        assert!(!known.is_on(&written(3, 0, 150)), "the process that turned it off had ended");
+        known.off.clear();
+        assert!(known.is_on(&written(3, 0, 50)) && known.is_certain(&written(3, 0, 50)), "a clock that was set back tells nothing");
+        // Off on one node, and on again on another one a minute later.
+        let again = Known { on: vec![written(1, 10, 100), written(2, 5, 201)], off: vec![written(1, 20, 200)], changes: Vec::new() };
+        assert!(again.is_on(&written(2, 6, 201)) && again.is_on(&written(1, 30, 207)) && !again.is_on(&written(1, 30, 203)));
+        assert!(!Known::default().is_on(&written(1, 0, 0)));
     }
 }

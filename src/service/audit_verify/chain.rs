@@ -59,7 +59,7 @@ pub(super) async fn verify(
             // What came after the heads of all chains were read may refer to what came after them in a chain that was read before.
             if record.sequence <= chain.head.sequence {
                 requests.record(record, reading.report);
-                alone.record(record, &chain.node);
+                alone.record(record, chain);
             }
         }
     }

@@ -8,13 +8,28 @@ use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
 
+use super::Report;
 use super::content::ReadContent;
-use super::{Place, Report};
 use crate::domain::approval::{CHANGES_MAX, CONTENT_MAX_BYTES, Decision, PARTS_MAX, RequestRecord, parse_part};
 use crate::domain::audit::Operation;
+use crate::domain::clock::Timestamp;
 use crate::domain::clock_watch::SKEW_MAX;
-use crate::domain::ids::ChangeRequestId;
+use crate::domain::ids::{ChainId, ChangeRequestId};
 use crate::store::StoredRecord;
+
+/// Where a record is, and when it was written.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    chain: ChainId,
+    sequence: i64,
+    at: Timestamp,
+}
+
+impl Place {
+    fn of(record: &StoredRecord) -> Self {
+        Self { chain: record.chain, sequence: record.sequence, at: record.event.at }
+    }
+}
 
 /// What a content lists: each change by its place with its operation, and the login names of everybody who had a hand in it.
 type Listed = (Vec<(u32, String)>, Vec<String>);
@@ -325,8 +340,7 @@ mod tests {
     use super::*;
     use crate::domain::approval::{Base, ChangeItem, ChangeRequest, Content, Hand, ProposedChange, RequestState, part_detail};
     use crate::domain::audit::{Actor, AuditEvent};
-    use crate::domain::clock::Timestamp;
-    use crate::domain::ids::{AccountId, ChainId, KeyId, KeyStoreId, ProjectId, RequestId};
+    use crate::domain::ids::{AccountId, KeyId, KeyStoreId, ProjectId, RequestId};
 
     fn request() -> ChangeRequest {
         ChangeRequest {

@@ -126,7 +126,7 @@ fn what_the_token_never_does_fails_when_its_time_is_over() {
         std::thread::scope(|scope| {
             let approving = scope.spawn(|| scene.decide("bob1", &id, "approve", &json!({})));
             wait_until("the job", PATIENCE, || scene.status(&id) != "READY");
-            scene.installation.database().run(&format!("UPDATE change_requests SET expires_at = 1 WHERE id = '{id}'"));
+            scene.installation.database().run(&format!("UPDATE change_requests SET expires_at = 1, decided_at = 1 WHERE id = '{id}'"));
             move_token(&scene, "tokens", "tokens.away", 503);
             assert_eq!(approving.join().expect("an answer").status, 200);
         });

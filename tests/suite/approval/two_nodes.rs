@@ -22,7 +22,7 @@ fn what_two_nodes_put_into_a_draft_goes_together() {
     // The nodes hear of it from the change log.
     wait_until("approval is on", PATIENCE, || on(scene.running(), "amy1", &first, "begun").status == 202);
     wait_until("approval is on", PATIENCE, || on(&two, "mia1", &second, "begun too").status == 202);
-    for round in 0..if is_full() { 100 } else { 15 } {
+    for round in 0..if is_full() { 90 } else { 15 } {
         let name = format!("taken {round}");
         let (one, other) = std::thread::scope(|threads| {
             let one = threads.spawn(|| on(scene.running(), "amy1", &first, &name));
