@@ -140,14 +140,15 @@ fn turn_on(tx: &mut Tx<'_>, project: ProjectId, stamp: &crate::domain::key::Stam
     let mut told = Vec::new();
     if !approving.is_empty() {
         let names: Vec<&str> = approving.iter().map(AccessKeyId::as_str).collect();
-        told.push(format!("{} access keys may not approve any more: {}", names.len(), names.join(", ")));
+        let keys = if names.len() == 1 { "access key" } else { "access keys" };
+        told.push(format!("{} {keys} may not approve any more: {}", names.len(), names.join(", ")));
     }
     let mut known = Vec::new();
     for found in tx.standings(project, STANDINGS_MAX)?.iter().filter(|found| found.has_approving_role()) {
         known.extend(tx.password_setter(found.account)?.map(|setter| format!("{} by {setter}", found.login)));
     }
     if !known.is_empty() {
-        told.push(format!("passwords of who approves were last set by one alone: {}", known.join(", ")));
+        told.push(format!("passwords of those who approve, last set by one person alone: {}", known.join(", ")));
     }
     Ok((!told.is_empty()).then(|| told.join("; ")))
 }

@@ -25,6 +25,7 @@ fn account(key: &str) -> &str {
 #[derive(Debug, Clone)]
 enum Effect {
     Created(String),
+    Entered(String),
     Described(String, String),
     Rotated(String),
     Doomed(String),
@@ -35,7 +36,7 @@ enum Effect {
 impl Effect {
     fn key(&self) -> Option<&str> {
         match self {
-            Self::Created(_) => None,
+            Self::Created(_) | Self::Entered(_) => None,
             Self::Described(key, _) | Self::Rotated(key) | Self::Doomed(key) | Self::Restored(key) | Self::Ended(key) => Some(key),
         }
     }
@@ -65,6 +66,8 @@ struct Walk {
     open: Option<Open>,
     /// Keys in service.
     keys: Vec<String>,
+    /// Those that ever were confidential data.
+    secrets: Vec<String>,
     /// Keys that are to be deleted.
     pending: Vec<String>,
     before: Vec<String>,
@@ -89,9 +92,19 @@ impl Walk {
         let name = format!("walked {}", self.names);
         let known = self.keys.get(self.random.below(self.keys.len().max(1))).cloned();
         let pending = self.pending.get(self.random.below(self.pending.len().max(1))).cloned();
-        match (self.random.below(8), known, pending) {
+        let secret = known.as_ref().is_some_and(|key| self.secrets.contains(key));
+        match (self.random.below(11), known, pending) {
             (2, Some(key), _) => ("PUT", format!("/keys/{key}"), json!({"description": name}), Effect::Described(key, name)),
-            (3, Some(key), _) => ("POST", format!("/keys/{key}/rotate"), json!({}), Effect::Rotated(key)),
+            (3, Some(key), _) if !secret => ("POST", format!("/keys/{key}/rotate"), json!({}), Effect::Rotated(key)),
+            (3 | 8, Some(key), _) if secret => ("PUT", format!("/secrets/{key}"), json!({"secretValue": name}), Effect::Rotated(key)),
+            (9, _, _) => {
+                let data = json!({"keyStoreName": STORE, "name": format!("{name} secret"), "secretValue": "v"});
+                ("POST", "/keys/secrets/create".to_owned(), data, Effect::Created(format!("{name} secret")))
+            }
+            (10, _, _) => {
+                let value = format!("10.{}.{}.1", 100 + self.names / 100, 100 + self.names % 100);
+                ("POST", "/auths/ipv4s".to_owned(), json!({"keyStoreName": STORE, "value": value}), Effect::Entered(value))
+            }
             (4, Some(key), _) => ("PUT", format!("/keys/{key}/delete"), json!({}), Effect::Doomed(key)),
             (5, _, _) => {
                 let data = json!({"keyStoreName": STORE, "name": name, "keyData": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="});
@@ -191,7 +204,14 @@ impl Walk {
                 Effect::Created(name) => {
                     let key = self.scene.key(name).unwrap_or_else(|| panic!("{name} is missing"));
                     touched.push(key.clone());
+                    if name.ends_with(" secret") {
+                        self.secrets.push(key.clone());
+                    }
                     self.keys.push(key);
+                }
+                Effect::Entered(value) => {
+                    assert_eq!(self.scene.count(&format!("client_rules WHERE value LIKE '{value}%' AND state = 'ACTIVE'")), 1, "{value}");
+                    touched.push(value.clone());
                 }
                 Effect::Described(key, text) => {
                     let last = open.effects.iter().rev().find_map(|effect| match effect {
@@ -258,7 +278,30 @@ impl Walk {
         self.unchanged("a step");
     }
 
-    /// Towards what a walk has to come to: requests that are applied, that fail, and that the process is killed amid.
+    /// Withdraws what is open.
+    fn close(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let key = ASKERS.into_iter().find(|key| !open.is_ready || account(key) == open.requester).expect("whoever asked");
+        self.scene.decide(key, &open.id, "withdraw", &json!({})).body();
+    }
+
+    /// A request whose key is changed from elsewhere between its asking and its approval.
+    fn overtaken(&mut self) {
+        self.close();
+        let (key, text) = (self.keys.first().cloned().expect("a key"), "overtaken".to_owned());
+        let body = json!({"description": text});
+        let answer = self.scene.send("amy1", "PUT", &format!("/keys/{key}"), &[("x-skm-approval-draft", "add")], Some(&body));
+        self.drafted(vec![("amy1", Effect::Described(key.clone(), text), answer)]);
+        let open = self.open.as_mut().expect("a draft");
+        self.scene.own("amy1", "POST", &format!("/approvals/{}/request", open.id), &json!({"note": "n"})).body();
+        (open.is_ready, open.requester) = (true, account("amy1").to_owned());
+        let id = open.id.clone();
+        self.meddle_with(&key);
+        assert_eq!(self.scene.decide("cat1", &id, "approve", &json!({})).status, 200);
+        self.comes_to("approve");
+    }
+
+    /// Towards what a walk has to come to: requests that are applied, and that the process is killed amid.
     fn step_on(&mut self) {
         match self.random.below(8) {
             0..=1 => self.draft(),
@@ -275,10 +318,11 @@ impl Walk {
 fn walked(cluster: Option<&Cluster>, steps: usize, random: Random) {
     let scene = Scene::governed(short_leases(installation(cluster)), cluster);
     let before = scene.snapshot();
-    let mut walk = Walk { scene, random, open: None, keys: Vec::new(), pending: Vec::new(), before, names: 0, applied: 0, failed: 0, amid: 0 };
+    let mut walk =
+        Walk { scene, random, open: None, keys: Vec::new(), secrets: Vec::new(), pending: Vec::new(), before, names: 0, applied: 0, failed: 0, amid: 0 };
     let mut taken = 0;
     // However it goes, something comes of it.
-    while taken < steps || walk.applied < steps / 15 || walk.amid == 0 || walk.failed == 0 {
+    while taken < steps || walk.applied < steps / 15 || walk.amid == 0 || walk.keys.is_empty() {
         if taken < steps {
             walk.step()
         } else {
@@ -287,11 +331,11 @@ fn walked(cluster: Option<&Cluster>, steps: usize, random: Random) {
         taken += 1;
         assert!(taken < 12 * steps, "{} applied in {taken} steps, {} failed, {} killed amid a job", walk.applied, walk.failed, walk.amid);
     }
-    println!("{taken} steps: {} applied, {} failed, {} killed amid a job", walk.applied, walk.failed, walk.amid);
-    if let Some(open) = walk.open.take() {
-        let key = ASKERS.into_iter().find(|key| !open.is_ready || account(key) == open.requester).expect("whoever asked");
-        walk.scene.decide(key, &open.id, "withdraw", &json!({})).body();
+    if walk.failed == 0 {
+        walk.overtaken();
     }
+    println!("{taken} steps: {} applied, {} failed, {} killed amid a job", walk.applied, walk.failed, walk.amid);
+    walk.close();
     walk.unchanged("the end");
     walk.scene.finish();
 }

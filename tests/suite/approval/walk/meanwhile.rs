@@ -54,11 +54,15 @@ impl Walk {
     pub(super) fn meddle(&mut self) {
         let built_on: Vec<_> = self.open.iter().flat_map(|open| &open.effects).filter_map(|effect| effect.key()).collect();
         let keys = if built_on.is_empty() || self.random.below(2) == 0 { self.keys.iter().map(String::as_str).collect() } else { built_on };
-        let Some(key) = keys.get(self.random.below(keys.len().max(1))).copied() else { return };
+        if let Some(key) = keys.get(self.random.below(keys.len().max(1))).map(|key| (*key).to_owned()) {
+            self.meddle_with(&key);
+        }
+    }
+
+    pub(super) fn meddle_with(&mut self, key: &str) {
         self.scene.installation.database().run(&format!("UPDATE keys SET changed_at = changed_at + 1 WHERE id = '{key}'"));
-        let is_built_on = self.open.as_ref().is_some_and(|open| open.builds_on(key));
         if let Some(open) = &mut self.open {
-            open.is_spoiled |= is_built_on;
+            open.is_spoiled |= open.builds_on(key);
         }
         self.before = self.scene.snapshot();
     }
