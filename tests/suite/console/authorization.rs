@@ -533,7 +533,26 @@ fn right_fields(world: &World<'_>, path: &str) -> Vec<(&'static str, String)> {
     .into()
 }
 
-/// The issue's own test: with approval on, every form that there is, sent right, by an `ADMIN`. Nothing that needs approval is done, and it is said why.
+/// What can't be asked for as it is sent below: entries that aren't there, or not in that state, a key store that isn't empty, a key's only version; a
+/// file that is only looked at. The API's tests ask for each of these.
+const NOT_ASKED_FOR: [&str; 13] = [
+    "/projects/{project}/governance/ask/{wanted}",
+    "/projects/{project}/management/{store}/certificates/delete",
+    "/projects/{project}/management/{store}/certificates/request-deletion",
+    "/projects/{project}/management/{store}/certificates/restore",
+    "/projects/{project}/management/{store}/delete",
+    "/projects/{project}/management/{store}/ipv4/csv",
+    "/projects/{project}/management/{store}/ipv4/delete",
+    "/projects/{project}/management/{store}/ipv4/restore",
+    "/projects/{project}/management/{store}/keys/{key}/versions/{version}/steps/{step}",
+    "/projects/{project}/management/{store}/macs/csv",
+    "/projects/{project}/management/{store}/macs/delete",
+    "/projects/{project}/management/{store}/macs/request-deletion",
+    "/projects/{project}/management/{store}/macs/restore",
+];
+
+/// With approval on, every form that there is, sent right, by an `ADMIN`. Nothing that needs approval is done, and it is said why; what can be asked
+/// for is, each in a draft of its own.
 #[test]
 fn no_form_changes_anything_alone_where_approval_is_on() {
     let installation = Installation::new();
@@ -542,8 +561,8 @@ fn no_form_changes_anything_alone_where_approval_is_on() {
     world.turn_approval_on();
     let anna = world.person("anna");
     let token = anna.get("/account").hidden("csrf");
-    let before = world.state();
-    let mut asked = 0;
+    let mut before = world.state();
+    let (mut asked, mut not_asked) = (0, Vec::new());
     for (path, (_, post)) in table().into_iter().filter(|(path, (_, post))| post.is_some() && fate(path) != Fate::Elsewhere) {
         assert!(post.is_some());
         if path.starts_with("/organization") {
@@ -564,14 +583,29 @@ fn no_form_changes_anything_alone_where_approval_is_on() {
         match fate(&path) {
             Fate::Refused if path.ends_with("/csv") => assert_eq!(page.status, 200, "{path}: a file is looked at"),
             Fate::Refused => assert!(page.status == 422 && page.has("Approval is on in this project"), "{path}: {} {to} {}", page.status, page.text),
-            Fate::Asked => asked += usize::from(to.contains("done=drafted") || to.contains("done=asked")),
+            Fate::Asked if to.contains("done=drafted") || to.contains("done=asked") => asked += 1,
+            Fate::Asked => {
+                assert!(matches!(page.status, 200 | 422), "{path}: {} {to}", page.status);
+                not_asked.push(path.clone());
+            }
             Fate::Decided => assert!(matches!(page.status, 403 | 404 | 422), "{path}: {} {to}", page.status),
             Fate::Elsewhere => {}
         }
         assert_eq!(world.state(), before, "{path}");
+        let open = installation.database().texts("id", "change_requests WHERE state IN ('DRAFT', 'READY')");
+        for id in open {
+            let withdrawn = anna.send(
+                "POST",
+                &format!("/projects/{}/approvals/{id}/withdraw", world.things.project),
+                &[("sec-fetch-site", "same-origin")],
+                Some(&[("csrf", token.as_str())]),
+            );
+            assert_eq!(withdrawn.0.status, 303, "{path}: {id}");
+        }
+        // A key store that was not to be is a row that was destroyed.
+        before = world.state();
     }
-    // Others don't go together with what is in the draft already, and are refused for that.
-    assert!(asked >= 12, "{asked} were asked for");
+    assert_eq!((asked, not_asked), (16, NOT_ASKED_FOR.map(str::to_owned).to_vec()));
 }
 
 /// What gives somebody a part in decisions of the demo's project: roles and passwords of enabled accounts, and their access keys, by which they ask, or
