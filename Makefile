@@ -11,7 +11,7 @@ help: ## say what there is
 
 run: ## install what is missing, build, and start the service with a SoftHSM2 token and demo data in .skm/
 	@scripts/install run
-	@echo "Building. The first time this takes about six minutes on two cores, later seconds."
+	@echo "Building. The first time this takes ten to fifteen minutes on two cores, later seconds."
 	@cargo build --release --locked
 	@$(SKM) init --dev
 	@exec $(SKM) serve --dev --config .skm/skm.toml
@@ -26,7 +26,7 @@ test-full: ## the same, with the long versions of the tests: every round, every 
 
 bench: ## install what is missing and measure the token, bare HTTPS and the service against the budgets
 	@scripts/install bench
-	@echo "Building with optimisation. The first time this takes about six minutes on two cores."
+	@echo "Building with optimisation. The first time this takes ten to fifteen minutes on two cores."
 	@cargo bench --locked --bench service
 
 lint: ## formatting, lints, licences and documentation, without the tests
